@@ -1,0 +1,1 @@
+"""The server of Stepwire: language-model work as a gRPC service."""

@@ -1,0 +1,225 @@
+"""What can go wrong, named for the person who has to react to it.
+
+    Failure
+    ├── InvalidRequest       fix the request
+    ├── NotFound             fix the name
+    ├── Conflict             look at what is there, then decide
+    ├── Misconfigured        the operator of the server has to act: a key, an account, a model file
+    ├── Throttled            ask for less, or later: a limit was reached
+    ├── Unavailable          try again: it may work in `retry_after_s`
+    ├── StepFailed           a step's own code failed: look at the step
+    └── Broken               report it; a retry will not help
+
+Nothing here knows about gRPC or HTTP: `rpc.status` holds the one table that does. A class exists for each
+reaction, a `Reason` for each cause; the wire's status code follows from the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a call failed, as programs read it. The same names as `error_reason.proto`, which documents each."""
+
+    MALFORMED_REQUEST = "MALFORMED_REQUEST"
+    FIELD_REQUIRED = "FIELD_REQUIRED"
+    FIELD_INVALID = "FIELD_INVALID"
+    INVALID_MESSAGE = "INVALID_MESSAGE"
+    INVALID_CONVERSATION = "INVALID_CONVERSATION"
+    INVALID_TIME = "INVALID_TIME"
+    INVALID_METADATA = "INVALID_METADATA"
+    INVALID_INPUT_TEXT = "INVALID_INPUT_TEXT"
+    INVALID_PAGE_TOKEN = "INVALID_PAGE_TOKEN"
+    MODEL_CONFIG_INVALID = "MODEL_CONFIG_INVALID"
+    MODEL_FEATURE_UNSUPPORTED = "MODEL_FEATURE_UNSUPPORTED"
+    CONTEXT_LENGTH_EXCEEDED = "CONTEXT_LENGTH_EXCEEDED"
+
+    CONVERSATION_NOT_FOUND = "CONVERSATION_NOT_FOUND"
+    MESSAGE_NOT_FOUND = "MESSAGE_NOT_FOUND"
+    MODEL_NOT_FOUND = "MODEL_NOT_FOUND"
+
+    CONVERSATION_EXISTS = "CONVERSATION_EXISTS"
+    MESSAGE_ID_EXISTS = "MESSAGE_ID_EXISTS"
+
+    RESPONSE_TOO_LARGE = "RESPONSE_TOO_LARGE"
+    CONCURRENCY_LIMITED = "CONCURRENCY_LIMITED"
+    SERVER_DRAINING = "SERVER_DRAINING"
+    SLOW_CONSUMER = "SLOW_CONSUMER"
+
+    PROVIDER_API_KEY_INVALID = "PROVIDER_API_KEY_INVALID"
+    PROVIDER_NOT_CONFIGURED = "PROVIDER_NOT_CONFIGURED"
+    PROVIDER_PERMISSION_DENIED = "PROVIDER_PERMISSION_DENIED"
+    PROVIDER_ACCOUNT_PROBLEM = "PROVIDER_ACCOUNT_PROBLEM"
+    PROVIDER_RATE_LIMITED = "PROVIDER_RATE_LIMITED"
+    PROVIDER_QUOTA_EXHAUSTED = "PROVIDER_QUOTA_EXHAUSTED"
+    PROVIDER_OVERLOADED = "PROVIDER_OVERLOADED"
+    PROVIDER_ERROR = "PROVIDER_ERROR"
+    PROVIDER_REJECTED_REQUEST = "PROVIDER_REJECTED_REQUEST"
+    PROVIDER_REQUEST_TOO_LARGE = "PROVIDER_REQUEST_TOO_LARGE"
+    CONTENT_BLOCKED = "CONTENT_BLOCKED"
+    PROVIDER_UNREACHABLE = "PROVIDER_UNREACHABLE"
+    PROVIDER_TLS_INVALID = "PROVIDER_TLS_INVALID"
+    PROVIDER_TIMEOUT = "PROVIDER_TIMEOUT"
+    PROVIDER_STREAM_STALLED = "PROVIDER_STREAM_STALLED"
+    PROVIDER_STREAM_TRUNCATED = "PROVIDER_STREAM_TRUNCATED"
+    PROVIDER_PROTOCOL_ERROR = "PROVIDER_PROTOCOL_ERROR"
+    PROVIDER_RESPONSE_TOO_LARGE = "PROVIDER_RESPONSE_TOO_LARGE"
+    PROVIDER_REDIRECT_REFUSED = "PROVIDER_REDIRECT_REFUSED"
+    MODEL_LOAD_FAILED = "MODEL_LOAD_FAILED"
+    MODEL_LOADING = "MODEL_LOADING"
+
+    STEP_GRAPH_INVALID = "STEP_GRAPH_INVALID"
+    STEP_INPUT_INVALID = "STEP_INPUT_INVALID"
+    STEP_OUTPUT_INVALID = "STEP_OUTPUT_INVALID"
+    STEP_EXECUTION_FAILED = "STEP_EXECUTION_FAILED"
+    STEP_LIMIT_EXCEEDED = "STEP_LIMIT_EXCEEDED"
+
+    STORE_CONFLICT = "STORE_CONFLICT"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    STORE_FULL = "STORE_FULL"
+    STORE_IO_ERROR = "STORE_IO_ERROR"
+    STORE_CORRUPT = "STORE_CORRUPT"
+    STORE_VERSION_UNSUPPORTED = "STORE_VERSION_UNSUPPORTED"
+
+    INTERNAL_CANCELLED = "INTERNAL_CANCELLED"
+    INTERNAL = "INTERNAL"
+
+
+#: The reasons for which trying again may help, with the seconds to wait where nobody named any.
+_RETRY_AFTER_S: Mapping[Reason, float] = {
+    Reason.CONCURRENCY_LIMITED: 1.0,
+    Reason.SERVER_DRAINING: 1.0,
+    Reason.PROVIDER_RATE_LIMITED: 5.0,
+    Reason.PROVIDER_OVERLOADED: 2.0,
+    Reason.PROVIDER_ERROR: 1.0,
+    Reason.PROVIDER_UNREACHABLE: 1.0,
+    Reason.PROVIDER_TIMEOUT: 1.0,
+    Reason.PROVIDER_STREAM_STALLED: 1.0,
+    Reason.PROVIDER_STREAM_TRUNCATED: 1.0,
+    Reason.MODEL_LOADING: 1.0,
+    Reason.STORE_CONFLICT: 0.1,
+    Reason.STORE_UNAVAILABLE: 1.0,
+    Reason.INTERNAL_CANCELLED: 0.1,
+}
+
+#: Reasons that would fail for each input alike, so that a run stops at the first (`SEMANTICS.md` §4.1).
+ABORTS_A_RUN = frozenset(
+    {
+        Reason.PROVIDER_API_KEY_INVALID,
+        Reason.PROVIDER_NOT_CONFIGURED,
+        Reason.PROVIDER_ACCOUNT_PROBLEM,
+        Reason.PROVIDER_PERMISSION_DENIED,
+        Reason.PROVIDER_TLS_INVALID,
+        Reason.PROVIDER_QUOTA_EXHAUSTED,
+        Reason.MODEL_NOT_FOUND,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One field of a request that has to change."""
+
+    field: str
+    """Path from the request, as in `messages[2].role`."""
+
+    description: str
+    """What is wrong and what would be right; names the value where it is short and no secret."""
+
+    reason: Reason = Reason.FIELD_INVALID
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The thing a failure is about: what is missing, exhausted or misconfigured."""
+
+    kind: str
+    """Such as `conversation`, `model`, `provider`, `store`."""
+
+    name: str
+
+
+class Failure(Exception):
+    """Anything this service tells a caller went wrong. `str()` of it is for people and holds no secret.
+
+    Attributes:
+        reason: The cause, for programs.
+        metadata: Facts about the cause, keys in lowerCamelCase, as `error_reason.proto` documents them.
+        retry_after_s: Seconds after which trying again may help; None where it will not.
+        violations: The fields to change, all of them, in the order of the request.
+        subject: What the failure is about, if it is about one thing.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
+        violations: Iterable[Violation] = (),
+        subject: Subject | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.metadata = dict(metadata or {})
+        self.retry_after_s = _RETRY_AFTER_S.get(reason) if retry_after_s is None else retry_after_s
+        self.violations = tuple(violations)
+        self.subject = subject
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same call may succeed later, unchanged."""
+        return self.retry_after_s is not None
+
+    @property
+    def aborts_a_run(self) -> bool:
+        """Whether each further input of a run would fail the same way."""
+        return self.reason in ABORTS_A_RUN
+
+
+class InvalidRequest(Failure):
+    """The request has to change; `violations` says where."""
+
+    @classmethod
+    def of(cls, violations: Iterable[Violation]) -> InvalidRequest:
+        """All faults of one request at once: the reason is that of the first.
+
+        Args:
+            violations: At least one, in the order of the request.
+        """
+        found = tuple(violations)
+        first = found[0]
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        return cls(first.reason, f"{first.field}: {first.description}{more}", violations=found)
+
+
+class NotFound(Failure):
+    """What was named does not exist."""
+
+
+class Conflict(Failure):
+    """What is stored and what was asked contradict each other."""
+
+
+class Misconfigured(Failure):
+    """The server cannot do this until its operator changes something."""
+
+
+class Throttled(Failure):
+    """A limit was reached: the provider's, ours, or the machine's."""
+
+
+class Unavailable(Failure):
+    """Something this call needs did not answer, or not properly."""
+
+
+class StepFailed(Failure):
+    """The code of a step raised, or made something that no result can hold."""
+
+
+class Broken(Failure):
+    """A defect of this service, or of what it stored."""

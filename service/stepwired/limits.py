@@ -1,0 +1,89 @@
+"""The one table of limits: how much of anything a caller, a run or a provider may use.
+
+Every number can be set in `[limits]` of `stepwire.toml`. A limit is checked where the thing enters, so that
+work which cannot succeed never starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """One immutable value, handed to whoever has to keep a limit."""
+
+    max_calls: int = 2000
+    """Calls served at once by the process. Further ones are refused at once, not queued."""
+
+    request_bytes: int = 16 * MIB
+    """Largest request that gRPC reads. Ours are smaller, because gRPC's own refusal names no reason."""
+
+    reply_bytes: int = 4 * MIB
+    """Largest reply message: what a stock client accepts."""
+
+    stream_message_bytes: int = 64 * KIB
+    """Where a streamed message is cut: a slow reader costs its window times this."""
+
+    request_text_bytes: int = 8 * MIB
+    """All texts of one request together, UTF-8."""
+
+    message_text_bytes: int = 1 * MIB
+    """One message's text, UTF-8."""
+
+    tool_input_bytes: int = 1 * MIB
+    """One tool call's input, as compact JSON."""
+
+    conversation_messages: int = 100_000
+    """Messages of one conversation."""
+
+    append_messages: int = 1000
+    """Messages of one append, or of one chat request."""
+
+    metadata_bytes: int = 64 * KIB
+    """Metadata of one message or conversation, as compact JSON."""
+
+    metadata_depth: int = 32
+    """Nesting of metadata and of any JSON value: protobuf refuses to read a Struct somewhat deeper."""
+
+    metadata_keys: int = 1000
+    """Keys of one metadata object, all levels together."""
+
+    embed_texts: int = 256
+    """Texts of one Embed call."""
+
+    embed_floats: int = 900_000
+    """Numbers in one Embed reply, so that it stays below `reply_bytes`."""
+
+    stream_embed_texts: int = 2048
+    """Texts of one StreamEmbeddings or Search call."""
+
+    embed_text_bytes: int = 32 * KIB
+    """One text to embed, UTF-8."""
+
+    step_depth: int = 32
+    """Steps nested in steps: protobuf reads a spec up to about 48 deep."""
+
+    step_nodes: int = 1000
+    """Steps in one spec."""
+
+    step_values: int = 1_000_000
+    """Values that leave one stage of a run."""
+
+    collect_values: int = 10_000
+    """Results of one CollectStep call."""
+
+    step_concurrency: int = 256
+    """Largest `max_concurrency` of a step."""
+
+    step_buffer: int = 1024
+    """Largest `buffer` of a step."""
+
+    run_s: float = 3600.0
+    """Wall time of one run."""
+
+    stalled_reader_s: float = 60.0
+    """How long a reader may leave a stream unread before the call is ended."""
