@@ -168,6 +168,7 @@ class Finished(msgspec.Struct, frozen=True):
 
     reason: FinishReason
     model: str
+    provider: str
     usage: Usage
     messages: tuple[Message, ...]
     """The reply, ready to be sent back in a further request."""
