@@ -201,7 +201,7 @@ class Embeddings:
     model: str
     dimensions: int
     rows: tuple[bytes, ...]
-    """Each `4 * dimensions` bytes: little-endian IEEE 754 floats, all finite. Bytes, because they go to the wire as they are."""
+    """Each `4 * dimensions` bytes: little-endian IEEE 754 floats, all finite. They go to the wire as they are."""
 
     usage: Usage = Usage()
 

@@ -1,0 +1,84 @@
+"""What JSON can carry on every road a value takes here: protobuf, SQLite, JavaScript, PostgreSQL."""
+
+from __future__ import annotations
+
+import math
+
+from stepwired.events import MAX_SAFE_INTEGER, Json
+
+
+def fault(value: object, *, max_depth: int, path: str = "") -> tuple[str, str] | None:
+    """Find the first thing in `value` that some road would lose, change or refuse.
+
+    Args:
+        value: Anything; JSON if nothing is found.
+        max_depth: Lists and objects that may lie inside each other.
+        path: Where `value` is, for the answer.
+
+    Returns:
+        The path of the fault, such as `metadata.a[2]`, and what is wrong with it; None if all is well.
+    """
+    if not isinstance(value, list | dict):
+        why = _scalar_fault(value)
+        return (path, why) if why else None
+    if max_depth == 0:
+        return path, "nested too deep"
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            if found := fault(item, max_depth=max_depth - 1, path=f"{path}[{index}]"):
+                return found
+        return None
+    for key, item in value.items():
+        if not isinstance(key, str):
+            return path, f"a key is {type(key).__name__}, not a string"
+        if why := text_fault(key):
+            return path, f"a key {why}"
+        if found := fault(item, max_depth=max_depth - 1, path=f"{path}.{key}" if path else key):
+            return found
+    return None
+
+
+def _scalar_fault(value: object) -> str | None:
+    match value:
+        case None | bool():
+            return None
+        case str():
+            return text_fault(value)
+        case float() if not math.isfinite(value):
+            return "JSON has no NaN and no infinity"
+        case int() | float():
+            # Every double this large is an integer, and may stand for several.
+            return (
+                "an integer beyond 2^53-1 loses digits: send it as a string" if abs(value) > MAX_SAFE_INTEGER else None
+            )
+        case _:
+            return f"{type(value).__name__} is not JSON"
+
+
+def text_fault(text: str) -> str | None:
+    """Say what keeps `text` from being stored or sent; None if nothing does."""
+    if "\0" in text:
+        return "has a NUL character"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return "has half a surrogate pair, which UTF-8 cannot say"
+    return None
+
+
+def kind(value: Json) -> str:
+    """Name what `value` is, as people who write JSON say it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "a list"
+        case dict():
+            return "an object"
