@@ -111,13 +111,13 @@ arch: .venv/dev ## Who may import whom
 
 .PHONY: breaking
 breaking: .venv/dev ## Compare proto/ with what has landed
-	@base=$$(git rev-parse -q --verify origin/HEAD || git rev-parse -q --verify origin/main || true); \
+	@base=$$({ git rev-parse -q --verify origin/HEAD || git rev-parse -q --verify origin/main; } 2>/dev/null || true); \
 	if [ -z "$$base" ] || ! git cat-file -e "$$base:proto" 2>/dev/null; then \
 	  echo "check: buf breaking has nothing to compare with, because no protos have landed yet"; \
 	else \
 	  echo "check: buf breaking against $$(git rev-parse --short "$$base")"; \
 	  landed=$$(mktemp -d); trap 'rm -rf "$$landed"' EXIT; \
-	  git archive "$$base" proto buf.yaml | tar -x -C "$$landed"; \
+	  cp buf.yaml "$$landed"; git archive "$$base" proto | tar -x -C "$$landed"; \
 	  $(BIN)/buf breaking --against "$$landed"; \
 	fi
 
