@@ -47,6 +47,7 @@ install: .venv/installed ## Put the server and the CLI into .venv
 	@echo "install: the server, the SDK and what they need, into .venv"
 	@$(PIP) install -c constraints.txt pip hatchling
 	@$(PIP) install -c constraints.txt --no-build-isolation -e 'clients/python[cli]' -e .
+	@$(BIN)/python -c 'import onnxruntime, xllamacpp' || { echo "The local models need a library of the system. If libgomp is named above, on Debian or Ubuntu: apt install libgomp1" >&2; exit 1; }
 	@touch $@
 
 .venv/dev: .venv/installed
