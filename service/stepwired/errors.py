@@ -25,7 +25,7 @@ class Reason(StrEnum):
     """Why a call failed, as programs read it. The same names as `error_reason.proto`, which documents each."""
 
     @staticmethod
-    def _generate_next_value_(name: str, start: int, count: int, last_values: list[str]) -> str:  # noqa: ARG004  enum's
+    def _generate_next_value_(name: str, start: int, count: int, last_values: list[str]) -> str:
         return name
 
     MALFORMED_REQUEST = auto()
@@ -146,7 +146,7 @@ class Subject:
     name: str
 
 
-class Failure(Exception):  # noqa: N818  the domain's own noun, as on the wire
+class Failure(Exception):
     """Anything this service tells a caller went wrong. `str()` of it is for people and holds no secret.
 
     Attributes:

@@ -1,0 +1,242 @@
+"""Counts what a step does, tells those who watch, and keeps a stage within its limit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+
+from stepwired.errors import Failure, Reason, Throttled
+from stepwired.events import Usage, UsageSource
+from stepwired.steps.core import Results, RunEndedError, Stage, Step, Stream
+from stepwired.steps.results import Metadata, Outcome, StageEvent, StageEventKind, Value
+from stepwired.steps.spec import Spec
+
+
+class Meter:
+    """How one step of one run goes. There is a meter for each step of the spec, in the same shape.
+
+    Args:
+        spec: The step.
+        kind: What the step is, such as `map`.
+        name: What it is called where the spec does not say.
+        labels: Those of the steps around it.
+        watch: Is told every event; None where nobody watches.
+        max_values: Values that may leave the step, all inputs together.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        kind: str,
+        *,
+        name: str = "",
+        labels: Mapping[str, str],
+        watch: Callable[[StageEvent], None] | None,
+        max_values: int,
+    ) -> None:
+        self.path = spec.path
+        self.kind = kind
+        self.name = spec.name or name or kind
+        self.labels = {**labels, **spec.labels}
+        self.steps: list[Meter] = []
+        """The meters of the steps within."""
+        self.following: Meter | None = None
+        """The meter of the step that takes what this one makes."""
+        self.expected = 0
+        """Inputs that the step has been given or is known to get."""
+        self.withheld = 0
+        """Values that the step is known to make, and has not made yet."""
+        self.version = ""
+        self._watch = watch
+        self._max_values = max_values
+        self._inputs = self._outputs = self._errors = self._working = 0
+        self._started_ns = 0
+        self._began = self._left = 0.0
+        self._usage: Usage | None = None
+        self._model = self._provider = ""
+        self._has_ended_run = self._was_cancelled = False
+
+    def counted(self, step: Step) -> Step:
+        """The same step, counted."""
+
+        async def run(value: Value) -> Results:
+            self._begin(value)
+            has_ended = False
+            try:
+                async with aclosing(step(value)) as results:
+                    async for result in results:
+                        if not isinstance(result, Failure):  # those of the steps within are counted there
+                            self._made(result)
+                        yield result
+                has_ended = True
+            except Failure as failure:
+                self._failed(failure)
+                has_ended = True
+                raise
+            finally:
+                self._leave(has_ended)
+
+        return run
+
+    def around(self, stage: Stage, first: Meter | None = None) -> Stage:
+        """The same stage, its values counted as they go in and come out.
+
+        Args:
+            stage: What to count.
+            first: The meter of the first step within, which is given each value.
+        """
+
+        async def entering(stream: Stream) -> Stream:
+            async with aclosing(stream):
+                async for item in stream:
+                    if not isinstance(item.result, Failure):
+                        self._begin(item.result)
+                        if first is not None:
+                            first.expected += 1
+                    yield item
+
+        async def run(stream: Stream) -> Stream:
+            async with aclosing(stage(entering(stream))) as outputs:
+                async for item in outputs:
+                    if not isinstance(item.result, Failure):
+                        self._made(item.result)
+                    yield item
+            self._left = time.monotonic()
+            self._working = 0
+
+        return run
+
+    def completing(self, stage: Stage) -> Stage:
+        """The same stage; when it comes to its end, whoever watches is told."""
+        if self._watch is None:
+            return stage
+
+        async def run(stream: Stream) -> Stream:
+            async with aclosing(stage(stream)) as outputs:
+                async for item in outputs:
+                    yield item
+            self._complete()
+
+        return run
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody wants events, so that making them is worth it."""
+        return self._watch is not None
+
+    def text_delta(self, text: str) -> None:
+        """Tell that a model wrote more."""
+        self._tell(StageEventKind.TEXT_DELTA, text_delta=text)
+
+    def used(self, usage: Usage | None, *, model: str, provider: str) -> None:
+        """Count what a model read and wrote."""
+        self._model, self._provider = model, provider
+        self._usage = _sum(self._usage, usage)
+
+    @property
+    def inputs_not_started(self) -> int:
+        """Inputs that steps were given or known to get, and did not begin with; here and within."""
+        waiting = max(0, self.expected - self._inputs) + self.withheld
+        return waiting + sum(step.inputs_not_started for step in self.steps)
+
+    def metadata(self) -> Metadata:
+        """How it went so far, with the steps within."""
+        within = tuple(step.metadata() for step in self.steps)
+        usage = self._usage
+        for step in within:
+            usage = _sum(usage, step.usage)
+        return Metadata(
+            step_path=self.path,
+            type=self.kind,
+            name=self.name,
+            start_time_ns=self._started_ns,
+            duration_s=max(0.0, (time.monotonic() if self._working else self._left) - self._began),
+            inputs=self._inputs,
+            outputs=self._outputs,
+            errors=self._errors + sum(step.errors for step in within),
+            attempts=self._inputs,
+            usage=usage,
+            labels=self.labels,
+            outcome=self._outcome(),
+            model=self._model,
+            provider=self._provider,
+            version=self.version,
+            steps=within,
+        )
+
+    def _outcome(self) -> Outcome:
+        if self._has_ended_run or any(step._outcome() is Outcome.FAILED for step in self.steps):
+            return Outcome.FAILED
+        if self._working or self._was_cancelled:
+            return Outcome.CANCELLED
+        return Outcome.COMPLETED if self._started_ns else Outcome.NOT_STARTED
+
+    def _begin(self, value: Value) -> None:
+        if not self._started_ns:
+            self._started_ns = time.time_ns()
+            self._began = time.monotonic()
+        self._inputs += 1
+        self._working += 1
+        self._tell(StageEventKind.STARTED, value=value)
+
+    def _made(self, value: Value) -> None:
+        self._outputs += 1
+        if self._outputs > self._max_values:
+            self._has_ended_run = True
+            raise RunEndedError(
+                too_much("step_values", self._max_values, f"{self.path or 'the run'} makes more values")
+            )
+        if self.following is not None:
+            self.following.expected += 1
+        self._tell(StageEventKind.RESULT, value=value)
+
+    def _failed(self, failure: Failure) -> None:
+        self._errors += 1
+        self._has_ended_run |= failure.aborts_a_run
+        failure.metadata.setdefault("stepPath", self.path)
+        self._tell(StageEventKind.ERROR, failure=failure)
+
+    def _leave(self, has_ended: bool) -> None:
+        self._working -= 1
+        self._was_cancelled |= not has_ended
+        self._left = time.monotonic()
+
+    def _complete(self) -> None:
+        for step in self.steps:
+            step._complete()
+        if self._started_ns:
+            self._tell(StageEventKind.COMPLETED)
+
+    def _tell(
+        self, kind: StageEventKind, *, value: Value = None, text_delta: str = "", failure: Failure | None = None
+    ) -> None:
+        if self._watch is not None:
+            self._watch(StageEvent(self.path, kind, self.name, text_delta, value, failure))
+
+
+def too_much(limit_name: str, limit: float, message: str) -> Throttled:
+    """The failure of a run that used more than it may."""
+    return Throttled(
+        Reason.STEP_LIMIT_EXCEEDED,
+        f"{message} than it may: {limit:g}",
+        metadata={"limitName": limit_name, "limit": f"{limit:g}"},
+    )
+
+
+def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
+    if one is None or other is None:
+        return one or other
+
+    def both(a: int | None, b: int | None) -> int | None:
+        return a if b is None else b if a is None else a + b
+
+    return replace(
+        one,
+        source=max(one.source, other.source, key=[UsageSource.ABSENT, UsageSource.PROVIDER].index),
+        input_tokens=both(one.input_tokens, other.input_tokens),
+        output_tokens=both(one.output_tokens, other.output_tokens),
+        reasoning_tokens=both(one.reasoning_tokens, other.reasoning_tokens),
+        cached_input_tokens=both(one.cached_input_tokens, other.cached_input_tokens),
+    )
