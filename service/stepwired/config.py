@@ -1,0 +1,273 @@
+"""Settings: flag, then environment, then `stepwire.toml`, then the default. Read once, checked whole, never changed."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+
+import msgspec
+from msgspec import Meta
+from platformdirs import user_data_path
+
+from stepwired.limits import Limits
+
+PREFIX = "STEPWIRE_"
+FILE = "stepwire.toml"
+
+#: Variables with our prefix that other programs of this project read.
+_OTHERS = frozenset({"STEPWIRE_CONFIG", "STEPWIRE_SERVER", "STEPWIRE_REFERENCE", "STEPWIRE_NO_SKIP"})
+
+T = TypeVar("T")
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(ge=0)]
+Text = Annotated[str, Meta(min_length=1)]
+
+
+class ConfigError(Exception):
+    """The settings cannot be used. Each line says where and what to change."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        super().__init__("\n".join(faults))
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """`[server]`. The field `grpc_port` is also read from `STEPWIRE_GRPC_PORT`, and so on for the rest."""
+
+    host: Text = "127.0.0.1"
+    """Address to listen on. Anything but a loopback address is refused: there is neither TLS nor a token yet."""
+
+    grpc_port: Port = 50051
+    """Port of the gRPC services; 0 takes a free one and prints it."""
+
+    data_dir: Path = field(default_factory=lambda: user_data_path("stepwire"))
+    """Where conversations and local models are kept."""
+
+    durability: Literal["full", "relaxed"] = "full"
+    """`full`: what is acknowledged survives the loss of power. `relaxed`: the end of the process only, but faster."""
+
+    shutdown_grace_s: Seconds = 20.0
+    """Seconds that running calls get to finish after SIGTERM."""
+
+    drain_delay_s: Seconds = 0.0
+    """Seconds that new calls are still served after SIGTERM, for load balancers that learn of it late."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """`[local]`: the models that run on this machine."""
+
+    enabled: bool = True
+    chat: Text = "smollm2"
+    """The default chat model, as `stepwired models list` names it."""
+
+    embed: Text = "minilm"
+    """The default embedding model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """`[endpoints.NAME]`: a server that offers models."""
+
+    base_url: Text
+    """Such as `https://api.openai.com/v1`; the paths of the wire are appended."""
+
+    wire: Text = "openai"
+    """The format it speaks."""
+
+    api_key_env: str = ""
+    """Environment variable that holds the key. Without one, no key is sent."""
+
+    api_key_file: Path | None = None
+    """File that holds the key, instead of a variable."""
+
+    connect_s: Seconds = 5.0
+    first_byte_s: Seconds = 60.0
+    idle_s: Seconds = 60.0
+    total_s: Seconds = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """`[models.NAME]`: a model that callers can name."""
+
+    endpoint: Text
+    """One of the endpoints."""
+
+    model: str = ""
+    """What the provider calls it; empty if the same."""
+
+    aliases: tuple[Text, ...] = ()
+    kind: Literal["chat", "embed"] = "chat"
+    dimensions: Annotated[int, Meta(ge=1, le=65536)] | None = None
+    """Length of its vectors. Needed for a model for embeddings that is not one of OpenAI's."""
+
+    default: bool = False
+    """Whether it answers where a request names no model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that the operator can decide."""
+
+    server: Server = field(default_factory=Server)
+    local: Local = field(default_factory=Local)
+    limits: Limits = field(default_factory=Limits)
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+    models: Mapping[str, Model] = field(default_factory=dict)
+    source: Path | None = None
+    """The file that was read, if any."""
+
+    warnings: tuple[str, ...] = ()
+    """What looks like a mistake and is none that stops the server."""
+
+
+def load(
+    environ: Mapping[str, str], flags: Mapping[str, object] | None = None, *, file: Path | None = None
+) -> Settings:
+    """Read all settings.
+
+    Args:
+        environ: The environment. `STEPWIRE_CONFIG` names the file where `file` does not.
+        flags: Values of `[server]` from the command line, by field; None where a flag was not given.
+        file: The file; without one and without the variable, `stepwire.toml` in the working folder if it is there.
+
+    Raises:
+        ConfigError: With every fault there is.
+    """
+    source = file or (Path(named) if (named := environ.get("STEPWIRE_CONFIG")) else None)
+    if source is None and Path(FILE).is_file():
+        source = Path(FILE)
+    tables = _tables(source)
+    reader = _Reader()
+    environment = {
+        name: environ[variable]
+        for name in _names(Server)
+        if (variable := PREFIX + name.upper()) in environ and reader.is_plain(variable, environ[variable])
+    }
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    server = reader.section(Server, tables.pop("server", {}), "server", {**environment, **given})
+    settings = Settings(
+        server=server or Server(),
+        local=reader.section(Local, tables.pop("local", {}), "local") or Local(),
+        limits=reader.section(Limits, tables.pop("limits", {}), "limits") or Limits(),
+        endpoints=reader.sections(Endpoint, tables.pop("endpoints", {}), "endpoints"),
+        models=reader.sections(Model, tables.pop("models", {}), "models"),
+        source=source,
+        warnings=tuple(_strangers(environ)),
+    )
+    for name in tables:
+        reader.faults.append(f"{name}: {_unknown(name, ['server', 'local', 'limits', 'endpoints', 'models'])}")
+    _check(settings, reader.faults)
+    if reader.faults:
+        where = f"{source}: " if source else ""
+        raise ConfigError(where + fault for fault in reader.faults)
+    return settings
+
+
+def _tables(source: Path | None) -> dict[str, Any]:
+    if source is None:
+        return {}
+    try:
+        return tomllib.loads(source.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError([f"{source}: {error}"]) from error
+
+
+class _Reader:
+    """Makes dataclasses of tables and keeps every fault."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+
+    def sections(self, cls: type[T], table: object, path: str) -> dict[str, T]:
+        if not isinstance(table, dict):
+            self.faults.append(f"{path}: has to be tables, as in [{path}.NAME]")
+            return {}
+        read = {name: self.section(cls, inner, f"{path}.{name}") for name, inner in table.items()}
+        return {name: section for name, section in read.items() if section is not None}
+
+    def section(self, cls: type[T], table: object, path: str, over: Mapping[str, object] | None = None) -> T | None:
+        """Read one table. `over` has values that win over it, as strings where they come from the environment."""
+        if not isinstance(table, dict):
+            self.faults.append(f"{path}: has to be a table, as in [{path}]")
+            return None
+        before = len(self.faults)
+        hints = get_type_hints(cls, include_extras=True)
+        for name in table.keys() - hints.keys():
+            self.faults.append(f"{path}.{name}: {_unknown(name, hints)}")
+        values = {name: self._value(hints[name], table[name], f"{path}.{name}") for name in hints if name in table}
+        for name, value in (over or {}).items():
+            values[name] = self._value(hints[name], value, PREFIX + name.upper(), strict=False)
+        if len(self.faults) > before:
+            return None
+        try:
+            return cls(**values)
+        except TypeError:  # a field without default is missing
+            needed = [each.name for each in fields(cls) if each.name not in values]  # type: ignore[arg-type]
+            self.faults.append(f"{path}.{needed[0]}: is missing")
+            return None
+
+    def _value(self, hint: Any, value: object, path: str, *, strict: bool = True) -> Any:
+        try:
+            return msgspec.convert(value, hint, strict=strict, dec_hook=_path)
+        except msgspec.ValidationError as error:
+            self.faults.append(f"{path}: {error}")
+            return None
+
+    def is_plain(self, variable: str, value: str) -> bool:
+        """Refuse what Kubernetes puts into the environment of a pod beside a service named `stepwire`."""
+        if value.startswith("tcp://"):
+            self.faults.append(
+                f"{variable}: is {value!r}, which Kubernetes makes of a service's name: "
+                "set `enableServiceLinks: false` in the pod's spec"
+            )
+            return False
+        return True
+
+
+def _path(hint: type, value: object) -> Path:
+    if hint is Path and isinstance(value, str | Path):
+        return Path(value).expanduser()
+    raise msgspec.ValidationError("Expected a path")
+
+
+def _names(cls: type) -> list[str]:
+    return [each.name for each in fields(cls)]
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"there is no such setting{f'; did you mean `{near[0]}`?' if near else ''}"
+
+
+def _strangers(environ: Mapping[str, str]) -> Iterable[str]:
+    known = {PREFIX + name.upper() for name in _names(Server)} | _OTHERS
+    for variable in sorted(environ):
+        if variable.startswith(PREFIX) and variable not in known:
+            yield f"{variable}: {_unknown(variable, known)}; it is not used"
+
+
+def _check(settings: Settings, faults: list[str]) -> None:
+    """Find what is wrong between settings that are right each by itself."""
+    limits = ((name, getattr(settings.limits, name)) for name in _names(Limits))
+    faults += [f"limits.{name}: has to be above 0" for name, value in limits if value <= 0]
+    for name, endpoint in settings.endpoints.items():
+        if not endpoint.base_url.startswith(("http://", "https://")):
+            faults.append(f"endpoints.{name}.base_url: has to begin with http:// or https://")
+        if endpoint.api_key_env and endpoint.api_key_file:
+            faults.append(f"endpoints.{name}: takes its key from `api_key_env` or from `api_key_file`, not from both")
+    for name, model in settings.models.items():
+        if model.endpoint not in settings.endpoints:
+            faults.append(f"models.{name}.endpoint: {model.endpoint!r} is none of the [endpoints.NAME]")
+    for kind in ("chat", "embed"):
+        defaults = [name for name, model in settings.models.items() if model.kind == kind and model.default]
+        if len(defaults) > 1:
+            faults.append(f"models.{defaults[1]}.default: {defaults[0]} is the default for {kind} already")

@@ -1,0 +1,134 @@
+"""Settings: who wins, what is refused, and that every fault is said at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from stepwired import config
+from stepwired.limits import Limits
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "stepwire.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def faults(environ: Mapping[str, str], file: Path | None = None) -> list[str]:
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(environ, file=file)
+    return [line.removeprefix(f"{file}: ") for line in str(caught.value).splitlines()]
+
+
+def test_a_flag_wins_over_a_variable_and_a_variable_over_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, '[server]\ngrpc_port = 1\nshutdown_grace_s = 3\nhost = "127.0.0.2"\n')
+    environ = {"STEPWIRE_GRPC_PORT": "2", "STEPWIRE_HOST": "127.0.0.3"}
+    server = config.load(environ, {"grpc_port": 3, "host": None}, file=file).server
+    assert (server.grpc_port, server.host, server.shutdown_grace_s) == (3, "127.0.0.3", 3.0)
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    settings = config.load({})
+    assert settings.server.grpc_port == 50051
+    assert settings.limits == Limits()
+    assert settings.source is None
+
+
+def test_the_file_is_found_by_variable_or_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path, "[server]\ngrpc_port = 7\n")
+    assert config.load({"STEPWIRE_CONFIG": str(file)}).server.grpc_port == 7
+    monkeypatch.chdir(tmp_path)
+    assert config.load({}).server.grpc_port == 7
+
+
+def test_endpoints_models_and_limits_are_read(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        """
+        [limits]
+        max_calls = 5
+        [endpoints.ollama]
+        base_url = "http://127.0.0.1:11434/v1"
+        idle_s = 5
+        [models.llama]
+        endpoint = "ollama"
+        model = "llama3.2"
+        aliases = ["l"]
+        default = true
+        [models.nomic]
+        endpoint = "ollama"
+        kind = "embed"
+        dimensions = 768
+        """,
+    )
+    settings = config.load({}, file=file)
+    assert settings.limits.max_calls == 5
+    assert settings.endpoints["ollama"].idle_s == 5.0
+    assert settings.models["llama"].aliases == ("l",)
+    assert settings.models["nomic"].dimensions == 768
+
+
+def test_every_fault_is_said_at_once_with_its_place_and_the_nearest_name(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        """
+        [server]
+        grpc_prt = 1
+        durability = "no"
+        [sever]
+        [limits]
+        max_calls = 0
+        [endpoints.openai]
+        base_url = "api.openai.com"
+        api_key_env = "A"
+        api_key_file = "b"
+        [endpoints.empty]
+        [models.a]
+        endpoint = "nowhere"
+        default = true
+        [models.b]
+        endpoint = "openai"
+        default = true
+        """,
+    )
+    said = faults({"STEPWIRE_GRPC_PORT": "77777"}, file)
+    assert [fault.partition(":")[0] for fault in said] == [
+        "server.grpc_prt",
+        "server.durability",
+        "STEPWIRE_GRPC_PORT",
+        "endpoints.empty.base_url",
+        "sever",
+        "limits.max_calls",
+        "endpoints.openai.base_url",
+        "endpoints.openai",
+        "models.a.endpoint",
+        "models.b.default",
+    ]
+    assert "did you mean `grpc_port`" in said[0]
+    assert "did you mean `server`" in said[4]
+
+
+@pytest.mark.parametrize("text", ["[server", "server = 1", "endpoints = 1", "[endpoints]\nx = 1", "\x00"])
+def test_a_file_that_is_no_settings_is_refused(tmp_path: Path, text: str) -> None:
+    assert faults({}, write(tmp_path, text))
+
+
+def test_a_file_that_was_named_and_is_missing_is_refused(tmp_path: Path) -> None:
+    assert faults({"STEPWIRE_CONFIG": str(tmp_path / "none.toml")})
+
+
+def test_a_port_that_kubernetes_made_up_is_refused_with_the_way_out() -> None:
+    [fault] = faults({"STEPWIRE_GRPC_PORT": "tcp://10.0.0.1:50051"})
+    assert "enableServiceLinks: false" in fault
+
+
+def test_a_variable_that_nobody_reads_is_warned_about_with_the_nearest_name() -> None:
+    settings = config.load({"STEPWIRE_GRPC_PROT": "1", "STEPWIRE_SERVER": "x", "OTHER": "y"})
+    [warning] = settings.warnings
+    assert "STEPWIRE_GRPC_PROT" in warning
+    assert "did you mean `STEPWIRE_GRPC_PORT`" in warning
