@@ -1,0 +1,96 @@
+"""Writes requests of the OpenAI wire. Equal requests give equal bytes, so that providers' prompt caches hit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import msgspec
+
+from stepwired.events import ChatRequest, Json, Message, Role, ToolResult, ToolUse
+
+_encode = msgspec.json.encode
+
+
+def chat_body(request: ChatRequest) -> bytes:
+    """The JSON of a streamed chat completion.
+
+    `max_tokens` is the older spelling of `max_completion_tokens`: every server of this wire knows it, while
+    few but OpenAI know the newer one, which OpenAI's reasoning models insist on.
+    """
+    options = request.options
+    body: dict[str, Any] = {
+        "model": request.model,
+        "messages": chat_messages(request.system, request.messages),
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": options.temperature,
+        "top_p": options.top_p,
+        "max_tokens": options.max_tokens,
+        "stop": options.stop or None,
+        "seed": options.seed,
+        "presence_penalty": options.presence_penalty,
+        "frequency_penalty": options.frequency_penalty,
+    }
+    return _encode({name: value for name, value in body.items() if value is not None})
+
+
+def embed_body(model: str, texts: Sequence[str]) -> bytes:
+    """The JSON of one batch to embed. Base64 is a quarter of the bytes of numbers, and a fiftieth of the time."""
+    return _encode({"model": model, "input": texts, "encoding_format": "base64"})
+
+
+def chat_messages(system: str, messages: Iterable[Message]) -> list[dict[str, Json]]:
+    """Messages as the wire wants them.
+
+    Tool uses that follow each other, and the text before them, are one message of the assistant; right behind
+    it come their results, wherever they stood. Messages marked `hidden` are left out, and so is reasoning:
+    this wire has no place to send it back.
+    """
+    visible = [message for message in messages if message.metadata.get("hidden") is not True]
+    results: dict[str, ToolResult] = {}
+    for message in visible:
+        if message.tool_result is not None:
+            results.setdefault(message.tool_result.tool_id, message.tool_result)
+    said: list[dict[str, Json]] = [{"role": "system", "content": system}] if system else []
+    for is_tool_use, group in groupby(visible, key=lambda message: message.tool_use is not None):
+        said.extend((_tool_uses if is_tool_use else _others)(list(group), said, results))
+    return said
+
+
+def _tool_uses(
+    group: list[Message], said: list[dict[str, Json]], results: dict[str, ToolResult]
+) -> list[dict[str, Json]]:
+    uses = [message.tool_use for message in group if message.tool_use is not None]
+    calls: list[Json] = [_tool_call(use) for use in uses]
+    answers = [_tool_answer(results.pop(use.tool_id)) for use in uses if use.tool_id in results]
+    if said and said[-1]["role"] == Role.ASSISTANT.value and "tool_calls" not in said[-1]:
+        said[-1]["tool_calls"] = calls
+        return answers
+    return [{"role": Role.ASSISTANT.value, "content": None, "tool_calls": calls}, *answers]
+
+
+def _others(
+    group: list[Message], _said: list[dict[str, Json]], results: dict[str, ToolResult]
+) -> Iterator[dict[str, Json]]:
+    for message in group:
+        if message.tool_result is None:
+            yield {"role": message.role.value, "content": message.text}
+        elif results.get(message.tool_result.tool_id) is message.tool_result:
+            # A result whose use comes later or never stays where it is: the provider will say what it thinks.
+            yield _tool_answer(results.pop(message.tool_result.tool_id))
+
+
+def _tool_call(use: ToolUse) -> dict[str, Json]:
+    function: dict[str, Json] = {"name": use.name, "arguments": _sorted(use.input)}
+    return {"id": use.tool_id, "type": "function", "function": function}
+
+
+def _tool_answer(result: ToolResult) -> dict[str, Json]:
+    return {"role": Role.TOOL.value, "tool_call_id": result.tool_id, "content": result.result}
+
+
+def _sorted(value: Mapping[str, Json]) -> str:
+    """Compact JSON with sorted keys: the input may come from a protobuf Struct, which has no order."""
+    return _encode(value, order="sorted").decode()
