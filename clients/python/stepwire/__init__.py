@@ -1,0 +1,70 @@
+"""Stepwire for Python: chat, embeddings, conversations and pipelines over gRPC.
+
+    from stepwire import Client
+
+    with Client("localhost:50051") as client:
+        print(client.chat("Say hello."))
+
+`AsyncClient` is the same for asyncio. Everything that fails raises a class of `stepwire.errors`.
+"""
+
+from stepwire import errors
+from stepwire._aio import AsyncClient
+from stepwire._blocking import Client
+from stepwire.replies import (
+    ChatEvent,
+    Finished,
+    FinishReason,
+    ReasoningDelta,
+    Reply,
+    Started,
+    TextDelta,
+    Usage,
+)
+from stepwire.results import (
+    EmbeddingResult,
+    RunEvent,
+    RunFinished,
+    RunResults,
+    RunStarted,
+    SearchHit,
+    StageEvent,
+    StepResult,
+    Stored,
+)
+from stepwire.v1.chat_pb2 import ChatOptions, Model
+from stepwire.v1.conversation_pb2 import Conversation
+from stepwire.v1.embed_pb2 import EmbeddingModel
+from stepwire.v1.message_pb2 import Message
+from stepwire.v1.step_run_pb2 import Step, StepInfo, StepMetadata
+
+__all__ = [
+    "AsyncClient",
+    "ChatEvent",
+    "ChatOptions",
+    "Client",
+    "Conversation",
+    "EmbeddingModel",
+    "EmbeddingResult",
+    "FinishReason",
+    "Finished",
+    "Message",
+    "Model",
+    "ReasoningDelta",
+    "Reply",
+    "RunEvent",
+    "RunFinished",
+    "RunResults",
+    "RunStarted",
+    "SearchHit",
+    "StageEvent",
+    "Started",
+    "Step",
+    "StepInfo",
+    "StepMetadata",
+    "StepResult",
+    "Stored",
+    "TextDelta",
+    "Usage",
+    "errors",
+]

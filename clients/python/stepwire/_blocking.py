@@ -1,0 +1,155 @@
+"""The blocking client: the asyncio client's calls, waited for by a thread of its own."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from stepwire import errors
+from stepwire._aio import DEFAULT_TARGET, AsyncClient
+from stepwire._callbacks import Delivery, Worker
+from stepwire._portal import Portal
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _waits(
+    method: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Client, P], T]:
+    def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._portal.run(method(self._aio, *args, **kwargs))
+
+    return _described(call, method)
+
+
+def _iterates(
+    method: Callable[Concatenate[AsyncClient, P], AsyncGenerator[T, None]],
+) -> Callable[Concatenate[Client, P], Generator[T, None, None]]:
+    def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Generator[T, None, None]:
+        return self._portal.iterate(method(self._aio, *args, **kwargs))
+
+    return _described(call, method)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _described(call: F, method: Callable[..., Any]) -> F:
+    functools.update_wrapper(call, method)
+    del call.__wrapped__  # type: ignore[attr-defined]  # it is a coroutine function, and `call` is not
+    call.__doc__ = (method.__doc__ or "").replace("async for", "for").replace("await ", "")
+    return call
+
+
+class Client:
+    """Talks to one Stepwire server, for programs without asyncio. Share one client between all threads.
+
+        with Client("localhost:50051") as client:
+            print(client.chat("Say hello."))
+            for event in client.stream_chat("Tell me a story."):
+                print(event.text, end="", flush=True)
+
+    Ctrl-C in a call cancels the call, and so does leaving a stream early. The methods are those of `AsyncClient`.
+
+    Args:
+        target: Address of the server, `host:port`. Nothing is connected before the first call.
+        timeout_s: Seconds that a quick call may take, such as a lookup.
+        long_timeout_s: Seconds that a call may take in which a model works: `chat`, `embed`, `search`, `collect`.
+        idle_s: Seconds that a stream may be silent. Streams have no other limit unless a call names one.
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        timeout_s: float = 60.0,
+        long_timeout_s: float = 600.0,
+        idle_s: float = 600.0,
+    ) -> None:
+        self._aio = AsyncClient(target, timeout_s=timeout_s, long_timeout_s=long_timeout_s, idle_s=idle_s)
+        self._portal = Portal()
+        self._worker = Worker()
+        # Also runs when the client is dropped, or at the end of the program.
+        self._finish = weakref.finalize(self, _close, self._aio, self._portal, self._worker)
+
+    chat = _waits(AsyncClient.chat)
+    stream_chat = _iterates(AsyncClient.stream_chat)
+    models = _waits(AsyncClient.models)
+    model = _waits(AsyncClient.model)
+
+    embed = _waits(AsyncClient.embed)
+    stream_embeddings = _iterates(AsyncClient.stream_embeddings)
+    search = _waits(AsyncClient.search)
+    embedding_models = _waits(AsyncClient.embedding_models)
+    embedding_model = _waits(AsyncClient.embedding_model)
+
+    create_conversation = _waits(AsyncClient.create_conversation)
+    conversation = _waits(AsyncClient.conversation)
+    append = _waits(AsyncClient.append)
+    messages = _iterates(AsyncClient.messages)
+    render = _waits(AsyncClient.render)
+
+    run = _iterates(AsyncClient.run)
+    run_events = _iterates(AsyncClient.run_events)
+    collect = _waits(AsyncClient.collect)
+    list_steps = _waits(AsyncClient.list_steps)
+    validate = _waits(AsyncClient.validate)
+
+    def start_with_callbacks(
+        self,
+        call: Callable[[AsyncClient], AsyncGenerator[T, None] | Awaitable[T]],
+        on_result: Callable[[T], object],
+        *,
+        on_error: Callable[[errors.Error], object] | None = None,
+        on_done: Callable[[], object] | None = None,
+        on_cancel: Callable[[], object] | None = None,
+    ) -> Callable[[], None]:
+        """Start a call and return at once; its outcome is told to functions.
+
+            cancel = client.start_with_callbacks(
+                lambda api: api.stream_chat("Tell me a story."),
+                on_result=lambda event: print(event.text, end=""),
+                on_done=lambda: print("."),
+            )
+
+        All callbacks of a client are called in one thread, one at a time, and may make blocking calls. The next
+        result is read when the callback of the one before has returned.
+
+        Args:
+            call: Makes the call, given the asyncio client.
+            on_result: Gets each result, or the one result of a call that is no stream.
+            on_error: Gets the error of an item, after which the stream goes on, or of the call.
+            on_done: Called once, last, however the call ended.
+            on_cancel: Called once, just before `on_done`, if the call was cancelled.
+
+        Returns:
+            A function that cancels the call, from any thread, any number of times. A callback that is running goes on;
+            no further `on_result` or `on_error` begins.
+        """
+        delivery = Delivery(self._worker, on_result, on_error, on_done, on_cancel)
+        reading, task = self._portal.start(delivery.read(lambda: call(self._aio)))
+        reading.add_done_callback(delivery.end)
+
+        def cancel() -> None:
+            delivery.cancel()
+            task.cancel()
+
+        return cancel
+
+    def close(self) -> None:
+        """End all calls, which fail with `errors.Cancelled`, and the connection. May be called again."""
+        self._finish()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _close(aio: AsyncClient, portal: Portal, worker: Worker) -> None:
+    portal.close(aio.close)
+    worker.close()

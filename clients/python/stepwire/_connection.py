@@ -1,0 +1,132 @@
+"""One connection to one server, and the rules that every call on it keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import grpc
+import grpc.aio
+
+from stepwire import _channel, _status, errors
+from stepwire.v1 import chat_pb2_grpc, conversation_pb2_grpc, embed_pb2_grpc, step_run_pb2_grpc
+
+if TYPE_CHECKING:
+    from stepwire.v1.chat_pb2_grpc import ChatServiceAsyncStub
+    from stepwire.v1.conversation_pb2_grpc import ConversationServiceAsyncStub
+    from stepwire.v1.embed_pb2_grpc import EmbedServiceAsyncStub
+    from stepwire.v1.step_run_pb2_grpc import StepRunServiceAsyncStub
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+
+class Connection:
+    """Makes calls that end when they are left, keep their time, and fail with errors of our own.
+
+    gRPC ties a channel to the event loop that is running: the channel is opened by the first call.
+    """
+
+    def __init__(self, target: str, *, timeout_s: float, long_timeout_s: float, idle_s: float) -> None:
+        self.target = target
+        self.timeout_s = timeout_s
+        self.long_timeout_s = long_timeout_s
+        self._idle_s = idle_s
+        self._channel: grpc.aio.Channel | None = None
+        self._is_closed = False
+
+    async def close(self) -> None:
+        """End all calls and the connection; nothing can be called afterwards. May be called again."""
+        self._is_closed = True
+        if self._channel is not None:
+            await self._channel.close()
+
+    @cached_property
+    def chat(self) -> ChatServiceAsyncStub:
+        return chat_pb2_grpc.ChatServiceStub(self._open())
+
+    @cached_property
+    def embed(self) -> EmbedServiceAsyncStub:
+        return embed_pb2_grpc.EmbedServiceStub(self._open())
+
+    @cached_property
+    def conversations(self) -> ConversationServiceAsyncStub:
+        return conversation_pb2_grpc.ConversationServiceStub(self._open())
+
+    @cached_property
+    def steps(self) -> StepRunServiceAsyncStub:
+        return step_run_pb2_grpc.StepRunServiceStub(self._open())
+
+    async def unary(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Q, R],
+        request: Q,
+        timeout_s: float | None,
+        *,
+        is_long: bool = False,
+    ) -> R:
+        """Call and wait for the answer. Cancelling the task that waits cancels the call.
+
+        Args:
+            method: The stub's method.
+            request: Its request.
+            timeout_s: The caller's own limit; None for the connection's.
+            is_long: Whether a model has to write while we wait.
+        """
+        self._open()
+        limit_s = timeout_s if timeout_s is not None else self.long_timeout_s if is_long else self.timeout_s
+        call = method(request, timeout=_finite(limit_s))
+        with self._own_errors():
+            return await call
+
+    async def stream(
+        self, method: grpc.aio.UnaryStreamMultiCallable[Q, R], request: Q, timeout_s: float | None
+    ) -> AsyncGenerator[R, None]:
+        """Call and yield the answers. Closing the generator cancels the call: a bare gRPC call would run on."""
+        self._open()
+        call = method(request, timeout=_finite(timeout_s))
+        try:
+            while (response := await self._read(call)) is not None:
+                yield response
+        finally:
+            call.cancel()  # does nothing to a call that is over
+
+    async def _read(self, call: grpc.aio.UnaryStreamCall[Q, R]) -> R | None:
+        try:
+            with self._own_errors():
+                async with asyncio.timeout(_finite(self._idle_s)):
+                    response = await call.read()
+        except TimeoutError:
+            raise errors.DeadlineExceeded(
+                f"{self.target} sent nothing for {self._idle_s:g} s", code="DEADLINE_EXCEEDED"
+            ) from None
+        return None if response is grpc.aio.EOF else cast(R, response)
+
+    @contextmanager
+    def _own_errors(self) -> Generator[None]:
+        try:
+            yield
+        except grpc.aio.AioRpcError as failed:
+            raise _status.of_call(failed, self.target) from None
+        except asyncio.CancelledError:
+            # Closing the channel ends calls this way too, in tasks that nobody has cancelled and that
+            # would pass for cancelled if they went on like this.
+            task = asyncio.current_task()
+            if self._is_closed and task is not None and not task.cancelling():
+                raise errors.Cancelled("the client was closed", code="CANCELLED") from None
+            raise
+
+    def _open(self) -> grpc.aio.Channel:
+        if self._is_closed:
+            raise RuntimeError("this client is closed")
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(self.target, options=_channel.options())
+        return self._channel
+
+
+def _finite(limit_s: float | None) -> float | None:
+    return None if limit_s is None or math.isinf(limit_s) else limit_s

@@ -1,0 +1,79 @@
+"""Turns what people like to write in Python into the messages of the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias, TypeVar
+
+from google.protobuf import json_format
+from google.protobuf.message import Message as AnyMessage
+
+from stepwire import errors
+from stepwire.v1 import chat_pb2, message_pb2, step_run_pb2
+
+M = TypeVar("M", bound=AnyMessage)
+
+#: A message: its text, its JSON (`{"role": "assistant", "text": "Hello"}`) or the real thing.
+MessageLike: TypeAlias = str | Mapping[str, Any] | message_pb2.Message
+
+#: A step: the name of one, its JSON (`{"map": {"step": {"named": "upper"}}}`) or the real thing.
+StepLike: TypeAlias = str | Mapping[str, Any] | step_run_pb2.Step
+
+#: How to answer: JSON (`{"temperature": 0.2}`) or the real thing.
+OptionsLike: TypeAlias = Mapping[str, Any] | chat_pb2.ChatOptions
+
+
+@contextmanager
+def checked() -> Generator[None]:
+    """Report what protobuf refuses while a request is made, such as half a surrogate pair, as our own error."""
+    try:
+        yield
+    except (json_format.ParseError, UnicodeEncodeError) as refused:
+        raise errors.InvalidRequest(str(refused), code="INVALID_ARGUMENT", reason="FIELD_INVALID") from None
+
+
+def message(value: MessageLike) -> message_pb2.Message:
+    """Make one message; a text is the user's."""
+    if isinstance(value, str):
+        return message_pb2.Message(text=value)
+    return _made(value, message_pb2.Message)
+
+
+def messages(values: Iterable[MessageLike]) -> list[message_pb2.Message]:
+    """Make messages, in order."""
+    return [message(value) for value in _several(values, "messages")]
+
+
+def options(value: OptionsLike | None) -> chat_pb2.ChatOptions | None:
+    """Make options; None stays unset, so that the provider's own defaults hold."""
+    return None if value is None else _made(value, chat_pb2.ChatOptions)
+
+
+def steps(values: StepLike | Sequence[StepLike]) -> list[step_run_pb2.Step]:
+    """Make steps, in order; a single one needs no list."""
+    if isinstance(values, str | Mapping | step_run_pb2.Step):
+        values = [values]
+    return [
+        step_run_pb2.Step(named=value) if isinstance(value, str) else _made(value, step_run_pb2.Step)
+        for value in values
+    ]
+
+
+def texts(values: Iterable[str], what: str) -> list[str]:
+    """List texts, in order. A lone text would be taken for its letters, so it is refused."""
+    return list(_several(values, what))
+
+
+def _several(values: Iterable[M | Any], what: str) -> Iterable[Any]:
+    if isinstance(values, str | Mapping | AnyMessage):
+        raise TypeError(f"`{what}` is a list, not {type(values).__name__}")
+    return values
+
+
+def _made(value: Mapping[str, Any] | M, kind: type[M]) -> M:
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{kind.__name__} or its JSON is needed, not {type(value).__name__}")
+    return json_format.ParseDict(dict(value), kind())

@@ -1,0 +1,190 @@
+"""The pipeline calls of a client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any, Literal, TypeAlias
+
+from stepwire import _requests, _values, errors, results
+from stepwire._connection import Connection
+from stepwire._requests import StepLike
+from stepwire.v1 import step_run_pb2
+
+ErrorMode: TypeAlias = Literal["continue", "fail_fast"]
+
+_ERROR_MODES = {
+    "continue": step_run_pb2.ERROR_MODE_CONTINUE,
+    "fail_fast": step_run_pb2.ERROR_MODE_FAIL_FAST,
+}
+
+PAGE_SIZE = 1000
+
+
+class StepCalls:
+    """Runs pipelines: each result of a step is the input of the next."""
+
+    _connection: Connection
+
+    async def run(
+        self,
+        steps: StepLike | Sequence[StepLike],
+        input: Any = None,  # noqa: A002  the wire's word, and the one people expect
+        *,
+        on_error: ErrorMode = "continue",
+        run_id: str = "",
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[results.StepResult, None]:
+        """Run steps on an input and yield the results, in order, as they come.
+
+            async for result in client.run([{"map": {"step": {"named": "upper"}}}], ["a", "b"]):
+                print(result.path, result.error or result.value)
+
+        Leaving the loop early cancels the run, all steps of it.
+
+        Args:
+            steps: One step or several, first to last: names of steps, JSON or `Step`.
+            input: The value to begin with: anything JSON.
+            on_error: What to do when an item fails: yield its error in its place and go on, or fail with it.
+            run_id: Identifies the run in logs and events; empty for a new UUID.
+            timeout_s: Seconds for the whole run; None for no limit but the client's `idle_s` between two results.
+
+        Raises:
+            errors.Error: The call failed, perhaps after some results; the subclass says what to do.
+        """
+        async with aclosing(self._run(steps, input, False, on_error, run_id, timeout_s)) as events:
+            async for event in events:
+                if isinstance(event, results.StepResult):
+                    yield event
+
+    async def run_events(
+        self,
+        steps: StepLike | Sequence[StepLike],
+        input: Any = None,  # noqa: A002
+        *,
+        on_error: ErrorMode = "continue",
+        run_id: str = "",
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[results.RunEvent, None]:
+        """Run steps and yield all that happens: `RunStarted`, results, `StageEvent`s, then exactly one `RunFinished`.
+
+            async for event in client.run_events([{"chat": {}}], "Tell me a story."):
+                if isinstance(event, stepwire.StageEvent):
+                    print(event.text, end="", flush=True)
+
+        Args:
+            steps: One step or several, first to last: names of steps, JSON or `Step`.
+            input: The value to begin with: anything JSON.
+            on_error: What to do when an item fails: yield its error in its place and go on, or fail with it.
+            run_id: Identifies the run in logs and events; empty for a new UUID.
+            timeout_s: Seconds for the whole run; None for no limit but the client's `idle_s` between two events.
+
+        Raises:
+            errors.Error: The call failed, perhaps after some events; the subclass says what to do.
+        """
+        async with aclosing(self._run(steps, input, True, on_error, run_id, timeout_s)) as events:
+            async for event in events:
+                yield event
+
+    async def _run(
+        self,
+        steps: StepLike | Sequence[StepLike],
+        value: Any,
+        wants_stages: bool,
+        on_error: ErrorMode,
+        run_id: str,
+        timeout_s: float | None,
+    ) -> AsyncGenerator[results.RunEvent, None]:
+        with _requests.checked():
+            request = step_run_pb2.RunStepRequest(
+                steps=_requests.steps(steps),
+                input=_values.to_value(value),
+                error_mode=_ERROR_MODES[on_error],
+                events=wants_stages,
+                run_id=run_id,
+            )
+        event: results.RunEvent | None = None
+        async with aclosing(self._connection.stream(self._connection.steps.RunStep, request, timeout_s)) as responses:
+            async for response in responses:
+                if (event := results.run_event(response)) is not None:
+                    yield event
+        if not isinstance(event, results.RunFinished):  # what there is may look whole, and is not
+            raise errors.ServerError("the run ended without its last event", code="INTERNAL")
+
+    async def collect(
+        self,
+        steps: StepLike | Sequence[StepLike],
+        input: Any = None,  # noqa: A002
+        *,
+        on_error: ErrorMode = "fail_fast",
+        run_id: str = "",
+        timeout_s: float | None = None,
+    ) -> results.RunResults:
+        """Run steps on an input and return all values.
+
+            print(await client.collect("upper", "hi"))  # ['HI']
+
+        Args:
+            steps: One step or several, first to last: names of steps, JSON or `Step`.
+            input: The value to begin with: anything JSON.
+            on_error: What to do when an item fails: fail with it, or keep its error in its place and go on.
+            run_id: Identifies the run in logs; empty for a new UUID.
+            timeout_s: Seconds until this fails with `DeadlineExceeded`; None for the client's `long_timeout_s`.
+
+        Returns:
+            A list of the values, with `metadata` (how the run went), `results` (with their paths) and `run_id`.
+
+        Raises:
+            errors.Error: An item or the whole call failed; the subclass says what to do.
+        """
+        with _requests.checked():
+            request = step_run_pb2.CollectStepRequest(
+                steps=_requests.steps(steps),
+                input=_values.to_value(input),
+                error_mode=_ERROR_MODES[on_error],
+                run_id=run_id,
+            )
+        response = await self._connection.unary(self._connection.steps.CollectStep, request, timeout_s, is_long=True)
+        items = [results.step_result(item, item.WhichOneof("result")) for item in response.results]
+        return results.RunResults(items, response.metadata, response.run_id)
+
+    async def list_steps(self, *, timeout_s: float | None = None) -> list[step_run_pb2.StepInfo]:
+        """List the steps that can be run by name.
+
+            for step in await client.list_steps():
+                print(step.name, step.description)
+
+        Args:
+            timeout_s: Seconds until this fails with `DeadlineExceeded`; None for the client's `timeout_s`.
+
+        Raises:
+            errors.Error: The call failed; the subclass says what to do.
+        """
+        found: list[step_run_pb2.StepInfo] = []
+        request = step_run_pb2.ListStepsRequest(page_size=PAGE_SIZE)
+        while True:
+            page = await self._connection.unary(self._connection.steps.ListSteps, request, timeout_s)
+            found.extend(page.steps)
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
+
+    async def validate(
+        self, steps: StepLike | Sequence[StepLike], *, timeout_s: float | None = None
+    ) -> list[errors.Violation]:
+        """Report every fault of a spec without running it; nothing for a spec that can run.
+
+            for fault in await client.validate([{"map": {}}]):
+                print(fault.field, fault.description)
+
+        Args:
+            steps: One step or several, first to last: names of steps, JSON or `Step`.
+            timeout_s: Seconds until this fails with `DeadlineExceeded`; None for the client's `timeout_s`.
+
+        Raises:
+            errors.Error: The call failed; the subclass says what to do.
+        """
+        with _requests.checked():
+            request = step_run_pb2.ValidateStepRequest(steps=_requests.steps(steps))
+        response = await self._connection.unary(self._connection.steps.ValidateStep, request, timeout_s)
+        return [errors.Violation(fault.field, fault.description, fault.reason) for fault in response.violations]
