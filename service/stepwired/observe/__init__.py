@@ -1,0 +1,1 @@
+"""What the operator sees of the service: logs now, metrics and traces through the hooks that are there for them."""
