@@ -1,0 +1,322 @@
+"""What a conversation is: the rules of its tree, the choices among its messages, and how they are written as text.
+
+Pure: a store asks these functions from within its transaction, so that every store decides alike.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Protocol
+
+from stepwired.errors import Conflict, InvalidRequest, NotFound, Reason, Subject, Violation
+from stepwired.events import Json, Message, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A tree of messages, without the messages. Times are nanoseconds since 1970, UTC."""
+
+    id: str
+    title: str = ""
+    head_id: str = ""
+    """The message that the next one follows; empty as long as there is none."""
+
+    revision: int = 1
+    """Counts the changes from 1, the creation: each message appended takes one."""
+
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+    create_time_ns: int = 0
+    update_time_ns: int = 0
+    message_count: int = 0
+
+
+class MessageView(Enum):
+    """A choice among the messages of a conversation."""
+
+    HEAD_PATH = "head_path"
+    """From the first message to the head."""
+
+    PATH_TO = "path_to"
+    """From the first message to a given one."""
+
+    LEFTMOST = "leftmost"
+    """From the first message along each oldest child."""
+
+    ALL = "all"
+    """All messages, in the order they were appended, so that parents come before children."""
+
+
+class RenderFormat(Enum):
+    """How chat messages are written as text."""
+
+    BRACKETS = "brackets"
+    """`[role]: text`."""
+
+    GEPPETTO = "geppetto"
+    """`(role): text`, with a newline before text that begins with a code fence."""
+
+
+# --- the rules of the tree ---
+
+
+class Tree(Protocol):
+    """What the rules have to know about one conversation as it is stored."""
+
+    @property
+    def head_id(self) -> str:
+        """The head; empty if there is none."""
+
+    @property
+    def message_count(self) -> int:
+        """How many messages there are, all branches together."""
+
+    def find(self, message_id: str) -> Message | None:
+        """The message with this id, if there is one."""
+
+    def has_tool_use(self, tool_id: str, message_id: str) -> bool:
+        """Whether the tool was used on the path from the first message to `message_id`, which exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What an append comes to."""
+
+    ids: tuple[str, ...]
+    """Of all messages asked for, in their order, also of those that had been appended before."""
+
+    new: tuple[Message, ...]
+    """The messages to be stored, in order, each with its id, parent and times."""
+
+    head_id: str
+    """The head afterwards."""
+
+
+def role_named(name: str, *, tool_use: bool = False, tool_result: bool = False) -> Role | None:
+    """The role that a caller wrote, or the default where nothing was written; None if there is no such role."""
+    if name:
+        return next((role for role in Role if role.value == name), None)
+    return Role.TOOL if tool_result else Role.ASSISTANT if tool_use else Role.USER
+
+
+def is_empty(message: Message) -> bool:
+    """Whether the message has no content at all; thoughts of a model are content."""
+    return not (message.text or message.reasoning or message.tool_use or message.tool_result)
+
+
+def check_messages(messages: Sequence[Message], path: str = "messages") -> list[Violation]:
+    """The faults of new messages that show without looking at the conversation.
+
+    Args:
+        messages: In the order of the request.
+        path: Field of the request that holds them.
+    """
+    places: dict[str, int] = {}
+    for index, message in enumerate(messages):
+        if message.id:
+            places.setdefault(message.id, index)
+    found: list[Violation] = []
+
+    def fault(index: int, part: str, description: str) -> None:
+        found.append(Violation(f"{path}[{index}]{part}", description, Reason.INVALID_MESSAGE))
+
+    for index, message in enumerate(messages):
+        contents = (message.text, message.tool_use, message.tool_result)
+        if is_empty(message):
+            fault(index, "", "has no content: set text, tool_use or tool_result")
+        elif sum(map(bool, contents)) > 1:
+            fault(index, "", "has more than one of text, tool_use and tool_result: send a message for each")
+        if message.reasoning and message.role is not Role.ASSISTANT:
+            fault(index, ".reasoning", f"belongs to messages of the assistant, and this one's role is {message.role}")
+        if message.id and places[message.id] != index:
+            fault(index, ".id", f"`{message.id}` is also the id of {path}[{places[message.id]}]")
+        if message.parent_id and message.parent_id == message.id:
+            fault(index, ".parent_id", f"`{message.id}` cannot be its own parent")
+        elif places.get(message.parent_id, index) > index:
+            fault(index, ".parent_id", f"`{message.parent_id}` comes later in this request: parents go first")
+    return found
+
+
+def grow(
+    tree: Tree,
+    messages: Sequence[Message],
+    *,
+    now_ns: int,
+    message_limit: int,
+    parent_id: str = "",
+    keep_head: bool = False,
+    allow_orphan: bool = False,
+) -> Growth:
+    """Decide what appending `messages` does to the tree, or why it cannot be done.
+
+    A message without parent follows the one before it; the first follows `parent_id`, or else the head. A message
+    whose id is there already with the same content and parent (metadata and times aside, because those may change)
+    was appended before and stays as it is; the head moves to the last message that is new, so that repeating an
+    append never moves it back.
+
+    Raises:
+        InvalidRequest: All faults of the messages at once.
+        NotFound: MESSAGE_NOT_FOUND, a parent.
+        Conflict: MESSAGE_ID_EXISTS.
+    """
+    work = _Grower(tree, now_ns, allow_orphan, check_messages(messages))
+    if messages and parent_id and messages[0].parent_id not in {"", parent_id}:
+        work.fault(0, "parent_id", f"contradicts the request's `parent_id`, which is `{parent_id}`")
+    before = parent_id
+    for index, message in enumerate(messages):
+        before = work.add(index, message, before)
+    if (count := tree.message_count + len(work.new)) > message_limit:
+        text = f"would make {count} messages, and a conversation holds at most {message_limit}: begin another"
+        work.faults.append(Violation("messages", text))
+    if work.faults:
+        raise InvalidRequest.of(work.faults)
+    # What is missing comes before what is doubled: it may be why.
+    if failure := next(iter([*work.missing, *work.doubled]), None):
+        raise failure
+    head_id = next(reversed(work.new)) if work.new and not keep_head else tree.head_id
+    return Growth(tuple(work.ids), tuple(work.new.values()), head_id)
+
+
+@dataclass(slots=True)
+class _Grower:
+    tree: Tree
+    now_ns: int
+    allow_orphan: bool
+    faults: list[Violation]
+    missing: list[NotFound] = field(default_factory=list)
+    doubled: list[Conflict] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    new: dict[str, Message] = field(default_factory=dict)
+
+    def fault(self, index: int, part: str, description: str) -> None:
+        self.faults.append(Violation(f"messages[{index}].{part}", description, Reason.INVALID_MESSAGE))
+
+    def add(self, index: int, message: Message, before: str) -> str:
+        """Note what one message adds, or what is wrong with it; its id."""
+        stored = self.tree.find(message.id) if message.id else None
+        if stored is not None:
+            if not _is_repeat(message, stored, message.parent_id or before):
+                text = f"message `{message.id}` exists already, with other content or another parent"
+                self.doubled.append(Conflict(Reason.MESSAGE_ID_EXISTS, text, subject=Subject("message", message.id)))
+            self.ids.append(message.id)
+            return message.id
+        parent_id = message.parent_id or before or self.tree.head_id
+        if not parent_id and (self.tree.message_count or self.new):
+            self.fault(index, "parent_id", "is needed: the conversation has a first message already, and no head")
+        known = not parent_id or parent_id in self.new or parent_id == self.tree.head_id
+        if not known and self.tree.find(parent_id) is None:
+            self.missing.append(message_not_found(parent_id))
+        elif (result := message.tool_result) and not (self.allow_orphan or self._is_used(result.tool_id, parent_id)):
+            text = f"`{result.tool_id}` was never used on the way to this message; `allow_orphan` accepts that"
+            self.fault(index, "tool_result.tool_id", text)
+        made = replace(
+            message,
+            id=message.id or str(uuid.uuid4()),
+            parent_id=parent_id,
+            create_time_ns=message.create_time_ns or self.now_ns,
+            update_time_ns=self.now_ns,
+        )
+        self.new[made.id] = made
+        self.ids.append(made.id)
+        return made.id
+
+    def _is_used(self, tool_id: str, message_id: str) -> bool:
+        for _ in range(len(self.new)):  # bounded, because faulty requests may go round in circles
+            if (message := self.new.get(message_id)) is None:
+                break
+            if message.tool_use and message.tool_use.tool_id == tool_id:
+                return True
+            message_id = message.parent_id
+        return bool(message_id) and message_id not in self.new and self.tree.has_tool_use(tool_id, message_id)
+
+
+def check_view(view: MessageView, message_id: str) -> None:
+    """Refuse a view without the message it needs, or with one it has no use for.
+
+    Raises:
+        InvalidRequest: FIELD_REQUIRED or FIELD_INVALID, on `message_id`.
+    """
+    if (view is MessageView.PATH_TO) is not bool(message_id):
+        lacking = Violation("message_id", "is needed to know where the path ends", Reason.FIELD_REQUIRED)
+        extra = Violation("message_id", f"has no meaning in the view {view.value}")
+        raise InvalidRequest.of([extra if message_id else lacking])
+
+
+def conversation_not_found(conversation_id: str) -> NotFound:
+    """The failure that every store raises for an unknown conversation."""
+    subject = Subject("conversation", conversation_id)
+    return NotFound(Reason.CONVERSATION_NOT_FOUND, f"there is no conversation `{conversation_id}`", subject=subject)
+
+
+def message_not_found(message_id: str) -> NotFound:
+    """The failure that every store raises for an unknown message."""
+    text = f"there is no message `{message_id}` in this conversation"
+    return NotFound(Reason.MESSAGE_NOT_FOUND, text, subject=Subject("message", message_id))
+
+
+def _is_repeat(message: Message, stored: Message, parent_id: str) -> bool:
+    """Whether both say the same in the same place: any place, where a first message names no parent."""
+    return parent_id in {"", stored.parent_id} and _content(message) == _content(stored)
+
+
+def _content(message: Message) -> tuple[object, ...]:
+    use = message.tool_use and replace(message.tool_use, input={})
+    # Compared as JSON, because `True == 1` in Python.
+    use_input = message.tool_use and compact_json(message.tool_use.input)
+    return message.role, message.text, message.reasoning, use, use_input, message.tool_result
+
+
+# --- what a model is sent ---
+
+
+def for_model(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """The messages that a model is sent, in their order: all but those with `hidden: true` in their metadata.
+
+    Interrupted replies are sent as far as they came, because the user has read them and may refer to them.
+    """
+    return tuple(message for message in messages if message.metadata.get("hidden") is not True)
+
+
+# --- messages as text ---
+
+
+def view(message: Message, style: RenderFormat = RenderFormat.BRACKETS) -> str:
+    """One message as text: `[role]: text` without trailing newlines, `ToolUseContent{…}` or `ToolResultContent{…}`."""
+    if use := message.tool_use:
+        return f"ToolUseContent{{ToolID: {use.tool_id}, Name: {use.name}, Input: {compact_json(use.input)}}}"
+    if result := message.tool_result:
+        return f"ToolResultContent{{ToolID: {result.tool_id}, Result: {result.result}}}"
+    return _spoken(message, style).rstrip("\n")
+
+
+def single_prompt(
+    messages: Iterable[Message], style: RenderFormat = RenderFormat.BRACKETS, *, include_tools: bool = False
+) -> str:
+    """All messages as one prompt: a line for each, or the bare text of a chat message that is the only one."""
+    everything = tuple(messages)
+    if len(everything) == 1 and not (everything[0].tool_use or everything[0].tool_result):
+        return everything[0].text
+    return "".join(prompt_line(message, style, include_tools=include_tools) for message in everything)
+
+
+def prompt_line(message: Message, style: RenderFormat = RenderFormat.BRACKETS, *, include_tools: bool = False) -> str:
+    """A message's part of a prompt of several, newline included; empty for what is left out of it."""
+    if message.tool_use:
+        return f"[tool-use {message.tool_use.name}]: {compact_json(message.tool_use.input)}\n" if include_tools else ""
+    if message.tool_result:
+        return f"[tool-result]: {message.tool_result.result}\n" if include_tools else ""
+    return _spoken(message, style) + "\n"
+
+
+def compact_json(value: Mapping[str, Json]) -> str:
+    """JSON without blanks, keys sorted, so that equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _spoken(message: Message, style: RenderFormat) -> str:
+    if style is RenderFormat.GEPPETTO:
+        return f"({message.role}): " + ("\n" if message.text.startswith("```") else "") + message.text
+    return f"[{message.role}]: {message.text}"

@@ -1,0 +1,188 @@
+"""Turns messages and conversations to the `stepwire.v1` bytes that are stored, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from stepwire.v1 import conversation_pb2, message_pb2
+from stepwired.conversation import Conversation
+from stepwired.errors import Broken, Misconfigured, Reason, Subject
+from stepwired.events import MAX_SAFE_INTEGER, Json, Message, MessageStatus, Reasoning, Role, ToolResult, ToolUse
+
+_NS = 1_000_000_000
+_STATUS_TO_WIRE = {
+    MessageStatus.COMPLETE: message_pb2.MESSAGE_STATUS_COMPLETE,
+    MessageStatus.INTERRUPTED: message_pb2.MESSAGE_STATUS_INTERRUPTED,
+}
+_STATUS_FROM_WIRE = {wire: status for status, wire in _STATUS_TO_WIRE.items()}
+_ROLES = {role.value: role for role in Role}
+
+
+def encode_message(message: Message) -> bytes:
+    """Serialize a message, complete with id, parent and times."""
+    wire = message_pb2.Message(
+        id=message.id,
+        parent_id=message.parent_id,
+        create_time=_timestamp(message.create_time_ns),
+        update_time=_timestamp(message.update_time_ns),
+        status=_STATUS_TO_WIRE[message.status],
+        role=message.role.value,
+        text=message.text,
+    )
+    if message.metadata:
+        wire.metadata.CopyFrom(_struct(message.metadata))
+    if thoughts := message.reasoning:
+        wire.reasoning.text = thoughts.text
+        wire.reasoning.signature = thoughts.signature
+        wire.reasoning.provider = thoughts.provider
+        wire.reasoning.SetInParent()
+    if use := message.tool_use:
+        wire.tool_use.tool_id = use.tool_id
+        wire.tool_use.name = use.name
+        wire.tool_use.input.CopyFrom(_struct(use.input))
+        wire.tool_use.tool_type = use.tool_type
+    if result := message.tool_result:
+        wire.tool_result.tool_id = result.tool_id
+        wire.tool_result.result = result.result
+        wire.tool_result.is_error = result.is_error
+        wire.tool_result.SetInParent()
+    return wire.SerializeToString(deterministic=True)
+
+
+def decode_message(body: bytes) -> Message:
+    """Read a message back.
+
+    Raises:
+        Broken: STORE_CORRUPT, the bytes are no message.
+        Misconfigured: STORE_VERSION_UNSUPPORTED, a later version wrote something that this one does not know.
+    """
+    wire = message_pb2.Message()
+    _parse(wire, body, "message")
+    role, status = _ROLES.get(wire.role), _STATUS_FROM_WIRE.get(wire.status)
+    if role is None or status is None:
+        raise _too_new(wire.id)
+    thoughts = use = result = None
+    if wire.HasField("reasoning"):
+        thoughts = Reasoning(wire.reasoning.text, wire.reasoning.signature, wire.reasoning.provider)
+    if wire.HasField("tool_use"):
+        use = ToolUse(wire.tool_use.tool_id, wire.tool_use.name, _json(wire.tool_use.input), wire.tool_use.tool_type)
+    if wire.HasField("tool_result"):
+        result = ToolResult(wire.tool_result.tool_id, wire.tool_result.result, wire.tool_result.is_error)
+    return Message(
+        role=role,
+        text=wire.text,
+        reasoning=thoughts,
+        tool_use=use,
+        tool_result=result,
+        metadata=_json(wire.metadata) if wire.HasField("metadata") else {},
+        status=status,
+        id=wire.id,
+        parent_id=wire.parent_id,
+        create_time_ns=_nanoseconds(wire.create_time),
+        update_time_ns=_nanoseconds(wire.update_time),
+    )
+
+
+def encode_conversation(conversation: Conversation) -> bytes:
+    """Serialize what seldom changes of a conversation: id, title, metadata, creation."""
+    wire = conversation_pb2.Conversation(
+        id=conversation.id, title=conversation.title, create_time=_timestamp(conversation.create_time_ns)
+    )
+    if conversation.metadata:
+        wire.metadata.CopyFrom(_struct(conversation.metadata))
+    return wire.SerializeToString(deterministic=True)
+
+
+def decode_conversation(
+    body: bytes, *, head_id: str, revision: int, message_count: int, update_time_ns: int
+) -> Conversation:
+    """Read a conversation back; what often changes is stored beside the bytes.
+
+    Raises:
+        Broken: STORE_CORRUPT, the bytes are no conversation.
+    """
+    wire = conversation_pb2.Conversation()
+    _parse(wire, body, "conversation")
+    return Conversation(
+        id=wire.id,
+        title=wire.title,
+        head_id=head_id,
+        revision=revision,
+        metadata=_json(wire.metadata) if wire.HasField("metadata") else {},
+        create_time_ns=_nanoseconds(wire.create_time),
+        update_time_ns=update_time_ns,
+        message_count=message_count,
+    )
+
+
+def _parse(wire: message_pb2.Message | conversation_pb2.Conversation, body: bytes, kind: str) -> None:
+    try:
+        wire.ParseFromString(body)
+    except DecodeError:
+        text = f"a stored {kind} cannot be read: the store is damaged; restore it from a backup"
+        raise Broken(Reason.STORE_CORRUPT, text, subject=Subject("store", kind)) from None
+
+
+def _too_new(message_id: str) -> Misconfigured:
+    text = f"message `{message_id}` was stored by a later version of this program: run that one"
+    return Misconfigured(Reason.STORE_VERSION_UNSUPPORTED, text, subject=Subject("message", message_id))
+
+
+def _timestamp(time_ns: int) -> Timestamp:
+    seconds, nanos = divmod(time_ns, _NS)
+    return Timestamp(seconds=seconds, nanos=nanos)
+
+
+def _nanoseconds(time: Timestamp) -> int:
+    return time.seconds * _NS + time.nanos
+
+
+# By hand: several times as fast as the generic conversion, and integral numbers come back as int.
+
+
+def _struct(value: Mapping[str, Json]) -> Struct:
+    wire = Struct()
+    for key, item in value.items():
+        _fill(wire.fields[key], item)
+    return wire
+
+
+def _fill(wire: Value, value: Json) -> None:
+    if value is None:
+        wire.null_value = 0  # type: ignore[assignment]  # the only value of its enum
+    elif isinstance(value, bool):
+        wire.bool_value = value
+    elif isinstance(value, int | float):
+        wire.number_value = value
+    elif isinstance(value, str):
+        wire.string_value = value
+    elif isinstance(value, Mapping):
+        wire.struct_value.SetInParent()
+        for key, item in value.items():
+            _fill(wire.struct_value.fields[key], item)
+    else:
+        wire.list_value.SetInParent()
+        for item in value:
+            _fill(wire.list_value.values.add(), item)
+
+
+def _json(wire: Struct) -> dict[str, Json]:
+    return {key: _value(item) for key, item in wire.fields.items()}
+
+
+def _value(wire: Value) -> Json:
+    kind = wire.WhichOneof("kind")
+    if kind == "number_value":
+        number = wire.number_value
+        return int(number) if number.is_integer() and abs(number) <= MAX_SAFE_INTEGER else number
+    if kind == "struct_value":
+        return _json(wire.struct_value)
+    if kind == "list_value":
+        return [_value(item) for item in wire.list_value.values]
+    plain: Any = getattr(wire, kind) if kind and kind != "null_value" else None
+    return plain  # type: ignore[no-any-return]

@@ -1,0 +1,59 @@
+"""Reads on a few threads with connections of their own, so that a slow read blocks neither the loop nor a write."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import apsw
+
+from stepwired.store.faults import closed, failure_of
+
+T = TypeVar("T")
+
+
+class Readers:
+    """Owns connections that cannot write, and as many threads."""
+
+    def __init__(self, connections: Sequence[apsw.Connection]) -> None:
+        self._idle: queue.SimpleQueue[apsw.Connection] = queue.SimpleQueue()
+        for db in connections:
+            self._idle.put(db)
+        self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(len(connections), "store-reader")
+        self._connections = connections
+        self._pid = os.getpid()
+
+    async def read(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Run `work` on a thread. It must be short, and hold no transaction when it returns.
+
+        Raises:
+            Failure: What `work` raised, in our words where SQLite raised it.
+        """
+        if os.getpid() != self._pid:
+            raise RuntimeError("the store was opened before a fork: two processes on one connection corrupt the file")
+        if self._pool is None:
+            raise closed()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, work)
+
+    async def close(self) -> None:
+        """Wait for reads that run, then close the connections."""
+        if (pool := self._pool) is not None:
+            self._pool = None
+            await asyncio.get_running_loop().run_in_executor(None, pool.shutdown)
+            for db in self._connections:
+                db.close()
+
+    def _run(self, work: Callable[[apsw.Connection], T]) -> T:
+        db = self._idle.get()  # never waits: there is one for each thread
+        try:
+            return work(db)
+        except apsw.Error as error:
+            if failure := failure_of(error, db.system_errno):
+                raise failure from None
+            raise
+        finally:
+            self._idle.put(db)

@@ -1,0 +1,169 @@
+"""Writes with one connection on one thread: what waits is committed together, and answered after the commit.
+
+One fsync then serves all writes that came in during the one before it. Nothing waits for company.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import apsw
+
+from stepwired.errors import Failure, Reason
+from stepwired.store.faults import closed, disk_failed, failure_of
+
+T = TypeVar("T")
+
+#: Writes of one transaction: enough to share an fsync, few enough that nobody waits long behind them.
+GROUP_MAX = 256
+
+#: Pages in the WAL after which they are copied to the database, and after which readers are waited for to empty it:
+#: 4 MiB and 32 MiB. Only the second bounds the file while reads overlap all the time.
+CHECKPOINT_PAGES, TRUNCATE_PAGES = 1000, 8000
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    work: Callable[[apsw.Connection], Any]
+    answer: asyncio.Future[Any]
+    outcome: Any = None
+    failure: Exception | None = None
+
+
+class Writer:
+    """Owns the connection that writes; `close` before the loop ends."""
+
+    def __init__(self, db: apsw.Connection, loop: asyncio.AbstractEventLoop) -> None:
+        self._db = db
+        self._loop = loop
+        self._pid = os.getpid()
+        self._todo: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._refusal: Callable[[], Failure] | None = None
+        self._closed = False
+        self._wal_pages = 0
+        db.set_wal_hook(self._note_wal)
+        # A daemon, so that a server that dies of an error is not kept alive by it: what was not answered may be lost.
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[apsw.Connection], T]) -> asyncio.Future[T]:
+        """Hand over a write at once; its answer comes after the commit.
+
+        Args:
+            work: Runs on the writer's thread within a transaction, and again if another write spoiled that one. What
+                it raises undoes what it did, and nothing else.
+
+        Raises:
+            Unavailable: STORE_UNAVAILABLE after `close`; STORE_IO_ERROR once the disk has failed.
+        """
+        if os.getpid() != self._pid:
+            raise RuntimeError("the store was opened before a fork: two processes on one connection corrupt the file")
+        if self._refusal is not None:
+            raise self._refusal()
+        answer: asyncio.Future[T] = self._loop.create_future()
+        self._todo.put(_Job(work, answer))
+        return answer
+
+    async def close(self) -> None:
+        """Finish what was handed over and close the connection."""
+        if not self._closed:
+            self._closed, self._refusal = True, closed
+            self._todo.put(None)
+        await self._loop.run_in_executor(None, self._thread.join)
+
+    def _run(self) -> None:
+        more = True
+        while more:
+            first = self._todo.get()
+            jobs = [first]
+            while len(jobs) < GROUP_MAX and not self._todo.empty():
+                jobs.append(self._todo.get())
+            more = None not in jobs
+            if group := [job for job in jobs if job is not None]:
+                self._commit(group)
+                self._answer(group)
+                self._checkpoint()
+        self._db.set_wal_hook(None)
+        self._db.close()
+
+    def _commit(self, group: Sequence[_Job]) -> None:
+        """Run jobs in one transaction; where that fails as a whole, each in one of its own."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for job in group:
+                self._attempt(job)
+            self._db.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001  # whatever it is, callers have to hear of it
+            failure = self._undo(error)
+            # After a failed fsync nobody knows what is on the disk: do not try again (as PostgreSQL since 2018).
+            reason = failure.reason if isinstance(failure, Failure) else None
+            if reason is Reason.STORE_IO_ERROR:
+                self._refusal = self._refusal or disk_failed
+            elif len(group) > 1 and reason is not Reason.STORE_CONFLICT:  # each would wait as long again
+                for job in group:
+                    self._commit([job])
+                return
+            for job in group:
+                job.failure = failure
+
+    def _attempt(self, job: _Job) -> None:
+        """Run one job so that its failure undoes it alone; raise if the transaction itself is lost."""
+        job.outcome, job.failure = None, None
+        self._db.execute("SAVEPOINT job")
+        try:
+            job.outcome = job.work(self._db)
+        except apsw.Error:
+            raise  # SQLite may have rolled back everything: begin again, without the others
+        except Exception as error:  # noqa: BLE001  # it belongs to the caller of this job
+            job.failure = error
+            self._db.execute("ROLLBACK TO job")
+        self._db.execute("RELEASE job")
+
+    def _undo(self, error: Exception) -> Exception:
+        failure = failure_of(error, self._db.system_errno) if isinstance(error, apsw.Error) else None
+        if self._db.in_transaction:
+            try:
+                self._db.execute("ROLLBACK")
+            except apsw.Error as also:
+                failure = failure_of(also, self._db.system_errno) or failure
+        return failure or error
+
+    def _answer(self, group: Sequence[_Job]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(_settle, group)
+        except RuntimeError:  # the loop is closed: there is nobody left to tell
+            self._refusal = self._refusal or closed
+
+    def _note_wal(self, _db: apsw.Connection, _name: str, pages: int) -> int:
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self) -> None:
+        if self._wal_pages < CHECKPOINT_PAGES:
+            return
+        full = self._wal_pages >= TRUNCATE_PAGES
+        mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if full else apsw.SQLITE_CHECKPOINT_PASSIVE
+        try:
+            self._db.wal_checkpoint(mode=mode)
+        except apsw.Error as error:
+            failure = failure_of(error, self._db.system_errno)
+            # A reader in the way, or no room: a later commit tries again. A failing disk is another matter.
+            if failure is None or failure.reason not in {Reason.STORE_CONFLICT, Reason.STORE_FULL}:
+                self._refusal = self._refusal or disk_failed
+        self._wal_pages = 0
+
+
+def _settle(group: Sequence[_Job]) -> None:
+    for job in group:
+        if job.answer.done():  # its caller was cancelled
+            continue
+        if job.failure is not None:
+            job.answer.set_exception(job.failure)
+        else:
+            job.answer.set_result(job.outcome)
