@@ -1,0 +1,164 @@
+"""Messages of conversations, both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from google.protobuf import json_format
+
+from stepwire.v1 import message_pb2
+from stepwired.conversation import check_messages, role_named
+from stepwired.errors import Reason
+from stepwired.events import Json, Message, MessageStatus, Reasoning, Role, ToolResult, ToolUse, Usage, UsageSource
+from stepwired.limits import Limits
+from stepwired.rpc.convert.values import json_of_struct, nanoseconds, struct_of_json, timestamp
+from stepwired.rpc.violations import Faults, ordered, utf8_bytes
+
+_TOOL_NAME_BYTES = 128
+_TOOL_TYPE_BYTES = 128
+_PROVIDER_BYTES = 128
+
+_STATUS = {
+    MessageStatus.COMPLETE: message_pb2.MESSAGE_STATUS_COMPLETE,
+    MessageStatus.INTERRUPTED: message_pb2.MESSAGE_STATUS_INTERRUPTED,
+}
+_USAGE_SOURCE = {
+    UsageSource.ABSENT: message_pb2.USAGE_SOURCE_ABSENT,
+    UsageSource.PROVIDER: message_pb2.USAGE_SOURCE_PROVIDER,
+}
+
+
+def messages(path: str, given: Sequence[message_pb2.Message], limits: Limits, faults: Faults) -> tuple[Message, ...]:
+    """Read messages, oldest first, and check each and all of them together."""
+    if not faults.count(path, len(given), limits.append_messages):
+        return ()
+    one = Faults()
+    read = tuple(message(f"{path}[{index}]", item, limits, one) for index, item in enumerate(given))
+    if one.found:
+        # What is wrong with a part would be reported twice if the whole were checked for content as well.
+        faulty = {violation.field.partition(".")[0] for violation in one.found}
+        both = [*one.found, *(found for found in check_messages(read, path) if found.field not in faulty)]
+        faults.found += ordered(both, [f"{path}[{index}]" for index in range(len(given))])
+    else:
+        faults.found += check_messages(read, path)
+    size = sum(_text_bytes(item) for item in read)
+    if size > limits.request_text_bytes:
+        faults.add(path, f"have {size} bytes of text together, and the limit is {limits.request_text_bytes}")
+    return read
+
+
+def message(path: str, given: message_pb2.Message, limits: Limits, faults: Faults) -> Message:
+    """Read one message. What the server sets, status and update time, is ignored."""
+    faults.id(f"{path}.id", given.id)
+    faults.id(f"{path}.parent_id", given.parent_id)
+    create_time_ns = 0
+    if given.HasField("create_time"):
+        create_time_ns = nanoseconds(f"{path}.create_time", given.create_time, faults)
+    metadata = json_of_struct(given.metadata) if given.HasField("metadata") else {}
+    if metadata:
+        faults.metadata(f"{path}.metadata", metadata, limits)
+    has_use, has_result = given.HasField("tool_use"), given.HasField("tool_result")
+    role = _role(path, given.role, faults, tool_use=has_use, tool_result=has_result)
+    faults.text(f"{path}.text", given.text, limits.message_text_bytes)
+    return Message(
+        role=role,
+        text=given.text,
+        reasoning=_reasoning(f"{path}.reasoning", given.reasoning, limits, faults)
+        if given.HasField("reasoning")
+        else None,
+        tool_use=_tool_use(f"{path}.tool_use", given.tool_use, limits, faults) if has_use else None,
+        tool_result=_tool_result(f"{path}.tool_result", given.tool_result, limits, faults) if has_result else None,
+        metadata=metadata,
+        id=given.id,
+        parent_id=given.parent_id,
+        create_time_ns=create_time_ns,
+    )
+
+
+def message_proto(message: Message) -> message_pb2.Message:
+    """Write one message."""
+    written = message_pb2.Message(
+        id=message.id,
+        parent_id=message.parent_id,
+        create_time=timestamp(message.create_time_ns),
+        update_time=timestamp(message.update_time_ns),
+        status=_STATUS[message.status],
+        role=message.role,
+        text=message.text,
+    )
+    if message.metadata:
+        written.metadata.CopyFrom(struct_of_json(message.metadata))
+    if (reasoning := message.reasoning) is not None:
+        written.reasoning.CopyFrom(
+            message_pb2.Reasoning(text=reasoning.text, signature=reasoning.signature, provider=reasoning.provider)
+        )
+    if (use := message.tool_use) is not None:
+        written.tool_use.CopyFrom(
+            message_pb2.ToolUse(
+                tool_id=use.tool_id, name=use.name, input=struct_of_json(use.input), tool_type=use.tool_type
+            )
+        )
+    if (result := message.tool_result) is not None:
+        written.tool_result.CopyFrom(
+            message_pb2.ToolResult(tool_id=result.tool_id, result=result.result, is_error=result.is_error)
+        )
+    return written
+
+
+def message_json(message: Message) -> Json:
+    """Show a message as functions see it: the proto JSON of `stepwire.v1.Message`."""
+    return cast("Json", json_format.MessageToDict(message_proto(message)))
+
+
+def usage_proto(usage: Usage) -> message_pb2.Usage:
+    """Write token counts; what is unknown stays unset."""
+    return message_pb2.Usage(
+        source=_USAGE_SOURCE[usage.source],
+        input_token_count=usage.input_tokens,
+        output_token_count=usage.output_tokens,
+        reasoning_token_count=usage.reasoning_tokens,
+        cached_input_token_count=usage.cached_input_tokens,
+    )
+
+
+def _role(path: str, name: str, faults: Faults, *, tool_use: bool, tool_result: bool) -> Role:
+    role = role_named(name, tool_use=tool_use, tool_result=tool_result)
+    if role is None:
+        text = f"`{name[:64]}` is no role; roles are {', '.join(Role)}"
+        faults.add(f"{path}.role", text, Reason.INVALID_MESSAGE)
+        return Role.USER
+    if tool_use and not tool_result and role is not Role.ASSISTANT:
+        faults.add(f"{path}.role", "must be assistant, or empty, beside a tool_use", Reason.INVALID_MESSAGE)
+    if tool_result and not tool_use and role is not Role.TOOL:
+        faults.add(f"{path}.role", "must be tool, or empty, beside a tool_result", Reason.INVALID_MESSAGE)
+    return role
+
+
+def _reasoning(path: str, given: message_pb2.Reasoning, limits: Limits, faults: Faults) -> Reasoning:
+    faults.text(f"{path}.text", given.text, limits.message_text_bytes)
+    if len(given.signature) > limits.message_text_bytes:
+        faults.add(
+            f"{path}.signature", f"has {len(given.signature)} bytes, and the limit is {limits.message_text_bytes}"
+        )
+    faults.text(f"{path}.provider", given.provider, _PROVIDER_BYTES)
+    return Reasoning(given.text, given.signature, given.provider)
+
+
+def _tool_use(path: str, given: message_pb2.ToolUse, limits: Limits, faults: Faults) -> ToolUse:
+    faults.id(f"{path}.tool_id", given.tool_id, required=True)
+    faults.text(f"{path}.name", given.name, _TOOL_NAME_BYTES, required=True)
+    arguments = json_of_struct(given.input)
+    faults.json(f"{path}.input", arguments, limits.tool_input_bytes, limits)
+    faults.text(f"{path}.tool_type", given.tool_type, _TOOL_TYPE_BYTES)
+    return ToolUse(given.tool_id, given.name, arguments, given.tool_type or "function")
+
+
+def _tool_result(path: str, given: message_pb2.ToolResult, limits: Limits, faults: Faults) -> ToolResult:
+    faults.id(f"{path}.tool_id", given.tool_id, required=True)
+    faults.text(f"{path}.result", given.result, limits.message_text_bytes)
+    return ToolResult(given.tool_id, given.result, given.is_error)
+
+
+def _text_bytes(item: Message) -> int:
+    return utf8_bytes(item.text) + (utf8_bytes(item.tool_result.result) if item.tool_result else 0)

@@ -1,0 +1,127 @@
+"""Decides on a call before a byte of its request is read: who may call, what exists, and whether there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from stepwired.errors import Failure, InvalidRequest, Reason
+from stepwired.rpc.calls import MALFORMED, Calls
+
+Handler = grpc.RpcMethodHandler[Any, Any]
+
+
+class Authorize(Protocol):
+    """Who may call what. Called once a call, before its request is read."""
+
+    def __call__(self, method: str, metadata: Sequence[tuple[str, str | bytes]], /) -> Failure | None:
+        """Return why the call is refused; None if it may go on. `method` is the full name, `/package.Service/Method`."""
+
+
+def anybody(_method: str, _metadata: Sequence[tuple[str, str | bytes]], /) -> None:
+    """Let everybody in: what a server that listens on loopback only does."""
+
+
+class Gate(grpc.GenericRpcHandler):
+    """The one place where gRPC asks for a handler.
+
+    It is a generic handler and not an interceptor: an interceptor costs a coroutine for each call and has to make
+    up handlers of its own anyway. Refusals are `stream_stream` handlers whatever the method is, because only for
+    those gRPC does not read the request first: a caller without rights cannot make us buffer anything.
+    """
+
+    def __init__(self, calls: Calls, authorize: Authorize = anybody) -> None:
+        self._calls = calls
+        self._authorize = authorize
+        self._handlers: dict[str, Handler] = {}
+        self._open: set[str] = set()
+        self._counted: set[str] = set()
+
+    def serve(
+        self, service: str, handlers: Mapping[str, Handler], *, counted: bool = True, is_open: bool = False
+    ) -> None:
+        """Serve the methods of `service`.
+
+        Args:
+            service: Full name, as in `stepwire.v1.ChatService`.
+            handlers: By method name, as generated code makes them.
+            counted: Whether its calls take places of `max_calls` and are refused while the server drains.
+            is_open: Whether everybody may call it.
+        """
+        for name, handler in handlers.items():
+            method = f"/{service}/{name}"
+            self._handlers[method] = self._wrapped(method, handler, counted=counted)
+            if counted:
+                self._counted.add(method)
+            if is_open:
+                self._open.add(method)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        """Choose the handler of one call; None for a method that does not exist."""
+        method = handler_call_details.method
+        refusal = None
+        if method not in self._open:
+            refusal = self._authorize(method, handler_call_details.invocation_metadata)
+        if refusal is None and method in self._counted:
+            refusal = self._calls.refusal()
+        if refusal is not None:
+            return _stream_stream(self._calls.rejecting(method, refusal), None, None)
+        return self._handlers.get(method)
+
+    def _wrapped(self, method: str, handler: Handler, *, counted: bool) -> Handler:
+        decode = handler.request_deserializer
+        assert decode is not None
+        encode = handler.response_serializer
+        if handler.request_streaming:
+            wrapped = self._calls.streaming(method, handler.stream_stream, counted=counted)
+            return _stream_stream(wrapped, _refusing(decode), encode)
+        if handler.response_streaming:
+            wrapped = self._calls.streaming(method, handler.unary_stream, counted=counted)
+            return grpc.unary_stream_rpc_method_handler(wrapped, _marking(decode), encode)
+        single = self._calls.unary(method, handler.unary_unary, counted=counted)
+        return grpc.unary_unary_rpc_method_handler(single, _marking(decode), encode)
+
+
+class Collector:
+    """Stands in for a server where generated code registers a service, to get at its handlers."""
+
+    def __init__(self) -> None:
+        self.services: dict[str, Mapping[str, Handler]] = {}
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
+        self.services[service_name] = method_handlers
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Nothing more: it is the same handlers again."""
+
+
+def _stream_stream(behavior: Any, decode: Any, encode: Any) -> Handler:
+    return grpc.stream_stream_rpc_method_handler(behavior, decode, encode)
+
+
+def _marking(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Decode, or return MALFORMED: an exception here would be answered by gRPC, with the library's own words."""
+
+    def read(raw: bytes) -> Any:
+        try:
+            return decode(raw)
+        except DecodeError:
+            return MALFORMED
+
+    return read
+
+
+def _refusing(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Decode, or fail where the handler reads."""
+
+    def read(raw: bytes) -> Any:
+        try:
+            return decode(raw)
+        except DecodeError:
+            message = "a message of the request stream is no valid message of its type"
+            raise InvalidRequest(Reason.MALFORMED_REQUEST, message) from None
+
+    return read

@@ -1,0 +1,182 @@
+"""The gRPC server: its settings, what it serves, where it listens, and how it ends."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import grpc
+import grpc.aio
+from google.protobuf.internal import api_implementation
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+
+from stepwire.v1 import chat_pb2_grpc, conversation_pb2_grpc, embed_pb2_grpc, step_run_pb2_grpc
+from stepwired.events import Chat, Embed, Metrics
+from stepwired.limits import MIB, Limits
+from stepwired.rpc.calls import Calls
+from stepwired.rpc.chat import ChatServicer
+from stepwired.rpc.conversations import ConversationServicer
+from stepwired.rpc.embed import EmbedServicer
+from stepwired.rpc.gate import Authorize, Collector, Gate, anybody
+from stepwired.rpc.models import Models
+from stepwired.rpc.step_runs import Runner, StepRunServicer
+from stepwired.store.base import ConversationStore
+
+_HEALTH = "grpc.health.v1.Health"
+_REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
+
+
+class CannotListen(Exception):
+    """The server cannot take calls at this address. `str()` of it is one line that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the server serves with."""
+
+    chat: Chat
+    embed: Embed
+    models: Models
+    store: ConversationStore
+    steps: Runner
+
+
+class Server:
+    """One gRPC server. Make it in the event loop that it is to run in.
+
+    Args:
+        parts: What does the work.
+        limits: What calls may use.
+        metrics: Is told of each call that ended.
+        authorize: Who may call what.
+
+    Raises:
+        RuntimeError: Protobuf would run in pure Python, a hundred times slower and without its limits.
+    """
+
+    def __init__(self, parts: Parts, limits: Limits, metrics: Metrics, authorize: Authorize = anybody) -> None:
+        if (kind := api_implementation.Type()) != "upb":
+            message = f"protobuf runs as {kind!r}; unset PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION to get 'upb'"
+            raise RuntimeError(message)
+        self._calls = Calls(limits, metrics)
+        self._health = health.aio.HealthServicer()
+        gate = Gate(self._calls, authorize)
+        names = self._register(gate, parts, limits)
+        self._services = names
+        self._server = grpc.aio.server(handlers=[gate], options=options(limits))
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen on `host` and take calls.
+
+        Args:
+            host: A loopback address or name.
+            port: 0 for any that is free.
+
+        Returns:
+            The port.
+
+        Raises:
+            CannotListen: The address is not of this machine's loopback, or taken.
+        """
+        _check_loopback(host)
+        address = f"[{host}]" if ":" in host else host
+        _check_free(host, port)
+        try:
+            bound = self._server.add_insecure_port(f"{address}:{port}")
+        except RuntimeError:  # somebody else was quicker
+            raise _taken(host, port) from None
+        await self._server.start()
+        for name in self._services:
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return bound
+
+    async def drain(self, grace_s: float) -> None:
+        """Stop: health turns NOT_SERVING, new calls are refused, running ones get `grace_s`, then all are ended.
+
+        Returns when every call has cleaned up after itself and been told how it ended.
+        """
+        await self._health.enter_graceful_shutdown()
+        await self._calls.drain(grace_s)
+        await self._server.stop(None)
+        await self._calls.join()
+
+    def _register(self, gate: Gate, parts: Parts, limits: Limits) -> Sequence[str]:
+        """Put every service behind the gate; their names."""
+        ours = Collector()
+        chat_pb2_grpc.add_ChatServiceServicer_to_server(ChatServicer(parts.chat, parts.models, limits), ours)
+        embed_pb2_grpc.add_EmbedServiceServicer_to_server(EmbedServicer(parts.embed, parts.models, limits), ours)
+        conversation_pb2_grpc.add_ConversationServiceServicer_to_server(ConversationServicer(parts.store, limits), ours)
+        step_run_pb2_grpc.add_StepRunServiceServicer_to_server(StepRunServicer(parts.steps, limits), ours)
+        for name, handlers in ours.services.items():
+            gate.serve(name, handlers)
+        tools = Collector()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, tools)
+        gate.serve(_HEALTH, tools.services[_HEALTH], counted=False, is_open=True)
+        names = (*ours.services, _HEALTH, *_REFLECTION)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), tools)
+        for name in _REFLECTION:  # the messages of both versions are the same on the wire
+            gate.serve(name, tools.services[_REFLECTION[1]], counted=False)
+        return tuple(ours.services)
+
+
+def options(limits: Limits) -> Sequence[tuple[str, int]]:
+    """The settings of gRPC that the service relies on."""
+    return (
+        # Otherwise a second server binds the same port without a word and takes half of the calls.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_concurrent_streams", 1000),
+        # Its probes widen each stream's window to 4 MiB, which a caller may fill.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.max_allowed_incoming_connections", 1000),
+        # Above its default of 1,000 gRPC answers bursts with CANCELLED; we refuse with a reason instead.
+        ("grpc.server.max_pending_requests", 100_000),
+        ("grpc.server.max_pending_requests_hard_limit", 200_000),
+        ("grpc.server_handshake_timeout_ms", 10_000),
+        ("grpc.max_metadata_size", 8192),
+        ("grpc.absolute_max_metadata_size", 16_384),
+        # All three: gRPC ignores keepalive_timeout_ms, and finds a dead peer by the ping's own timeout.
+        ("grpc.keepalive_time_ms", 20_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.ping_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # Clients may ping every 10 s; by default they would be disconnected for it.
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.max_ping_strikes", 3),
+        ("grpc.max_receive_message_length", limits.request_bytes),
+        # A little more than we send: our own limit names its reason.
+        ("grpc.max_send_message_length", max(limits.reply_bytes, 4 * MIB)),
+    )
+
+
+def _check_loopback(host: str) -> None:
+    try:
+        is_loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = host == "localhost"
+    if not is_loopback:
+        message = (
+            f"refusing to listen on {host}: without TLS and tokens only a loopback address such as 127.0.0.1 is safe"
+        )
+        raise CannotListen(message)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Find a taken port before gRPC does, which would log pages about it."""
+    if not port:
+        return
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            raise _taken(host, port) from None
+
+
+def _taken(host: str, port: int) -> CannotListen:
+    return CannotListen(
+        f"cannot listen on {host}:{port}: another program does; stop it, or choose a port with STEPWIRE_GRPC_PORT"
+    )

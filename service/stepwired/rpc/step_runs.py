@@ -1,0 +1,138 @@
+"""Serves `stepwire.v1.StepRunService`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol
+
+import grpc
+
+from stepwire.v1 import step_run_pb2, step_run_pb2_grpc
+from stepwired.errors import Broken, InvalidRequest, Reason, Throttled, Violation
+from stepwired.events import Json
+from stepwired.limits import Limits
+from stepwired.rpc.convert.runs import metadata_proto, run_response, step_result
+from stepwired.rpc.convert.steps import SpecReader, error_mode, run_input
+from stepwired.rpc.convert.values import too_large, violation_message
+from stepwired.rpc.paging import page
+from stepwired.rpc.violations import Faults
+from stepwired.steps.registry import StepInfo
+from stepwired.steps.results import ErrorMode, Item, Metadata, RunEvent, RunFinished
+from stepwired.steps.spec import Spec
+
+Context = grpc.aio.ServicerContext[Any, Any]
+_Run = tuple[tuple[Spec, ...], Json, ErrorMode, str]
+
+
+class Runner(Protocol):
+    """What runs steps: `steps.registry.Registry`."""
+
+    def validate(self, steps: Sequence[Spec], /) -> tuple[Violation, ...]: ...
+
+    def run(
+        self, steps: Sequence[Spec], value: Json, /, *, error_mode: ErrorMode, events: bool, run_id: str
+    ) -> AsyncGenerator[RunEvent, None]: ...
+
+    def infos(self) -> Sequence[StepInfo]: ...
+
+
+class StepRunServicer(step_run_pb2_grpc.StepRunServiceServicer):
+    """Runs pipelines of steps. Holds no state of its own.
+
+    Args:
+        steps: Runs them.
+        limits: Of specs, values and replies.
+    """
+
+    def __init__(self, steps: Runner, limits: Limits) -> None:
+        self._steps = steps
+        self._limits = limits
+
+    async def RunStep(
+        self, request: step_run_pb2.RunStepRequest, context: Context
+    ) -> AsyncGenerator[step_run_pb2.RunStepResponse, None]:
+        specs, value, mode, run_id = self._read(request, ErrorMode.CONTINUE)
+        run = self._steps.run(specs, value, error_mode=mode, events=request.events, run_id=run_id)
+        seq = 0
+        async with aclosing(run) as events:
+            async for event in events:
+                seq += 1
+                if seq == 1:  # not earlier: before the first event the call can still be retried by any client
+                    await context.send_initial_metadata((("x-run-id", run_id),))
+                yield run_response(seq, event)
+
+    async def CollectStep(
+        self, request: step_run_pb2.CollectStepRequest, _: Context
+    ) -> step_run_pb2.CollectStepResponse:
+        specs, value, mode, run_id = self._read(request, ErrorMode.FAIL_FAST)
+        response = step_run_pb2.CollectStepResponse(run_id=run_id)
+        metadata: Metadata | None = None
+        size = 0
+        run = self._steps.run(specs, value, error_mode=mode, events=False, run_id=run_id)
+        async with aclosing(run) as events:
+            async for event in events:
+                if isinstance(event, Item):
+                    result = step_result(event)
+                    size += result.ByteSize() + 4
+                    if size > self._limits.reply_bytes:
+                        raise too_large(self._limits.reply_bytes, "RunStep")
+                    if len(response.results) == self._limits.collect_values:
+                        raise _too_many(self._limits.collect_values)
+                    response.results.append(result)
+                elif isinstance(event, RunFinished):
+                    metadata = event.metadata
+        if metadata is None:
+            raise Broken(Reason.INTERNAL, "internal error: a run ended without its last event")
+        response.metadata.CopyFrom(metadata_proto(metadata))
+        if response.ByteSize() > self._limits.reply_bytes:
+            raise too_large(self._limits.reply_bytes, "RunStep")
+        return response
+
+    async def ListSteps(self, request: step_run_pb2.ListStepsRequest, _: Context) -> step_run_pb2.ListStepsResponse:
+        steps, token = page(
+            "ListSteps",
+            self._steps.infos(),
+            lambda info: f"{info.name}@{info.version}",
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        infos = [
+            step_run_pb2.StepInfo(
+                name=info.name, version=info.version, description=info.description, provider=info.provider
+            )
+            for info in steps
+        ]
+        return step_run_pb2.ListStepsResponse(steps=infos, next_page_token=token)
+
+    async def ValidateStep(
+        self, request: step_run_pb2.ValidateStepRequest, _: Context
+    ) -> step_run_pb2.ValidateStepResponse:
+        faults = Faults()
+        reader = SpecReader(self._limits, faults)
+        specs = reader.specs(request.steps)
+        found = reader.ordered([*faults.found, *self._steps.validate(specs)])
+        return step_run_pb2.ValidateStepResponse(violations=map(violation_message, found))
+
+    def _read(self, request: step_run_pb2.RunStepRequest | step_run_pb2.CollectStepRequest, default: ErrorMode) -> _Run:
+        """Read what to run.
+
+        Raises:
+            InvalidRequest: With every fault, those that the registry finds included.
+        """
+        faults, of_steps = Faults(), Faults()
+        reader = SpecReader(self._limits, of_steps)
+        specs = reader.specs(request.steps)
+        value = run_input(request, self._limits, faults)
+        mode = error_mode(request.error_mode, default, faults)
+        faults.id("run_id", request.run_id)
+        if faults.found or of_steps.found:  # otherwise `run` looks itself
+            found = reader.ordered([*of_steps.found, *self._steps.validate(specs)])
+            raise InvalidRequest.of([*found, *faults.found])
+        return specs, value, mode, request.run_id or str(uuid.uuid4())
+
+
+def _too_many(limit: int) -> Throttled:
+    text = f"the run has more than {limit} results: call RunStep instead"
+    return Throttled(Reason.RESPONSE_TOO_LARGE, text, metadata={"limitResults": str(limit)})
