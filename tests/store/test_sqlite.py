@@ -1,0 +1,401 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import tracemalloc
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from stepwired.conversation import Conversation, MessageView
+from stepwired.errors import Conflict, Failure, InvalidRequest, NotFound, Reason, Throttled, Unavailable
+from stepwired.events import Message, MessageStatus, Role, ToolResult, ToolUse
+from stepwired.limits import Limits
+from stepwired.store.sqlite import SqliteStore
+
+MIB = 1024 * 1024
+
+
+def said(*texts: str) -> list[Message]:
+    return [Message(text=text, id=text) for text in texts]
+
+
+async def read_ids(store: SqliteStore, name: str, view: MessageView = MessageView.HEAD_PATH, to: str = "") -> list[str]:
+    async with aclosing(store.messages(name, view, to)) as pages:
+        return [message.id async for page in pages for message in page]
+
+
+async def on_writer(store: SqliteStore, sql: str) -> Any:
+    return await store._writer.submit(lambda db: db.execute(sql).fetchall())
+
+
+# --- what each call does ---
+
+
+async def test_what_was_created_is_read_back_the_same(store: SqliteStore) -> None:
+    made, ids = await store.create("c", title="t", metadata={"a": [1, {"b": None}]}, messages=said("x", "y"))
+    assert (made.id, made.title, made.head_id, made.revision, made.message_count) == ("c", "t", "y", 3, 2)
+    assert ids == ("x", "y")
+    assert await store.get("c") == made
+    first = await store.message("c", "x")
+    assert (first.text, first.parent_id, first.create_time_ns) == ("x", "", made.create_time_ns)
+
+
+async def test_an_id_is_made_up_where_none_is_given_and_refused_where_it_is_taken(store: SqliteStore) -> None:
+    made, ids = await store.create()
+    assert (len(made.id), made.revision, made.head_id, ids) == (36, 1, "", ())
+    with pytest.raises(Conflict) as caught:
+        await store.create(made.id, title="other")
+    assert caught.value.reason is Reason.CONVERSATION_EXISTS
+    assert await store.get(made.id) == made
+
+
+async def test_a_create_with_a_bad_message_creates_nothing(store: SqliteStore) -> None:
+    with pytest.raises(InvalidRequest):
+        await store.create("c", messages=[*said("x"), Message()])
+    with pytest.raises(NotFound):
+        await store.get("c")
+
+
+async def test_revision_counts_each_message_and_a_repeat_counts_nothing(store: SqliteStore) -> None:
+    await store.create("c")
+    after, _ = await store.append("c", said("a", "b", "c"))
+    assert (after.revision, after.message_count, after.head_id) == (4, 3, "c")
+    again, ids = await store.append("c", said("a", "b", "c"))
+    assert (again, ids) == (after, ("a", "b", "c"))
+    kept, _ = await store.append("c", said("d"), keep_head=True)
+    assert (kept.revision, kept.head_id) == (5, "c")
+
+
+async def test_an_append_that_fails_leaves_nothing(store: SqliteStore) -> None:
+    before, _ = await store.create("c", messages=said("a"))
+    for bad in (Message(), Message(text="x", parent_id="nobody"), Message(text="other", id="a")):
+        with pytest.raises(Failure):
+            await store.append("c", [*said("b"), bad])
+    assert await store.get("c") == before
+    assert await read_ids(store, "c", MessageView.ALL) == ["a"]
+
+
+async def test_what_does_not_exist_is_not_found_by_any_call(store: SqliteStore) -> None:
+    await store.create("c", messages=said("a"))
+    for call, reason in (
+        (store.get("no"), Reason.CONVERSATION_NOT_FOUND),
+        (store.append("no", said("x")), Reason.CONVERSATION_NOT_FOUND),
+        (store.begin_reply("no", said("x")), Reason.CONVERSATION_NOT_FOUND),
+        (store.begin_reply("c", said("x"), parent_id="no"), Reason.MESSAGE_NOT_FOUND),
+        (store.begin_reply("c", [], parent_id="no"), Reason.MESSAGE_NOT_FOUND),
+        (store.append_reply("no", "a", said("x")), Reason.CONVERSATION_NOT_FOUND),
+        (store.append_reply("c", "no", said("x")), Reason.MESSAGE_NOT_FOUND),
+        (store.message("no", "a"), Reason.CONVERSATION_NOT_FOUND),
+        (store.message("c", "no"), Reason.MESSAGE_NOT_FOUND),
+        (read_ids(store, "no"), Reason.CONVERSATION_NOT_FOUND),
+        (read_ids(store, "c", MessageView.PATH_TO, "no"), Reason.MESSAGE_NOT_FOUND),
+    ):
+        with pytest.raises(NotFound) as caught:
+            await call
+        assert caught.value.reason is reason
+    assert await read_ids(store, "c", MessageView.ALL) == ["a"]
+
+
+async def test_each_view_shows_its_messages(store: SqliteStore) -> None:
+    await store.create("c", messages=said("a", "b", "c"))
+    await store.append("c", [Message(text="x", id="b2", parent_id="a"), Message(text="x", id="c2")])
+    await store.append("c", [Message(text="x", id="d", parent_id="c")], keep_head=True)
+    assert await read_ids(store, "c") == ["a", "b2", "c2"]
+    assert await read_ids(store, "c", MessageView.PATH_TO, "b") == ["a", "b"]
+    assert await read_ids(store, "c", MessageView.LEFTMOST) == ["a", "b", "c", "d"]
+    assert await read_ids(store, "c", MessageView.ALL) == ["a", "b", "c", "b2", "c2", "d"]
+
+
+async def test_a_conversation_without_messages_shows_none_in_any_view(store: SqliteStore) -> None:
+    await store.create("c")
+    for view in (MessageView.HEAD_PATH, MessageView.LEFTMOST, MessageView.ALL):
+        assert await read_ids(store, "c", view) == []
+
+
+async def test_conversations_do_not_see_each_other(store: SqliteStore) -> None:
+    await store.create("c", messages=[Message(role=Role.ASSISTANT, tool_use=ToolUse("t", "find", {}), id="a")])
+    await store.create("d", messages=said("a", "b"))
+    with pytest.raises(InvalidRequest):
+        await store.append("d", [Message(role=Role.TOOL, tool_result=ToolResult("t", "42"))])
+    assert await read_ids(store, "c", MessageView.ALL) == ["a"]
+    assert await read_ids(store, "d", MessageView.ALL) == ["a", "b"]
+
+
+async def test_a_tool_result_finds_its_use_on_its_own_path_only(store: SqliteStore) -> None:
+    use = Message(role=Role.ASSISTANT, tool_use=ToolUse("t", "find", {}), id="use", parent_id="a")
+    result = Message(role=Role.TOOL, tool_result=ToolResult("t", "42"))
+    await store.create("c", messages=said("a", "b"))
+    await store.append("c", [use, *said("x", "y")])
+    await store.append("c", [result])
+    with pytest.raises(InvalidRequest) as caught:
+        await store.append("c", [Message(role=Role.TOOL, tool_result=result.tool_result, parent_id="b")])
+    assert caught.value.reason is Reason.INVALID_MESSAGE
+
+
+async def test_times_of_any_year_are_kept_to_the_nanosecond(store: SqliteStore) -> None:
+    times = [-62_135_596_800 * 10**9, -1, 253_402_300_799_999_999_999]
+    messages = [Message(text="x", id=str(time), create_time_ns=time) for time in times]
+    await store.create("c", messages=messages)
+    assert [(await store.message("c", str(time))).create_time_ns for time in times] == times
+
+
+async def test_a_conversation_is_full_at_its_limit_and_a_reply_has_its_room_kept(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path, limits=Limits(conversation_messages=3))
+    await store.create("c", messages=said("a"))
+    last = await store.begin_reply("c", said("b"))
+    with pytest.raises(InvalidRequest) as caught:
+        await store.begin_reply("c", said("d"))
+    assert caught.value.violations[0].field == "messages"
+    await store.append_reply("c", last, said("r"))
+    with pytest.raises(InvalidRequest):
+        await store.begin_reply("c", [])
+    await store.close()
+
+
+# --- replies ---
+
+
+async def test_a_reply_moves_the_head_only_from_the_message_it_answers(store: SqliteStore) -> None:
+    await store.create("c")
+    one = await store.begin_reply("c", said("q1"))
+    two = await store.begin_reply("c", said("q2"))
+    first, branched = await store.append_reply("c", one, [Message(role=Role.ASSISTANT, text="r1")])
+    assert (first[0].parent_id, branched, (await store.get("c")).head_id) == ("q1", True, "q2")
+    second, branched = await store.append_reply("c", two, [Message(role=Role.ASSISTANT, text="r2"), *said("r3")])
+    assert [message.parent_id for message in second] == ["q2", second[0].id]
+    assert (branched, (await store.get("c")).head_id) == (False, "r3")
+
+
+async def test_there_must_be_something_to_reply_to(store: SqliteStore) -> None:
+    await store.create("c")
+    with pytest.raises(InvalidRequest) as caught:
+        await store.begin_reply("c", [])
+    assert caught.value.reason is Reason.INVALID_CONVERSATION
+    await store.append("c", said("a", "b"))
+    assert await store.begin_reply("c", []) == "b"
+    assert await store.begin_reply("c", [], parent_id="a") == "a"
+    assert (await store.get("c")).message_count == 2
+
+
+async def test_the_status_of_a_message_is_kept(store: SqliteStore) -> None:
+    await store.create("c", messages=said("q"))
+    partial = Message(role=Role.ASSISTANT, text="So", status=MessageStatus.INTERRUPTED)
+    stored, _ = await store.append_reply("c", "q", [partial])
+    assert await store.message("c", stored[0].id) == stored[0]
+    assert stored[0].status is MessageStatus.INTERRUPTED
+
+
+# --- many at once ---
+
+
+async def test_sixteen_writers_get_dense_revisions_and_every_read_sees_every_answered_append(
+    store: SqliteStore,
+) -> None:
+    await store.create("c")
+    answered: dict[str, int] = {}
+    writing = True
+
+    async def write(writer: int) -> None:
+        for number in range(200):
+            name = f"{writer}-{number}"
+            after, _ = await store.append("c", said(name))
+            answered[name] = after.revision
+
+    async def read() -> None:
+        while writing:
+            before = set(answered)
+            seen = await read_ids(store, "c", MessageView.ALL)
+            assert before <= set(seen)
+
+    reading = asyncio.create_task(read())
+    await asyncio.gather(*(write(writer) for writer in range(16)))
+    writing = False
+    await reading
+    order = await read_ids(store, "c")
+    assert sorted(answered.values()) == list(range(2, 3202))
+    assert [answered[name] for name in order] == list(range(2, 3202))
+    for writer in range(16):
+        assert [name for name in order if name.startswith(f"{writer}-")] == [f"{writer}-{n}" for n in range(200)]
+
+
+@pytest.fixture
+async def held(store: SqliteStore) -> AsyncGenerator[threading.Event]:
+    """The writer waits for this event, so that what comes meanwhile forms one group."""
+    release, entered = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def wait(_: apsw.Connection) -> None:
+        loop.call_soon_threadsafe(entered.set)
+        release.wait(30)
+
+    await store.create("c")
+    waiting = store._writer.submit(wait)
+    await entered.wait()
+    yield release
+    release.set()
+    await waiting
+
+
+async def test_writes_that_wait_share_one_commit(store: SqliteStore) -> None:
+    commits = 0
+
+    def count() -> bool:
+        nonlocal commits
+        commits += 1
+        return False
+
+    await store.create("c")
+    await store._writer.submit(lambda db: db.set_commit_hook(count))
+    commits = 0
+    release = threading.Event()
+    waiting = store._writer.submit(lambda _: release.wait(30))
+    appends = [asyncio.create_task(store.append("c", said(f"m{number}"))) for number in range(100)]
+    await asyncio.sleep(0)  # each runs to its first wait, which is after it handed over
+    release.set()
+    await asyncio.gather(waiting, *appends)
+    assert commits <= 2  # the one that was held, and one for all others
+    assert await read_ids(store, "c") == [f"m{number}" for number in range(100)]
+
+
+async def test_a_bad_write_fails_alone_among_those_it_shares_a_commit_with(
+    store: SqliteStore, held: threading.Event
+) -> None:
+    calls = [
+        store.append("c", said("a")),
+        store.append("c", [*said("b"), Message(text="x", parent_id="nobody")]),
+        store.append("no", said("x")),
+        store.create("c"),
+        store.append("c", said("z")),
+    ]
+    tasks = [asyncio.create_task(call) for call in calls]  # type: ignore[var-annotated]
+    await asyncio.sleep(0)
+    held.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [getattr(result, "reason", None) for result in results] == [
+        None,
+        Reason.MESSAGE_NOT_FOUND,
+        Reason.CONVERSATION_NOT_FOUND,
+        Reason.CONVERSATION_EXISTS,
+        None,
+    ]
+    assert await read_ids(store, "c", MessageView.ALL) == ["a", "z"]
+
+
+async def test_a_write_whose_caller_was_cancelled_while_waiting_is_done_whole(
+    store: SqliteStore, held: threading.Event
+) -> None:
+    task = asyncio.create_task(store.append("c", said("a", "b", "c")))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    held.set()
+    await store.append("c", said("d"))
+    assert await read_ids(store, "c") == ["a", "b", "c", "d"]
+
+
+async def test_close_does_what_was_handed_over_and_then_refuses(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path)
+    await store.create("c")
+    tasks = [asyncio.create_task(store.append("c", said(f"m{number}"))) for number in range(20)]
+    await asyncio.sleep(0)
+    await store.close()
+    await asyncio.gather(*tasks)
+    await store.close()
+    for call in (store.get("c"), store.append("c", said("x"))):
+        with pytest.raises(Unavailable) as caught:
+            await call
+        assert caught.value.reason is Reason.STORE_UNAVAILABLE
+    again = await SqliteStore.open(tmp_path)
+    assert (await again.get("c")).message_count == 20
+    await again.close()
+
+
+# --- long and slow ---
+
+
+async def test_a_long_conversation_streams_in_bounded_memory(store: SqliteStore) -> None:
+    await store.create("c")
+    for _ in range(12):
+        await store.append("c", [Message(text="x" * 2000) for _ in range(1000)])
+    tracemalloc.start()
+    count = 0
+    async with aclosing(store.messages("c")) as pages:
+        async for page in pages:
+            count += len(page)
+            assert sum(len(message.text) for message in page) <= Limits().stream_message_bytes
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 12_000
+    assert peak < 4 * MIB, "24 MB of text went through"
+
+
+async def test_a_stream_shows_the_conversation_as_it_was_when_it_began(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path, limits=Limits(stream_message_bytes=1))
+    await store.create("c", messages=said("a", "b", "c"))
+    for view in (MessageView.ALL, MessageView.HEAD_PATH, MessageView.LEFTMOST):
+        expected = await read_ids(store, "c", view)
+        async with aclosing(store.messages("c", view)) as pages:
+            seen = [message.id for message in await anext(pages)]
+            assert len(seen) == 1
+            await store.append("c", [Message(text="branch", parent_id="a")])
+            await store.append("c", [Message(text="on", parent_id="c")])
+            seen += [message.id async for page in pages for message in page]
+        assert seen == expected
+    await store.close()
+
+
+async def test_a_message_larger_than_a_page_travels_alone(store: SqliteStore) -> None:
+    await store.create("c", messages=[Message(text="x" * MIB, id="big"), *said("a", "b")])
+    async with aclosing(store.messages("c")) as pages:
+        assert [[message.id for message in page] async for page in pages] == [["big"], ["a", "b"]]
+
+
+async def test_the_wal_stays_bounded_while_a_reader_dawdles(store: SqliteStore, tmp_path: Path) -> None:
+    await store.create("c", messages=[Message(text="x" * 60_000) for _ in range(3)])
+    wal = tmp_path / "data" / "stepwire.db-wal"
+    largest = 0
+    async with aclosing(store.messages("c")) as pages:
+        await anext(pages)
+        for _ in range(100):
+            await store.append("c", [Message(text="y" * MIB)])
+            largest = max(largest, wal.stat().st_size)
+        assert len([page async for page in pages]) == 2
+    assert largest <= 64 * MIB
+
+
+# --- a full disk ---
+
+
+async def test_a_full_database_refuses_writes_whole_keeps_reading_and_recovers(store: SqliteStore) -> None:
+    before, _ = await store.create("c", messages=said("a"))
+    [(pages,)] = await on_writer(store, "PRAGMA page_count")
+    await on_writer(store, f"PRAGMA max_page_count = {pages + 20}")
+    with pytest.raises(Throttled) as caught:
+        await store.append("c", [*said("b"), Message(text="x" * MIB)])
+    assert caught.value.reason is Reason.STORE_FULL
+    assert (await store.get("c"), await read_ids(store, "c", MessageView.ALL)) == (before, ["a"])
+    await on_writer(store, "PRAGMA max_page_count = 1000000")
+    await store.append("c", [*said("b"), Message(text="x" * MIB)])
+    assert await on_writer(store, "PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_a_write_that_is_too_large_for_the_disk_fails_alone(store: SqliteStore, held: threading.Event) -> None:
+    def shrink(db: apsw.Connection) -> None:
+        db.pragma("max_page_count", db.pragma("page_count") + 20)
+
+    shrunk = store._writer.submit(shrink)
+    texts = ("small", "x" * MIB, "tiny")
+    tasks = [asyncio.create_task(store.append("c", [Message(text=text)])) for text in texts]
+    await asyncio.sleep(0)
+    held.set()
+    await shrunk
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [getattr(result, "reason", None) for result in results] == [None, Reason.STORE_FULL, None]
+    assert isinstance(await store.get("c"), Conversation)
+    assert (await store.get("c")).message_count == 2

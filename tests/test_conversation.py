@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from stepwired import conversation
+from stepwired.conversation import Growth, MessageView, RenderFormat
+from stepwired.errors import Conflict, Failure, InvalidRequest, NotFound, Reason
+from stepwired.events import Message, Reasoning, Role, ToolResult, ToolUse
+
+NOW_NS = 1_700_000_000_000_000_000
+
+
+@dataclass
+class Forest:
+    """A tree in a dict."""
+
+    stored: dict[str, Message] = field(default_factory=dict)
+    head_id: str = ""
+
+    @property
+    def message_count(self) -> int:
+        return len(self.stored)
+
+    def find(self, message_id: str) -> Message | None:
+        return self.stored.get(message_id)
+
+    def has_tool_use(self, tool_id: str, message_id: str) -> bool:
+        while message_id:
+            message = self.stored[message_id]
+            if message.tool_use and message.tool_use.tool_id == tool_id:
+                return True
+            message_id = message.parent_id
+        return False
+
+    def grow(
+        self,
+        *messages: Message,
+        limit: int = 100,
+        parent_id: str = "",
+        keep_head: bool = False,
+        allow_orphan: bool = False,
+    ) -> Growth:
+        growth = conversation.grow(
+            self,
+            messages,
+            now_ns=NOW_NS,
+            message_limit=limit,
+            parent_id=parent_id,
+            keep_head=keep_head,
+            allow_orphan=allow_orphan,
+        )
+        self.stored |= {message.id: message for message in growth.new}
+        self.head_id = growth.head_id
+        return growth
+
+
+def text(message_id: str, words: str = "hi", parent_id: str = "", role: Role = Role.USER) -> Message:
+    return Message(role=role, text=words, id=message_id, parent_id=parent_id)
+
+
+def use(message_id: str, tool_id: str, parent_id: str = "") -> Message:
+    return Message(role=Role.ASSISTANT, tool_use=ToolUse(tool_id, "find", {}), id=message_id, parent_id=parent_id)
+
+
+def result(message_id: str, tool_id: str, parent_id: str = "") -> Message:
+    return Message(role=Role.TOOL, tool_result=ToolResult(tool_id, "42"), id=message_id, parent_id=parent_id)
+
+
+def fields(failure: Failure) -> Sequence[tuple[str, Reason]]:
+    return [(violation.field, violation.reason) for violation in failure.violations]
+
+
+# --- the tree ---
+
+
+def test_messages_without_parents_follow_each_other_and_the_last_becomes_the_head() -> None:
+    forest = Forest()
+    growth = forest.grow(text("a"), text("b"), text("c"))
+    assert [(message.id, message.parent_id) for message in growth.new] == [("a", ""), ("b", "a"), ("c", "b")]
+    assert growth.head_id == "c"
+    assert forest.grow(text("d")).new[0].parent_id == "c"
+
+
+def test_a_message_without_id_or_time_gets_a_uuid_and_now_and_one_with_them_keeps_them() -> None:
+    made, kept = Forest().grow(Message(text="x"), Message(text="y", id="custom-id", create_time_ns=5)).new
+    assert len(made.id) == 36
+    assert (made.create_time_ns, made.update_time_ns) == (NOW_NS, NOW_NS)
+    assert (kept.id, kept.create_time_ns, kept.update_time_ns) == ("custom-id", 5, NOW_NS)
+
+
+def test_a_parent_is_honoured_and_the_head_moves_there_unless_it_is_kept() -> None:
+    forest = Forest()
+    forest.grow(text("a"), text("b"))
+    assert forest.grow(text("c", parent_id="a")).head_id == "c"
+    kept = forest.grow(text("d", parent_id="b"), keep_head=True)
+    assert (kept.new[0].parent_id, kept.head_id) == ("b", "c")
+
+
+def test_a_message_that_was_appended_before_changes_nothing_and_does_not_move_the_head_back() -> None:
+    forest = Forest()
+    forest.grow(text("a"))
+    forest.grow(text("b"))
+    forest.grow(text("c"))
+    for repeated in ([text("b")], [text("b", parent_id="a")], [text("a"), text("b")]):
+        growth = forest.grow(*repeated)
+        assert (growth.new, growth.head_id) == ((), "c")
+        assert growth.ids == tuple(message.id for message in repeated)
+    assert forest.grow(text("c"), text("d")).new[0].parent_id == "c"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        text("b", "other words"),
+        text("b", role=Role.SYSTEM),
+        text("b", parent_id="root"),
+        use("b", "t1"),
+        Message(role=Role.ASSISTANT, text="hi", reasoning=Reasoning("hm"), id="b"),
+    ],
+)
+def test_an_id_that_exists_with_other_content_or_parent_is_refused(other: Message) -> None:
+    forest = Forest()
+    forest.grow(text("root"), text("a"), text("b"))
+    with pytest.raises(Conflict) as caught:
+        forest.grow(other)
+    assert caught.value.reason is Reason.MESSAGE_ID_EXISTS
+    assert caught.value.subject is not None
+    assert caught.value.subject.name == "b"
+
+
+def test_true_and_one_are_different_tool_inputs() -> None:
+    forest = Forest()
+    forest.grow(Message(role=Role.ASSISTANT, tool_use=ToolUse("t", "find", {"x": True}), id="a"))
+    with pytest.raises(Conflict):
+        forest.grow(Message(role=Role.ASSISTANT, tool_use=ToolUse("t", "find", {"x": 1}), id="a"))
+
+
+def test_metadata_and_times_do_not_make_a_repeat_another_message() -> None:
+    forest = Forest()
+    forest.grow(text("a"))
+    assert forest.grow(Message(text="hi", id="a", metadata={"x": 1}, create_time_ns=7)).new == ()
+
+
+def test_an_unknown_parent_is_not_found() -> None:
+    with pytest.raises(NotFound) as caught:
+        Forest().grow(text("a", parent_id="nobody"))
+    assert caught.value.reason is Reason.MESSAGE_NOT_FOUND
+    assert caught.value.subject is not None
+    assert caught.value.subject.name == "nobody"
+
+
+def test_a_second_root_is_refused_where_the_head_was_kept_empty() -> None:
+    forest = Forest()
+    forest.grow(text("a"), keep_head=True)
+    with pytest.raises(InvalidRequest) as caught:
+        forest.grow(text("b"))
+    assert fields(caught.value) == [("messages[0].parent_id", Reason.INVALID_MESSAGE)]
+    assert forest.grow(text("b", parent_id="a")).head_id == "b"
+
+
+def test_all_faults_of_a_request_are_told_at_once_in_its_order() -> None:
+    forest = Forest()
+    forest.grow(text("root"))
+    with pytest.raises(InvalidRequest) as caught:
+        forest.grow(
+            text("a"),
+            Message(),
+            text("loop", parent_id="loop"),
+            text("a"),
+            text("early", parent_id="late"),
+            text("late"),
+            Message(role=Role.ASSISTANT, text="both", tool_use=ToolUse("t", "find", {})),
+            Message(role=Role.USER, text="x", reasoning=Reasoning("hm")),
+            result("r", "never"),
+        )
+    assert fields(caught.value) == [
+        ("messages[1]", Reason.INVALID_MESSAGE),
+        ("messages[2].parent_id", Reason.INVALID_MESSAGE),
+        ("messages[3].id", Reason.INVALID_MESSAGE),
+        ("messages[4].parent_id", Reason.INVALID_MESSAGE),
+        ("messages[6]", Reason.INVALID_MESSAGE),
+        ("messages[7].reasoning", Reason.INVALID_MESSAGE),
+        ("messages[8].tool_result.tool_id", Reason.INVALID_MESSAGE),
+    ]
+    assert forest.message_count == 1
+
+
+def test_parents_that_go_round_in_circles_are_refused_and_not_followed() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        Forest().grow(text("a", parent_id="b"), text("b", parent_id="a"), result("r", "t", parent_id="b"))
+    assert ("messages[0].parent_id", Reason.INVALID_MESSAGE) in fields(caught.value)
+
+
+def test_a_tool_result_needs_a_use_on_its_own_path_unless_orphans_are_allowed() -> None:
+    forest = Forest()
+    forest.grow(text("a"), use("u", "t1"))
+    forest.grow(result("r1", "t1"), result("r2", "t1"))
+    forest.grow(use("u2", "t2"), result("r3", "t2"))
+    for orphan in (result("r4", "t1", parent_id="a"), result("r4", "never")):
+        with pytest.raises(InvalidRequest) as caught:
+            forest.grow(orphan)
+        assert fields(caught.value) == [("messages[0].tool_result.tool_id", Reason.INVALID_MESSAGE)]
+        assert forest.grow(orphan, allow_orphan=True, keep_head=True).ids == ("r4",)
+        del forest.stored["r4"]
+    with pytest.raises(InvalidRequest):
+        Forest().grow(result("r", "t1"))
+
+
+def test_a_conversation_takes_its_limit_of_messages_and_no_more() -> None:
+    forest = Forest()
+    forest.grow(text("a"), text("b"), text("c"), limit=3)
+    assert forest.grow(text("c"), limit=3).new == ()
+    with pytest.raises(InvalidRequest) as caught:
+        forest.grow(text("d"), limit=3)
+    assert fields(caught.value) == [("messages", Reason.FIELD_INVALID)]
+
+
+def test_a_parent_of_the_request_that_contradicts_its_first_message_is_refused() -> None:
+    forest = Forest()
+    forest.grow(text("a"), text("b"))
+    assert forest.grow(text("c", parent_id="a"), parent_id="a").head_id == "c"
+    with pytest.raises(InvalidRequest) as caught:
+        forest.grow(text("d", parent_id="b"), parent_id="a")
+    assert fields(caught.value) == [("messages[0].parent_id", Reason.INVALID_MESSAGE)]
+
+
+@pytest.mark.parametrize("view", list(MessageView))
+def test_only_the_view_to_a_message_takes_one_and_needs_it(view: MessageView) -> None:
+    wants = view is MessageView.PATH_TO
+    conversation.check_view(view, "m" if wants else "")
+    with pytest.raises(InvalidRequest) as caught:
+        conversation.check_view(view, "" if wants else "m")
+    assert fields(caught.value) == [("message_id", Reason.FIELD_REQUIRED if wants else Reason.FIELD_INVALID)]
+
+
+def test_roles_have_four_names_and_a_default_for_each_kind_of_message() -> None:
+    assert [conversation.role_named(name) for name in ("system", "user", "assistant", "tool")] == list(Role)
+    assert conversation.role_named("banana") is None
+    assert conversation.role_named("User") is None
+    assert conversation.role_named("") is Role.USER
+    assert conversation.role_named("", tool_use=True) is Role.ASSISTANT
+    assert conversation.role_named("", tool_result=True) is Role.TOOL
+
+
+def test_a_model_is_sent_interrupted_replies_but_nothing_that_is_hidden() -> None:
+    shown = [text("a"), Message(text="b", metadata={"hidden": False}), Message(text="c", metadata={"hidden": "no"})]
+    assert conversation.for_model([shown[0], Message(text="x", metadata={"hidden": True}), *shown[1:]]) == tuple(shown)
+
+
+# --- text ---
+
+FENCED = "```py\nx = 1\n```\n\n"
+TOOL_USE = Message(role=Role.ASSISTANT, tool_use=ToolUse("t1", "find", {"query": "x", "n": 1, "é": [None, True]}))
+TOOL_RESULT = Message(role=Role.TOOL, tool_result=ToolResult("t1", "two\nlines\n"))
+
+
+@pytest.mark.parametrize(
+    ("message", "brackets", "geppetto"),
+    [
+        (text("", "hello\n\n"), "[user]: hello", "(user): hello"),
+        (text("", " a\nb ", role=Role.SYSTEM), "[system]:  a\nb ", "(system):  a\nb "),
+        (text("", FENCED, role=Role.ASSISTANT), "[assistant]: ```py\nx = 1\n```", "(assistant): \n```py\nx = 1\n```"),
+        (TOOL_USE, *['ToolUseContent{ToolID: t1, Name: find, Input: {"n":1,"query":"x","é":[null,true]}}'] * 2),
+        (TOOL_RESULT, *["ToolResultContent{ToolID: t1, Result: two\nlines\n}"] * 2),
+    ],
+)
+def test_a_message_is_written_exactly_so(message: Message, brackets: str, geppetto: str) -> None:
+    assert conversation.view(message) == brackets
+    assert conversation.view(message, RenderFormat.GEPPETTO) == geppetto
+
+
+def test_a_prompt_of_nothing_is_empty_and_of_one_chat_message_its_bare_text() -> None:
+    assert conversation.single_prompt([]) == ""
+    assert conversation.single_prompt([text("", "hello\n")]) == "hello\n"
+    assert conversation.single_prompt([text("", "hello")], RenderFormat.GEPPETTO) == "hello"
+
+
+def test_a_prompt_of_several_has_a_line_for_each_chat_message_with_its_text_as_it_is() -> None:
+    messages = [text("", "S", role=Role.SYSTEM), text("", "a\n"), TOOL_USE, TOOL_RESULT, text("", FENCED)]
+    assert conversation.single_prompt(messages) == f"[system]: S\n[user]: a\n\n[user]: {FENCED}\n"
+    assert (
+        conversation.single_prompt(messages, RenderFormat.GEPPETTO) == f"(system): S\n(user): a\n\n(user): \n{FENCED}\n"
+    )
+
+
+def test_a_prompt_shows_tools_when_asked_and_a_lone_tool_message_is_no_bare_text() -> None:
+    line = '[tool-use find]: {"n":1,"query":"x","é":[null,true]}\n'
+    assert conversation.single_prompt([TOOL_USE], include_tools=True) == line
+    assert conversation.single_prompt([TOOL_USE]) == ""
+    both = conversation.single_prompt([text("", "q"), TOOL_USE, TOOL_RESULT], include_tools=True)
+    assert both == f"[user]: q\n{line}[tool-result]: two\nlines\n\n"
