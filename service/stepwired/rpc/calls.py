@@ -18,6 +18,7 @@ from stepwired.errors import Broken, Failure, InvalidRequest, Reason, Subject, T
 from stepwired.events import Metrics
 from stepwired.limits import Limits
 from stepwired.rpc import status
+from stepwired.rpc.stall import StallWatch
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +196,7 @@ class Calls:
     async def _pump(self, call: Call, responses: AsyncGenerator[Any, None]) -> None:
         """Send a stream: the way of a token."""
         write = call.context.write
-        stalled = _Stall(call, self._limits.stalled_reader_s)
+        stalled = StallWatch(call, self._limits.stalled_reader_s)
         try:
             async with aclosing(responses):
                 async for response in responses:
@@ -255,37 +256,6 @@ class Calls:
             self._places -= 1
             if not self._places:
                 self._idle.set()
-
-
-class _Stall:
-    """Ends a call whose reader takes nothing: one timer for each call, none for each message."""
-
-    def __init__(self, call: Call, limit_s: float) -> None:
-        self._call = call
-        self._limit_s = limit_s
-        self._seen: Any = None
-        self._looks = 0
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(limit_s / 2, self._look)
-
-    def stop(self) -> None:
-        self._timer.cancel()
-
-    def _look(self) -> None:
-        """See whether the write of the look before still lasts: then nothing was taken for half the limit or more."""
-        writing = self._call.writing
-        if writing is None or writing is True:  # between messages: waiting for us, not for the reader
-            self._seen = None
-        elif writing is not self._seen:
-            self._seen, self._looks = writing, 0
-        if self._seen is not None:
-            self._looks += 1
-            if self._looks > 2:
-                limit = f"{self._limit_s:g}"
-                message = f"the stream was left unread for {limit} s"
-                self._call.end(Throttled(Reason.SLOW_CONSUMER, message, metadata={"limitSeconds": limit}))
-                return
-        self._timer = self._loop.call_later(self._limit_s / 2, self._look)
 
 
 def _request_id(context: Context) -> str:

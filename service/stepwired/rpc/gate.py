@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -11,14 +11,15 @@ from google.protobuf.message import DecodeError
 from stepwired.errors import Failure, InvalidRequest, Reason
 from stepwired.rpc.calls import MALFORMED, Calls
 
-Handler = grpc.RpcMethodHandler[Any, Any]
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]  # a plain class when it runs
 
 
 class Authorize(Protocol):
     """Who may call what. Called once a call, before its request is read."""
 
     def __call__(self, method: str, metadata: Sequence[tuple[str, str | bytes]], /) -> Failure | None:
-        """Return why the call is refused; None if it may go on. `method` is the full name, `/package.Service/Method`."""
+        """Return why the call is refused, or None. `method` is the full name, as in `/package.Service/Method`."""
 
 
 def anybody(_method: str, _metadata: Sequence[tuple[str, str | bytes]], /) -> None:
@@ -72,16 +73,17 @@ class Gate(grpc.GenericRpcHandler):
         return self._handlers.get(method)
 
     def _wrapped(self, method: str, handler: Handler, *, counted: bool) -> Handler:
+        behavior: Any = handler.stream_stream or handler.unary_stream or handler.unary_unary
         decode = handler.request_deserializer
         assert decode is not None
         encode = handler.response_serializer
         if handler.request_streaming:
-            wrapped = self._calls.streaming(method, handler.stream_stream, counted=counted)
+            wrapped = self._calls.streaming(method, behavior, counted=counted)
             return _stream_stream(wrapped, _refusing(decode), encode)
         if handler.response_streaming:
-            wrapped = self._calls.streaming(method, handler.unary_stream, counted=counted)
+            wrapped = self._calls.streaming(method, behavior, counted=counted)
             return grpc.unary_stream_rpc_method_handler(wrapped, _marking(decode), encode)
-        single = self._calls.unary(method, handler.unary_unary, counted=counted)
+        single = self._calls.unary(method, behavior, counted=counted)
         return grpc.unary_unary_rpc_method_handler(single, _marking(decode), encode)
 
 

@@ -6,6 +6,7 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -105,18 +106,20 @@ class Server:
 
     def _register(self, gate: Gate, parts: Parts, limits: Limits) -> Sequence[str]:
         """Put every service behind the gate; their names."""
-        ours = Collector()
-        chat_pb2_grpc.add_ChatServiceServicer_to_server(ChatServicer(parts.chat, parts.models, limits), ours)
-        embed_pb2_grpc.add_EmbedServiceServicer_to_server(EmbedServicer(parts.embed, parts.models, limits), ours)
-        conversation_pb2_grpc.add_ConversationServiceServicer_to_server(ConversationServicer(parts.store, limits), ours)
-        step_run_pb2_grpc.add_StepRunServiceServicer_to_server(StepRunServicer(parts.steps, limits), ours)
+        ours, tools = Collector(), Collector()
+        into: Any = ours  # generated code wants a server, and uses only what a Collector has
+        chat_pb2_grpc.add_ChatServiceServicer_to_server(ChatServicer(parts.chat, parts.models, limits), into)
+        embed_pb2_grpc.add_EmbedServiceServicer_to_server(EmbedServicer(parts.embed, parts.models, limits), into)
+        conversation_pb2_grpc.add_ConversationServiceServicer_to_server(ConversationServicer(parts.store, limits), into)
+        step_run_pb2_grpc.add_StepRunServiceServicer_to_server(StepRunServicer(parts.steps, limits), into)
         for name, handlers in ours.services.items():
             gate.serve(name, handlers)
-        tools = Collector()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, tools)
-        gate.serve(_HEALTH, tools.services[_HEALTH], counted=False, is_open=True)
         names = (*ours.services, _HEALTH, *_REFLECTION)
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), tools)
+        into = tools
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, into)
+        gate.serve(_HEALTH, tools.services[_HEALTH], counted=False, is_open=True)
+        add_reflection: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server  # comes without types
+        add_reflection(reflection.aio.ReflectionServicer(names), into)
         for name in _REFLECTION:  # the messages of both versions are the same on the wire
             gate.serve(name, tools.services[_REFLECTION[1]], counted=False)
         return tuple(ours.services)

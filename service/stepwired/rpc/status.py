@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DOMAIN = "stepwire.dev"
 
-#: Clients drop errors whose metadata passes 8 KiB. The message travels twice, once percent-encoded; the details as base64.
+#: Clients drop errors whose metadata passes 8 KiB. The message travels twice, once percent-encoded; details as base64.
 MAX_MESSAGE_BYTES = 1024
 MAX_STATUS_BYTES = 4096
 _MAX_ENCODED_MESSAGE_BYTES = 1536

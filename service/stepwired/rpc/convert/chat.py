@@ -219,7 +219,7 @@ def finished_proto(event: Finished, first_event_latency_s: float | None) -> chat
         provider=event.provider,
         usage=usage_proto(event.usage),
         messages=[message_proto(message) for message in event.messages],
-        branched=event.branched,
+        branched=event.branched,  # type: ignore[arg-type]  # None leaves an optional field unset
         first_event_latency=latency,
     )
 

@@ -37,11 +37,12 @@ class SpecReader:
 
     def specs(self, given: Sequence[step_run_pb2.Step], path: str = "steps") -> tuple[Spec, ...]:
         """Read steps that follow each other."""
-        # One more than may be is read, so that the registry sees there are too many; the rest is not worth the time.
-        room = self._limits.step_nodes + 1 - len(self.paths)
-        return tuple(
-            self._spec(step, f"{path}[{index}]") for index, step in zip(range(max(room, 0)), given, strict=False)
-        )
+        read = []
+        for index, step in enumerate(given):
+            if len(self.paths) > self._limits.step_nodes:
+                break  # the registry sees that there are too many; the rest is not worth the time
+            read.append(self._spec(step, f"{path}[{index}]"))
+        return tuple(read)
 
     def ordered(self, found: Iterable[Violation]) -> list[Violation]:
         """Bring violations of steps into the order of the request."""
@@ -57,8 +58,14 @@ class SpecReader:
             path=path,
             name=given.name,
             labels=self._labels(f"{path}.labels", given.labels),
-            max_concurrency=self._number(f"{path}.max_concurrency", given, "max_concurrency", limits.step_concurrency),
-            buffer=self._number(f"{path}.buffer", given, "buffer", limits.step_buffer),
+            max_concurrency=self._number(
+                f"{path}.max_concurrency",
+                given.max_concurrency if given.HasField("max_concurrency") else None,
+                limits.step_concurrency,
+            ),
+            buffer=self._number(
+                f"{path}.buffer", given.buffer if given.HasField("buffer") else None, limits.step_buffer
+            ),
         )
 
     def _kind(self, given: step_run_pb2.Step, path: str) -> spec.Kind | None:
@@ -95,8 +102,8 @@ class SpecReader:
         step = None
         if given.HasField("step") and len(self.paths) <= self._limits.step_nodes:
             step = self._spec(given.step, f"{path}.step")
-        most = self._limits.step_concurrency
-        return spec.Map(step, self._number(f"{path}.max_concurrency", given, "max_concurrency", most))
+        asked = given.max_concurrency if given.HasField("max_concurrency") else None
+        return spec.Map(step, self._number(f"{path}.max_concurrency", asked, self._limits.step_concurrency))
 
     def _search(self, given: step_run_pb2.SearchStep, path: str) -> spec.SearchLeaf:
         top_k = given.top_k if given.HasField("top_k") else None
@@ -105,23 +112,20 @@ class SpecReader:
         self._faults.text(f"{path}.model", given.model, _MODEL_BYTES)
         return spec.SearchLeaf(top_k, given.model)
 
-    def _number(self, path: str, given: step_run_pb2.Step | step_run_pb2.MapStep, field: str, most: int) -> int:
+    def _number(self, path: str, given: int | None, most: int) -> int:
         """Read an optional number of 1 to `most`, by default 1."""
-        if not given.HasField(field):  # type: ignore[arg-type]
+        if given is None:
             return 1
-        value: int = getattr(given, field)
-        self._faults.within(path, value, 1, most)
-        return value
+        self._faults.within(path, given, 1, most)
+        return given
 
     def _labels(self, path: str, given: Mapping[str, str]) -> dict[str, str]:
         if self._faults.count(path, len(given), _LABELS):
             for key in sorted(given):  # protobuf keeps maps in no order
                 short = key if utf8_bytes(key) <= _LABEL_BYTES else "…"
                 if not key or short != key or utf8_bytes(given[key]) > _LABEL_BYTES or "\0" in key + given[key]:
-                    text = (
-                        f"`{short}`: a label is 1 to {_LABEL_BYTES} bytes of name and at most {_LABEL_BYTES} of value"
-                    )
-                    self._faults.add(path, text)
+                    what = f"a label has 1 to {_LABEL_BYTES} bytes of name, at most {_LABEL_BYTES} of value, and no NUL"
+                    self._faults.add(path, f"`{short}`: {what}")
         return dict(given)
 
 
