@@ -64,9 +64,6 @@ def serve(settings: Settings) -> None:
     # A prompt is read in steps of this many tokens. A hang-up, or another caller's turn, comes between two steps.
     params.n_batch = 128
     params.n_ubatch = 128
-    # Half the memory of 16 bit, and as fast.
-    params.cache_type_k = xllamacpp.ggml_type.GGML_TYPE_Q8_0
-    params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
     params.cache_ram_mib = 0  # prompts of past callers: 8 GiB by default
     params.fit_params = False  # it would change the context to what fits, unasked
     params.ui = False

@@ -159,6 +159,7 @@ class _HttpsOnly(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if urllib.parse.urlsplit(newurl).scheme != "https":
+            fp.close()
             raise PullError("the address redirects to one that is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -171,7 +172,9 @@ def _from_https(url: str, target: Path, report: Report) -> str:
             size_bytes = int(length) if length.isdecimal() else None
             found = copy(answer, target, f"downloading from {host}", size_bytes, report)
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as failure:
-        # `HTTPError` is a `URLError` and knows its status; the URL itself may hold a secret.
+        if isinstance(failure, urllib.error.HTTPError):
+            failure.close()  # it is a response too
+        # Of the address only the host is named: the rest may hold a secret.
         raise PullError(f"cannot download from {host}: {getattr(failure, 'reason', '') or failure}") from failure
     if size_bytes is not None and target.stat().st_size != size_bytes:
         raise PullError(f"the download from {host} broke off at {target.stat().st_size} of {size_bytes} bytes")
