@@ -209,7 +209,7 @@ class _Grower:
         known = not parent_id or parent_id in self.new or parent_id == self.tree.head_id
         if not known and self.tree.find(parent_id) is None:
             self.missing.append(message_not_found(parent_id))
-        elif (result := message.tool_result) and not (self.allow_orphan or self._is_used(result.tool_id, parent_id)):
+        elif not self.missing and (result := message.tool_result) and not self._is_used(result.tool_id, parent_id):
             text = f"`{result.tool_id}` was never used on the way to this message; `allow_orphan` accepts that"
             self.fault(index, "tool_result.tool_id", text)
         made = replace(
@@ -224,6 +224,8 @@ class _Grower:
         return made.id
 
     def _is_used(self, tool_id: str, message_id: str) -> bool:
+        if self.allow_orphan:
+            return True
         for _ in range(len(self.new)):  # bounded, because faulty requests may go round in circles
             if (message := self.new.get(message_id)) is None:
                 break

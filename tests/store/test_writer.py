@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import asyncio
+import resource
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from stepwired.errors import Conflict, Reason, Throttled, Unavailable
+from stepwired.events import Message
+from stepwired.store import database
+from stepwired.store.sqlite import SqliteStore
+from stepwired.store.writer import Writer
+
+
+class Disk(apsw.VFS):
+    """A file system whose fsync fails as long as it is told to."""
+
+    def __init__(self, name: str) -> None:
+        self.fails = False
+        self.syncs = 0
+        super().__init__(name, "")
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
+        return DiskFile(self, name, flags)
+
+
+class DiskFile(apsw.VFSFile):
+    def __init__(self, disk: Disk, name: Any, flags: list[int]) -> None:
+        self.disk = disk
+        super().__init__("", name, flags)
+
+    def xSync(self, flags: int) -> None:
+        self.disk.syncs += 1
+        if self.disk.fails:
+            raise apsw.IOError
+        super().xSync(flags)
+
+
+def insert(number: int) -> Any:
+    return lambda db: db.execute("INSERT INTO t VALUES (?)", (number,)).fetchall()
+
+
+async def test_after_a_failed_fsync_nothing_is_answered_or_written_any_more(tmp_path: Path) -> None:
+    disk = Disk("failing")
+    db = apsw.Connection(str(tmp_path / "file.db"), vfs="failing")
+    db.execute("CREATE TABLE t (x)")
+    writer = Writer(db, asyncio.get_running_loop())
+    await writer.submit(insert(1))
+    assert disk.syncs, "the disk is asked"
+    disk.fails = True
+    both = writer.submit(insert(2)), writer.submit(insert(3))
+    for failed in both:
+        with pytest.raises(Unavailable) as caught:
+            await failed
+        assert caught.value.reason is Reason.STORE_IO_ERROR
+        assert not caught.value.is_transient
+    disk.fails = False  # it must not matter: what the kernel dropped is gone
+    with pytest.raises(Unavailable) as caught:
+        writer.submit(insert(4))
+    assert caught.value.reason is Reason.STORE_IO_ERROR
+    await writer.close()
+    disk.unregister()
+    plain = apsw.Connection(str(tmp_path / "file.db"))
+    assert plain.execute("SELECT x FROM t").fetchall() == [(1,)]
+    plain.close()
+
+
+async def test_no_room_that_shows_as_an_input_output_error_is_a_full_disk_and_passes(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    await store.create("c")
+    size = (tmp_path / "data" / "stepwire.db-wal").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100_000, hard))
+    try:
+        with pytest.raises(Throttled) as caught:
+            await store.append("c", [Message(text="x" * 1_000_000)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.reason is Reason.STORE_FULL
+    assert (await store.get("c")).message_count == 0
+    after, _ = await store.append("c", [Message(text="x" * 1_000_000)])
+    assert after.message_count == 1
+
+
+async def test_a_lock_by_another_program_is_a_conflict_that_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 1)
+    store = await SqliteStore.open(tmp_path)
+    await store.create("c")
+    other = apsw.Connection(str(tmp_path / "stepwire.db"))
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Conflict) as caught:
+        await store.append("c", [Message(text="x")])
+    assert caught.value.reason is Reason.STORE_CONFLICT
+    assert caught.value.is_transient
+    assert (await store.get("c")).message_count == 0
+    other.close()
+    after, _ = await store.append("c", [Message(text="x")])
+    assert after.message_count == 1
+    await store.close()
+
+
+async def test_an_unexpected_error_reaches_its_caller_and_undoes_its_write(store: SqliteStore) -> None:
+    await store.create("c")
+
+    def half(db: apsw.Connection) -> None:
+        db.execute("DELETE FROM conversation")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await store._writer.submit(half)
+    with pytest.raises(apsw.SQLError):
+        await store._writer.submit(lambda db: db.execute("no such statement"))
+    assert (await store.get("c")).id == "c"
