@@ -21,6 +21,9 @@ FILE = "stepwire.toml"
 #: Variables with our prefix that other programs of this project read.
 _OTHERS = frozenset({"STEPWIRE_CONFIG", "STEPWIRE_SERVER", "STEPWIRE_REFERENCE", "STEPWIRE_NO_SKIP"})
 
+#: Length of the vectors of models that everybody knows.
+DIMENSIONS = {"text-embedding-3-large": 3072, "text-embedding-3-small": 1536, "text-embedding-ada-002": 1536}
+
 T = TypeVar("T")
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -265,6 +268,8 @@ def _check(settings: Settings, faults: list[str]) -> None:
         if endpoint.api_key_env and endpoint.api_key_file:
             faults.append(f"endpoints.{name}: takes its key from `api_key_env` or from `api_key_file`, not from both")
     for name, model in settings.models.items():
+        if model.kind == "embed" and not (model.dimensions or (model.model or name) in DIMENSIONS):
+            faults.append(f"models.{name}.dimensions: is missing: how many numbers a vector of this model has")
         if model.endpoint not in settings.endpoints:
             faults.append(f"models.{name}.endpoint: {model.endpoint!r} is none of the [endpoints.NAME]")
     for kind in ("chat", "embed"):

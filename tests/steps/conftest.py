@@ -48,8 +48,6 @@ class Scripted:
         yield [Finished(FinishReason.STOP, "mirror-1", "scripted", usage, (Message(Role.ASSISTANT, text),))]
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
-        if "" in request.texts:
-            raise InvalidRequest.of([Violation("texts", "is empty", Reason.INVALID_INPUT_TEXT)])
         rows = tuple(struct.pack("<2f", text.count("a"), text.count("b")) for text in request.texts)
         return Embeddings("letters", 2, rows, Usage(UsageSource.PROVIDER, input_tokens=len(rows)))
 

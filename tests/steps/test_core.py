@@ -225,12 +225,10 @@ async def test_an_exception_that_is_no_failure_ends_the_stream_behind_what_was_r
             raise ZeroDivisionError
         yield value
 
-    found = []
-    with pytest.raises(ZeroDivisionError):
-        async with aclosing(chained([each(run), each(a_step(lambda n: [n]))])(items([0, 1, 2, 3]))) as stream:
-            async for item in stream:
-                found.append(item.result)
-    assert found == [0, 1]
+    async with aclosing(chained([each(run), each(a_step(lambda n: [n]))])(items([0, 1, 2, 3]))) as stream:
+        assert [(await anext(stream)).result, (await anext(stream)).result] == [0, 1]
+        with pytest.raises(ZeroDivisionError):
+            await anext(stream)
 
 
 async def test_what_is_inserted_takes_no_room_and_keeps_its_place() -> None:

@@ -67,27 +67,29 @@ async def test_a_pipeline_gives_results_with_paths_between_started_and_finished(
         ([Named("trim"), Named("length")], "  ab ", [2]),
         ([Named("parse_json"), Named("to_json")], '{"a": 1}', ['{"a":1}']),
         ([Named("join")], ["a", "b"], ["a\nb"]),
-        ([Render("{{who}} has {{items.1}} of {{.}}")], {"who": "x", "items": [1, {"y": 2}]}, None),
-        ([SearchLeaf(top_k=2)], {"query": "a", "documents": ["b", "aa", "ab"]}, None),
+        ([Render("{{who}} has {{items.1}}")], {"who": "x", "items": [1, {"y": 2}]}, ['x has {"y":2}']),
+        ([Render("{{.}}")], {"a": [1, None]}, ['{"a":[1,null]}']),
+        ([Render("{{.}}")], "{{a}}", ["{{a}}"]),
         ([ChatLeaf(), Named("text")], "abc", ["cba"]),
         ([ChatLeaf(), Render("{{role}}: {{text}}")], "abc", ["assistant: cba"]),
         ([EmbedLeaf(), Gather()], ["a", "bb"], [[[1.0, 0.0], [0.0, 2.0]]]),
     ],
 )
 async def test_each_kind_gives_what_it_promises(
-    registry: Registry, kinds: list[Kind], value: Json, wanted: list[Json] | None
+    registry: Registry, kinds: list[Kind], value: Json, wanted: list[Json]
 ) -> None:
-    found = results_in(await events_of(registry, placed(*kinds), value))
-    if wanted is None:
-        wanted = (
-            ['x has {"y":2} of {"who":"x","items":[1,{"y":2}]}']
-            if isinstance(kinds[0], Render)
-            else [
-                {"index": 1, "score": 1.0, "text": "aa"},
-                {"index": 2, "score": pytest.approx(0.7071, abs=1e-3), "text": "ab"},
-            ]
-        )
-    assert found == wanted
+    assert results_in(await events_of(registry, placed(*kinds), value)) == wanted
+
+
+async def test_search_ranks_documents_best_first_and_ties_by_index(registry: Registry) -> None:
+    value: Json = {"query": "a", "documents": ["b", "aa", "", "ab", "a"]}
+    found = results_in(await events_of(registry, placed(SearchLeaf(top_k=4)), value))
+    assert [(hit["index"], hit["text"]) for hit in found if isinstance(hit, dict)] == [
+        (1, "aa"),
+        (4, "a"),
+        (3, "ab"),
+        (0, "b"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -180,8 +182,9 @@ async def test_the_account_has_the_shape_of_the_spec_and_adds_up(registry: Regis
 
 async def test_events_tell_the_life_of_each_step(registry: Registry) -> None:
     events = await events_of(registry, placed(ChatLeaf()), "ab", events=True)
-    told = [(event.kind, event.step_path) for event in events if isinstance(event, StageEvent)]
-    assert [kind for kind, path in told if path == "steps[0]"] == [
+    told = [event for event in events if isinstance(event, StageEvent)]
+    assert {event.step_path for event in told} == {"steps[0]"}
+    assert [event.kind for event in told] == [
         StageEventKind.STARTED,
         StageEventKind.TEXT_DELTA,
         StageEventKind.TEXT_DELTA,
@@ -207,7 +210,8 @@ async def test_a_slow_reader_loses_events_and_no_results(registry: Registry) -> 
                 dropped += event.dropped_before
             results += isinstance(event, Item)
     assert results == count
-    assert told + dropped >= 4 * count
+    assert dropped > 0
+    assert told + dropped >= 3 * count
 
 
 async def test_a_run_that_is_left_stops_its_model() -> None:

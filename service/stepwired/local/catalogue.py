@@ -44,6 +44,8 @@ class KnownModel:
     """What to expect of it, honestly."""
 
     parts: tuple[Part, ...]
+    dimensions: int | None = None
+    """Length of its vectors; None for a chat model."""
 
     @property
     def size_bytes(self) -> int:
@@ -86,6 +88,7 @@ KNOWN = (
         kind=Kind.EMBED,
         licence="Apache-2.0",
         note="English; 384 dimensions, at most 256 tokens a text; good for search among sentences and short paragraphs",
+        dimensions=384,
         parts=(
             Part(
                 file=EMBED_FILE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import Sequence
@@ -94,12 +95,14 @@ class Server:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return bound
 
-    async def drain(self, grace_s: float) -> None:
+    async def drain(self, grace_s: float, *, delay_s: float = 0.0) -> None:
         """Stop: health turns NOT_SERVING, new calls are refused, running ones get `grace_s`, then all are ended.
 
+        Between the first two, `delay_s` pass in which new calls are still served, for balancers that learn of it late.
         Returns when every call has cleaned up after itself and been told how it ended.
         """
         await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(delay_s)
         await self._calls.drain(grace_s)
         await self._server.stop(None)
         await self._calls.join()
@@ -130,7 +133,9 @@ def options(limits: Limits) -> Sequence[tuple[str, int]]:
     return (
         # Otherwise a second server binds the same port without a word and takes half of the calls.
         ("grpc.so_reuseport", 0),
-        ("grpc.max_concurrent_streams", 1000),
+        # Of one connection. Above it a client's calls wait without a word: `max_calls` has to refuse first, and what it
+        # refuses counts until it is gone. Measured: with less room gRPC resets some of a burst of 2,000.
+        ("grpc.max_concurrent_streams", max(1000, 2 * limits.max_calls)),
         # Its probes widen each stream's window to 4 MiB, which a caller may fill.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.max_allowed_incoming_connections", 1000),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from stepwired.limits import Limits
 from stepwired.steps import leaves, spec
@@ -27,17 +28,18 @@ class Builder:
     limits: Limits
     watch: Callable[[StageEvent], None] | None
 
+    def run(self, steps: Sequence[Spec]) -> tuple[Stage, Meter]:
+        """The stage of a whole run: the composition of `steps`. Its meter tells nobody, being no step of the spec."""
+        whole = Spec(spec.Compose(tuple(steps)), path="")
+        meter = replace(self, watch=None)._meter(whole, "compose", {})
+        meter.expected = 1
+        return self._composed(steps, meter), meter
+
     def stage(self, node: Spec, labels: Mapping[str, str]) -> tuple[Stage, Meter]:
         """The stage of one step, and the meter that counts it."""
         if isinstance(node.kind, spec.Compose):
             meter = self._meter(node, "compose", labels)
-            built = [self.stage(step, meter.labels) for step in node.kind.steps]
-            meter.steps = [within for _, within in built]
-            for one, next_one in zip(meter.steps, meter.steps[1:], strict=False):
-                one.following = next_one
-            stages = [within.completing(stage) for stage, within in built]
-            buffers = [step.buffer for step in node.kind.steps]
-            return meter.around(chain(stages, buffers), meter.steps[0] if meter.steps else None), meter
+            return self._composed(node.kind.steps, meter), meter
         if isinstance(node.kind, spec.Gather):
             meter = self._meter(node, "gather", labels)
             return meter.around(gather(self.models.as_json)), meter
@@ -75,6 +77,14 @@ class Builder:
                 meter.version = named.version
                 return meter.counted(as_step(named, self.models.as_json, self.limits.metadata_depth)), meter
         raise AssertionError(f"{node.path} was not validated")
+
+    def _composed(self, steps: Sequence[Spec], meter: Meter) -> Stage:
+        built = [self.stage(step, meter.labels) for step in steps]
+        meter.steps = [within for _, within in built]
+        for one, next_one in pairwise(meter.steps):
+            one.following = next_one
+        stages = [within.completing(stage) for stage, within in built]
+        return meter.around(chain(stages, [step.buffer for step in steps]), meter.steps[0] if meter.steps else None)
 
     def _meter(self, node: Spec, kind: str, labels: Mapping[str, str], name: str = "") -> Meter:
         return Meter(node, kind, name=name, labels=labels, watch=self.watch, max_values=self.limits.step_values)

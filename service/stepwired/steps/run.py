@@ -16,7 +16,7 @@ from stepwired.steps.core import Ahead, RunEndedError, single
 from stepwired.steps.meter import Meter, too_much
 from stepwired.steps.named import NamedStep
 from stepwired.steps.results import ErrorMode, Item, RunEvent, RunFinished, RunStarted, StageEvent
-from stepwired.steps.spec import Compose, Spec
+from stepwired.steps.spec import Spec
 
 _EVENTS_WAITING = 256
 """Events that may wait for a reader; what comes then is lost, and counted."""
@@ -45,8 +45,7 @@ async def run(
     """
     watcher = _Watcher()
     builder = Builder(models, find, limits, watcher.tell if events else None)
-    stage, meter = builder.stage(Spec(Compose(steps), path=""), {})
-    meter.expected = 1
+    stage, meter = builder.run(steps)
     results = errors = 0
     aborted = False
     yield_started = True

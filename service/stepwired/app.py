@@ -1,0 +1,208 @@
+"""The one page of wiring: which parts there are, and who is given what."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+
+from stepwired import config
+from stepwired.local.catalogue import Kind, find
+from stepwired.local.models import installed
+from stepwired.local.supervisor import LocalModel, Supervisor
+from stepwired.observe.metrics import NoMetrics
+from stepwired.providers.base import Address, Budget, Endpoint, ModelEntry, Secret, static
+from stepwired.providers.catalogue import Catalogue
+from stepwired.providers.http import Http
+from stepwired.rpc.convert.chat import chat_request_of_json
+from stepwired.rpc.convert.runs import as_json
+from stepwired.rpc.server import Parts, Server
+from stepwired.steps.leaves import Models
+from stepwired.steps.named import discover
+from stepwired.steps.registry import Registry
+from stepwired.store.replies import recorded
+from stepwired.store.sqlite import SqliteStore
+
+VERSION = version("stepwired")
+
+#: Names that programs ask for out of habit, which the local models answer to where no configured model has them.
+CHAT_ALIASES = (
+    "gpt-3.5-turbo",
+    "gpt-4",
+    "gpt-4-turbo",
+    "gpt-4.1",
+    "gpt-4.1-mini",
+    "gpt-4o",
+    "gpt-4o-mini",
+    "gpt-5",
+    "gpt-5-mini",
+)
+EMBED_ALIASES = ("text-embedding-3-large", "text-embedding-3-small", "text-embedding-ada-002")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The service, while it serves."""
+
+    server: Server
+    address: str
+    """Such as `127.0.0.1:50051`."""
+
+
+@asynccontextmanager
+async def service(settings: config.Settings, environ: Mapping[str, str] = os.environ) -> AsyncGenerator[Running]:
+    """Build the whole service and serve; leaving ends what was begun, last begun first.
+
+    Raises:
+        ConfigError: The models do not fit together, or a key file cannot be read.
+        Failure: The store cannot be opened.
+        CannotListen: The port cannot be had.
+        BrokenStepError: A registered step does not load.
+    """
+    named = discover()
+    async with AsyncExitStack() as parts:
+        supervisor = Supervisor(settings.server.data_dir)
+        parts.push_async_callback(supervisor.close)
+        http = Http()
+        parts.push_async_callback(http.aclose)
+        store = await SqliteStore.open(
+            settings.server.data_dir, limits=settings.limits, durability=settings.server.durability
+        )
+        parts.push_async_callback(store.close)
+        catalogue = catalogue_of(settings, supervisor, http, environ)
+        chat = recorded(catalogue.chat, store)
+        read_request = partial(chat_request_of_json, limits=settings.limits)
+        steps = Registry(Models(chat, catalogue.embed, read_request, as_json), named, settings.limits)
+        server = Server(Parts(chat, catalogue.embed, catalogue, store, steps), settings.limits, NoMetrics())
+        parts.push_async_callback(server.drain, 0.0)  # does nothing to a server that was drained
+        port = await server.start(settings.server.host, settings.server.grpc_port)
+        host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
+        yield Running(server, f"{host}:{port}")
+
+
+def catalogue_of(
+    settings: config.Settings, supervisor: Supervisor, http: Http, environ: Mapping[str, str]
+) -> Catalogue:
+    """All models: the configured ones, then those of this machine.
+
+    Raises:
+        ConfigError: They do not fit together, or a key file cannot be read.
+    """
+    endpoints = [_endpoint(name, endpoint, environ) for name, endpoint in settings.endpoints.items()]
+    models = [_model(name, model) for name, model in settings.models.items()]
+    if settings.local.enabled:
+        taken = {name for model in models for name in (model.name, *model.aliases)}
+        for endpoint, model in _local(
+            settings, supervisor, taken, {model.kind for model in models if model.is_default}
+        ):
+            endpoints.append(endpoint)
+            models.append(model)
+    try:
+        return Catalogue(endpoints, models, http)
+    except ValueError as error:
+        raise config.ConfigError([str(error)]) from error
+
+
+def _endpoint(name: str, given: config.Endpoint, environ: Mapping[str, str]) -> Endpoint:
+    key = environ.get(given.api_key_env, "") if given.api_key_env else ""
+    if given.api_key_file is not None:
+        try:
+            key = given.api_key_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise config.ConfigError([f"endpoints.{name}.api_key_file: {error}"]) from error
+    budget = Budget(given.connect_s, given.first_byte_s, given.idle_s, given.total_s)
+    return Endpoint(name, static(given.base_url, Secret(key.strip())), given.wire, given.api_key_env, budget)
+
+
+def _model(name: str, given: config.Model) -> ModelEntry:
+    provider_model = given.model or name
+    dimensions = given.dimensions or config.DIMENSIONS.get(provider_model)
+    return ModelEntry(name, given.kind, given.endpoint, provider_model, given.aliases, dimensions, given.default)
+
+
+def _local(
+    settings: config.Settings, supervisor: Supervisor, taken: set[str], with_default: set[str]
+) -> Iterator[tuple[Endpoint, ModelEntry]]:
+    """The models of this machine, each an endpoint of its own, under names that nobody has taken.
+
+    The default ones are there whether installed or not: who asks for one that is not learns how to install it.
+    """
+    local = settings.local
+    found = {model.name: model.kind for model in installed(settings.server.data_dir)}
+    found = {local.chat: Kind.CHAT, local.embed: Kind.EMBED} | found
+    for name, kind in found.items():
+        if name in taken:
+            continue
+        is_default = name == (local.chat if kind is Kind.CHAT else local.embed) and kind.value not in with_default
+        aliases = (CHAT_ALIASES if kind is Kind.CHAT else EMBED_ALIASES) if is_default else ()
+        endpoint = Endpoint(f"local-{name}", _address(supervisor.model(name)))
+        yield (
+            endpoint,
+            ModelEntry(
+                name,
+                kind.value,
+                endpoint.name,
+                name,
+                tuple(alias for alias in aliases if alias not in taken),
+                known.dimensions if (known := find(name)) else None,
+                is_default,
+            ),
+        )
+
+
+def _address(model: LocalModel) -> Callable[[], Awaitable[Address]]:
+    async def where() -> Address:
+        found = await model.address()
+        return Address(found.base_url, found.api_key)
+
+    return where
+
+
+async def explain(settings: config.Settings, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Say what the settings come to, a line each. Nothing is started, and nobody is asked.
+
+    Raises:
+        ConfigError: The models do not fit together, or a key file cannot be read.
+        BrokenStepError: A registered step does not load.
+    """
+    http = Http()
+    try:
+        catalogue = catalogue_of(settings, Supervisor(settings.server.data_dir), http, environ)
+    finally:
+        await http.aclose()
+    return [*_explained_settings(settings, environ), *_explained_models(catalogue), *_explained_steps()]
+
+
+def _explained_settings(settings: config.Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    server = settings.server
+    yield f"settings   {settings.source or 'none: all defaults'}"
+    yield f"listens on {server.host}:{server.grpc_port}"
+    yield f"keeps      conversations and models in {server.data_dir} (durability {server.durability})"
+    there = {model.name for model in installed(server.data_dir)}
+    for kind, default in ((Kind.CHAT, settings.local.chat), (Kind.EMBED, settings.local.embed)):
+        if settings.local.enabled and default not in there:
+            yield f"missing    the local model for {kind.value}: run `stepwired models pull {default}`"
+    for name, endpoint in settings.endpoints.items():
+        key = "no key"
+        if endpoint.api_key_env:
+            state = "is set" if environ.get(endpoint.api_key_env) else "is NOT set: its models will be refused"
+            key = f"key from {endpoint.api_key_env}, which {state}"
+        elif endpoint.api_key_file:
+            key = f"key from {endpoint.api_key_file}"
+        yield f"endpoint   {name}: {endpoint.wire} at {endpoint.base_url}, {key}"
+
+
+def _explained_models(catalogue: Catalogue) -> Iterator[str]:
+    for info in (*catalogue.chat_models(), *catalogue.embed_models()):
+        kind_name = "chat" if info.dimensions is None else f"embed, {info.dimensions} dimensions"
+        default_mark = ", the default" if info.is_default else ""
+        aliases = f"; also {', '.join(info.aliases)}" if info.aliases else ""
+        yield f"model      {info.name}: {kind_name}, {info.provider_model} at {info.endpoint}{default_mark}{aliases}"
+
+
+def _explained_steps() -> Iterator[str]:
+    for name, versions in discover().items():
+        yield f"step       {name}: {', '.join(versions)}, by {next(iter(versions.values())).provider}"
