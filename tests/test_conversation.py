@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from stepwired import conversation
-from stepwired.conversation import Growth, MessageView, RenderFormat
+from stepwired.conversation import Growth, RenderFormat
 from stepwired.errors import Conflict, Failure, InvalidRequest, NotFound, Reason
 from stepwired.events import Message, Reasoning, Role, ToolResult, ToolUse
 
@@ -174,7 +174,7 @@ def test_all_faults_of_a_request_are_told_at_once_in_its_order() -> None:
             text("late"),
             Message(role=Role.ASSISTANT, text="both", tool_use=ToolUse("t", "find", {})),
             Message(role=Role.USER, text="x", reasoning=Reasoning("hm")),
-            result("r", "never"),
+            result("r", "never", parent_id="root"),
         )
     assert fields(caught.value) == [
         ("messages[1]", Reason.INVALID_MESSAGE),
@@ -225,15 +225,6 @@ def test_a_parent_of_the_request_that_contradicts_its_first_message_is_refused()
     with pytest.raises(InvalidRequest) as caught:
         forest.grow(text("d", parent_id="b"), parent_id="a")
     assert fields(caught.value) == [("messages[0].parent_id", Reason.INVALID_MESSAGE)]
-
-
-@pytest.mark.parametrize("view", list(MessageView))
-def test_only_the_view_to_a_message_takes_one_and_needs_it(view: MessageView) -> None:
-    wants = view is MessageView.PATH_TO
-    conversation.check_view(view, "m" if wants else "")
-    with pytest.raises(InvalidRequest) as caught:
-        conversation.check_view(view, "" if wants else "m")
-    assert fields(caught.value) == [("message_id", Reason.FIELD_REQUIRED if wants else Reason.FIELD_INVALID)]
 
 
 def test_roles_have_four_names_and_a_default_for_each_kind_of_message() -> None:

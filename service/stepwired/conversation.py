@@ -60,9 +60,6 @@ class RenderFormat(Enum):
     """`(role): text`, with a newline before text that begins with a code fence."""
 
 
-# --- the rules of the tree ---
-
-
 class Tree(Protocol):
     """What the rules have to know about one conversation as it is stored."""
 
@@ -206,10 +203,9 @@ class _Grower:
         parent_id = message.parent_id or before or self.tree.head_id
         if not parent_id and (self.tree.message_count or self.new):
             self.fault(index, "parent_id", "is needed: the conversation has a first message already, and no head")
-        known = not parent_id or parent_id in self.new or parent_id == self.tree.head_id
-        if not known and self.tree.find(parent_id) is None:
+        if parent_id and parent_id not in self.new and not self._is_stored(parent_id):
             self.missing.append(message_not_found(parent_id))
-        elif not self.missing and (result := message.tool_result) and not self._is_used(result.tool_id, parent_id):
+        elif (result := message.tool_result) and not (self.allow_orphan or self._is_used(result.tool_id, parent_id)):
             text = f"`{result.tool_id}` was never used on the way to this message; `allow_orphan` accepts that"
             self.fault(index, "tool_result.tool_id", text)
         made = replace(
@@ -224,33 +220,17 @@ class _Grower:
         return made.id
 
     def _is_used(self, tool_id: str, message_id: str) -> bool:
-        if self.allow_orphan:
-            return True
         for _ in range(len(self.new)):  # bounded, because faulty requests may go round in circles
             if (message := self.new.get(message_id)) is None:
                 break
             if message.tool_use and message.tool_use.tool_id == tool_id:
                 return True
             message_id = message.parent_id
-        return bool(message_id) and message_id not in self.new and self.tree.has_tool_use(tool_id, message_id)
+        # On a path that leads nowhere another fault has been noted, and this would be none if that were mended.
+        return bool(message_id) and (not self._is_stored(message_id) or self.tree.has_tool_use(tool_id, message_id))
 
-
-def check_view(view: MessageView, message_id: str) -> None:
-    """Refuse a view without the message it needs, or with one it has no use for.
-
-    Raises:
-        InvalidRequest: FIELD_REQUIRED or FIELD_INVALID, on `message_id`.
-    """
-    if (view is MessageView.PATH_TO) is not bool(message_id):
-        lacking = Violation("message_id", "is needed to know where the path ends", Reason.FIELD_REQUIRED)
-        extra = Violation("message_id", f"has no meaning in the view {view.value}")
-        raise InvalidRequest.of([extra if message_id else lacking])
-
-
-def conversation_not_found(conversation_id: str) -> NotFound:
-    """The failure that every store raises for an unknown conversation."""
-    subject = Subject("conversation", conversation_id)
-    return NotFound(Reason.CONVERSATION_NOT_FOUND, f"there is no conversation `{conversation_id}`", subject=subject)
+    def _is_stored(self, message_id: str) -> bool:
+        return message_id == self.tree.head_id or self.tree.find(message_id) is not None
 
 
 def message_not_found(message_id: str) -> NotFound:
@@ -271,18 +251,12 @@ def _content(message: Message) -> tuple[object, ...]:
     return message.role, message.text, message.reasoning, use, use_input, message.tool_result
 
 
-# --- what a model is sent ---
-
-
 def for_model(messages: Iterable[Message]) -> tuple[Message, ...]:
     """The messages that a model is sent, in their order: all but those with `hidden: true` in their metadata.
 
     Interrupted replies are sent as far as they came, because the user has read them and may refer to them.
     """
     return tuple(message for message in messages if message.metadata.get("hidden") is not True)
-
-
-# --- messages as text ---
 
 
 def view(message: Message, style: RenderFormat = RenderFormat.BRACKETS) -> str:

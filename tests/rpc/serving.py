@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import grpc
 import grpc.aio
 from google.protobuf.message import Message as Proto
 from google.rpc import error_details_pb2, status_pb2
-from stepwire.v1 import chat_pb2_grpc, conversation_pb2_grpc, embed_pb2_grpc, step_run_pb2_grpc
 
+from stepwire.v1 import chat_pb2_grpc, conversation_pb2_grpc, embed_pb2_grpc, step_run_pb2_grpc
 from stepwired.errors import NotFound, Reason, Subject
 from stepwired.events import (
     Batch,
@@ -37,6 +38,11 @@ from stepwired.rpc.gate import Authorize, anybody
 from stepwired.rpc.server import Parts, Server
 from stepwired.rpc.step_runs import Runner
 from stepwired.store.base import ConversationStore
+
+T = TypeVar("T")
+
+#: Long enough for any machine, short enough to notice a hang.
+SOON_S = 10.0
 
 STARTED = Started("echo-1", "scripted")
 
@@ -144,6 +150,18 @@ async def serve(
         await server.drain(0)
 
 
+async def until(holds: Callable[[], object]) -> None:
+    """Let the loop turn until something holds that no event tells."""
+    async with asyncio.timeout(SOON_S):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+async def within(what: Awaitable[T]) -> T:
+    """Wait, but not for ever."""
+    return await asyncio.wait_for(what, SOON_S)
+
+
 @dataclass
 class Told:
     """What an error says, as a client can read it."""
@@ -164,7 +182,7 @@ class Told:
 
 
 def told(error: grpc.aio.AioRpcError) -> Told:
-    trailers = {key: value for key, value in error.trailing_metadata() or ()}
+    trailers = dict(error.trailing_metadata() or ())
     it = Told(error.code(), error.details() or "", trailers=cast("dict[str, str | bytes]", trailers))
     raw = trailers.get("grpc-status-details-bin")
     if not isinstance(raw, bytes):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -31,12 +31,13 @@ class New:
     """`use` and `result` stand for a tool's; an empty one is a fault."""
 
     def message(self) -> Message:
-        common = {"id": self.name, "parent_id": self.parent}
         if self.words == "use":
-            return Message(role=Role.ASSISTANT, tool_use=ToolUse("t", "find", {}), **common)
-        if self.words == "result":
-            return Message(role=Role.TOOL, tool_result=ToolResult("t", "42"), **common)
-        return Message(text=self.words, **common)
+            made = Message(role=Role.ASSISTANT, tool_use=ToolUse("t", "find", {}))
+        elif self.words == "result":
+            made = Message(role=Role.TOOL, tool_result=ToolResult("t", "42"))
+        else:
+            made = Message(text=self.words)
+        return replace(made, id=self.name, parent_id=self.parent)
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class Tree:
             raise Caused(InvalidRequest)
         tree = Tree(list(self.order), dict(self.parent), dict(self.words))
         causes: set[type[Failure]] = set()
+        lost: set[str] = set()  # below a parent that does not exist
         before = parent
         for one in new:
             at, before = one.parent or before, one.name
@@ -112,9 +114,10 @@ class Tree:
             at = at or self.head
             if not at and tree.order:
                 causes.add(InvalidRequest)
-            if at and at not in tree.parent:
-                causes.add(NotFound)
-            elif one.words == "result" and not allow_orphan and NotFound not in causes:
+            if at and (at not in tree.parent or at in lost):
+                causes |= {NotFound}
+                lost.add(one.name)
+            elif one.words == "result" and not allow_orphan:
                 causes |= set() if "use" in [tree.words[up] for up in tree.path(at)] else {InvalidRequest}
             tree.order.append(one.name)
             tree.parent[one.name], tree.words[one.name], tree.head = at, one.words, one.name

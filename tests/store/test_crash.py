@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import apsw
+import pytest
 
 from stepwired.conversation import MessageView
 from stepwired.store.sqlite import SqliteStore
@@ -32,6 +33,7 @@ async def write_until_killed(folder: Path, answered: list[int], answers: int) ->
     return seen
 
 
+@pytest.mark.timeout(300)  # twenty processes start, on a machine that may be busy
 async def test_twenty_kills_lose_double_and_reorder_nothing(tmp_path: Path) -> None:
     answered = [-1] * WRITERS
     positions: dict[str, int] = {}

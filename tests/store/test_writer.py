@@ -59,7 +59,7 @@ async def test_after_a_failed_fsync_nothing_is_answered_or_written_any_more(tmp_
         assert not caught.value.is_transient
     disk.fails = False  # it must not matter: what the kernel dropped is gone
     with pytest.raises(Unavailable) as caught:
-        writer.submit(insert(4))
+        await writer.submit(insert(4))
     assert caught.value.reason is Reason.STORE_IO_ERROR
     await writer.close()
     disk.unregister()

@@ -30,7 +30,9 @@ def checked() -> Generator[None]:
     try:
         yield
     except (json_format.ParseError, UnicodeEncodeError) as refused:
-        raise errors.InvalidRequest(str(refused), code="INVALID_ARGUMENT", reason="FIELD_INVALID") from None
+        raise errors.InvalidRequest(
+            " ".join(str(refused).split()), code="INVALID_ARGUMENT", reason="FIELD_INVALID"
+        ) from None
 
 
 def message(value: MessageLike) -> message_pb2.Message:

@@ -84,7 +84,9 @@ def _message(code: str, details: str, target: str, *, is_ours: bool) -> str:
         return details
     match code:  # the library's own words name its internals
         case "UNAVAILABLE":
-            return f"no answer from {target}: {details or 'the connection was lost'}"
+            # gRPC lists each address it tried, and the cause at the end.
+            why = details.rpartition(": ")[2] if details.startswith("failed to connect") else details
+            return f"no answer from {target}: {why or 'the connection was lost'}"
         case "DEADLINE_EXCEEDED":
             return f"{target} did not answer in time"
         case "UNIMPLEMENTED":

@@ -63,7 +63,7 @@ class Decoder:
         self.is_done = False
         """Whether nothing more is to be read: the reply is whole, or has failed."""
         self._asked = asked
-        self._parser = Parser(event_bytes)
+        self._parser = Parser(event_bytes, asked.provider)
         self._model = ""
         self._reason: str | None = None
         self._usage: Any = None

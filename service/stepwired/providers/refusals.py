@@ -99,12 +99,12 @@ def of_response(asked: Asked, status: int, headers: Mapping[str, str], body: byt
         error = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         error = None
-    return _failure(asked, _said(status, error), retry_after_s(headers))
+    return _failure(asked, _said(asked.key, status, error), retry_after_s(headers))
 
 
 def of_event(asked: Asked, error: Any) -> Failure:
     """The failure that an error object inside a stream means: what the same body would mean with its HTTP status."""
-    return _failure(asked, _said(0, error), None)
+    return _failure(asked, _said(asked.key, 0, error), None)
 
 
 def redacted(text: str, key: str) -> str:
@@ -115,7 +115,7 @@ def redacted(text: str, key: str) -> str:
     return text if len(text) <= 300 else text[:299] + "…"
 
 
-def _said(status: int, body: Any) -> _Said:
+def _said(key: str, status: int, body: Any) -> _Said:
     """Find the error in the shapes that servers use: `{"error": {…}}`, `{"error": "…"}`, `{"message": …}`, a list."""
     if isinstance(body, list) and body:
         body = body[0]
@@ -133,16 +133,18 @@ def _said(status: int, body: Any) -> _Said:
     return _Said(
         status=status,
         words=words,
-        code=_word(code if isinstance(code, str) else kind),
+        code=_word(code if isinstance(code, str) else kind, key),
         message=text,
-        param=_word(error.get("param")),
+        param=_word(error.get("param"), key),
         limit_tokens=_count(error.get("n_ctx")) or (limit[1] if limit else ""),
         requested_tokens=_count(error.get("n_prompt_tokens")) or (requested[1] if requested else ""),
     )
 
 
-def _word(value: Any) -> str:
-    return value if isinstance(value, str) and _WORD.fullmatch(value) else ""
+def _word(value: Any, key: str) -> str:
+    """The value if it is a single word of ASCII, and no key: what echoes a key may do so anywhere."""
+    is_word = isinstance(value, str) and _WORD.fullmatch(value) and redacted(value, key) == value
+    return str(value) if is_word else ""
 
 
 def _count(value: Any) -> str:

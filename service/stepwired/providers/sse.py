@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from stepwired.errors import Failure, Reason, Throttled
+from stepwired.errors import Failure
 from stepwired.limits import MIB
+from stepwired.providers import faults
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -22,12 +23,14 @@ class Parser:
 
     Args:
         event_bytes: Largest event.
+        provider: Whose stream it is, for failures.
     """
 
-    __slots__ = ("_at_start", "_event_bytes", "_pending", "_skip_lf")
+    __slots__ = ("_at_start", "_event_bytes", "_pending", "_provider", "_skip_lf")
 
-    def __init__(self, event_bytes: int = MIB) -> None:
+    def __init__(self, event_bytes: int = MIB, provider: str = "the provider") -> None:
         self._event_bytes = event_bytes
+        self._provider = provider
         self._pending = bytearray()  # without a blank line in it; a bytearray, as it may grow byte by byte
         self._at_start = True
         self._skip_lf = False  # the last line ended with CR: a LF that comes next belongs to it
@@ -45,7 +48,7 @@ class Parser:
         if pending := self._pending:
             if b"\n\n" not in pending[-1:] + chunk:
                 pending += chunk
-                if len(pending) > self._event_bytes:
+                if len(pending) > self._event_bytes + 1:  # a LF at its end may be half a blank line
                     raise self._too_large()
                 return []
             chunk = bytes(pending + chunk)
@@ -56,11 +59,13 @@ class Parser:
                 end = 0
             pending += chunk[end:]
             chunk = chunk[:end]
-        if len(chunk) > self._event_bytes or len(pending) > self._event_bytes:
+        if len(chunk) > self._event_bytes or len(pending) > self._event_bytes + 1:
             self._check_sizes(chunk)
         # The common case, without a step per line: every event is a blank line apart from the next and
         # has one line. A line's end cannot be part of JSON, so the separator is never part of the data.
         if chunk.startswith(b"data: "):
+            if chunk.find(b"\n") == len(chunk) - 2:
+                return [chunk[6:-2]]
             events = chunk[6:-2].split(b"\n\ndata: ")
             if chunk.count(b"\n") == 2 * len(events):
                 return events
@@ -87,16 +92,12 @@ class Parser:
         return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _check_sizes(self, complete: bytes) -> None:
-        largest = max(map(len, (self._pending, *complete.split(b"\n\n"))))
+        largest = max(len(self._pending) - 1, *map(len, complete.split(b"\n\n")))
         if largest > self._event_bytes:
             raise self._too_large()
 
     def _too_large(self) -> Failure:
-        return Throttled(
-            Reason.PROVIDER_RESPONSE_TOO_LARGE,
-            f"the provider sent an event of more than {self._event_bytes} bytes",
-            metadata={"limitBytes": str(self._event_bytes)},
-        )
+        return faults.too_large(self._provider, "an event", self._event_bytes)
 
 
 def _events(block: bytes) -> list[bytes]:

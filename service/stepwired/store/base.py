@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
 from stepwired.conversation import Conversation, MessageView
+from stepwired.errors import InvalidRequest, NotFound, Reason, Subject, Violation
 from stepwired.events import Json, Message
 
 
@@ -126,7 +127,7 @@ class ConversationStore(Protocol):
 
         Raises:
             NotFound: CONVERSATION_NOT_FOUND or MESSAGE_NOT_FOUND, before the first page.
-            InvalidRequest: See `conversation.check_view`.
+            InvalidRequest: See `check_view`.
         """
 
     async def message(self, conversation_id: str, message_id: str) -> Message:
@@ -138,3 +139,21 @@ class ConversationStore(Protocol):
 
     async def close(self) -> None:
         """Do what was handed over, then release everything. May be called again."""
+
+
+def check_view(view: MessageView, message_id: str) -> None:
+    """Refuse a view without the message it needs, or with one it has no use for.
+
+    Raises:
+        InvalidRequest: FIELD_REQUIRED or FIELD_INVALID, on `message_id`.
+    """
+    if (view is MessageView.PATH_TO) is not bool(message_id):
+        lacking = Violation("message_id", "is needed to know where the path ends", Reason.FIELD_REQUIRED)
+        extra = Violation("message_id", f"has no meaning in the view {view.value}")
+        raise InvalidRequest.of([extra if message_id else lacking])
+
+
+def conversation_not_found(conversation_id: str) -> NotFound:
+    """The failure that every store raises for an unknown conversation."""
+    subject = Subject("conversation", conversation_id)
+    return NotFound(Reason.CONVERSATION_NOT_FOUND, f"there is no conversation `{conversation_id}`", subject=subject)

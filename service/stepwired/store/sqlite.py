@@ -12,11 +12,12 @@ from typing import TypedDict
 
 import apsw
 
-from stepwired.conversation import Conversation, MessageView, check_view, grow
+from stepwired.conversation import Conversation, MessageView, grow
 from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import Json, Message
 from stepwired.limits import Limits
 from stepwired.store import views
+from stepwired.store.base import check_view
 from stepwired.store.database import Durability, Home, open_reader, open_writer
 from stepwired.store.readers import Readers
 from stepwired.store.tree import StoredTree, describe
