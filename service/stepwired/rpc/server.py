@@ -47,7 +47,7 @@ class Parts:
 
 
 class Server:
-    """One gRPC server. Make it in the event loop that it is to run in.
+    """One gRPC server.
 
     Args:
         parts: What does the work.
@@ -65,10 +65,10 @@ class Server:
             raise RuntimeError(message)
         self._calls = Calls(limits, metrics)
         self._health = health.aio.HealthServicer()
-        gate = Gate(self._calls, authorize)
-        names = self._register(gate, parts, limits)
-        self._services = names
-        self._server = grpc.aio.server(handlers=[gate], options=options(limits))
+        self._limits = limits
+        self._gate = Gate(self._calls, authorize)
+        self._services = self._register(self._gate, parts, limits)
+        self._server: grpc.aio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen on `host` and take calls.
@@ -86,11 +86,14 @@ class Server:
         _check_loopback(host)
         address = f"[{host}]" if ":" in host else host
         _check_free(host, port)
+        # Not made before, because gRPC never gives back what a server holds that was not started.
+        server = grpc.aio.server(handlers=[self._gate], options=options(self._limits))
         try:
-            bound = self._server.add_insecure_port(f"{address}:{port}")
+            bound = server.add_insecure_port(f"{address}:{port}")
         except RuntimeError:  # somebody else was quicker
             raise _taken(host, port) from None
-        await self._server.start()
+        await server.start()
+        self._server = server
         for name in self._services:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return bound
@@ -104,7 +107,8 @@ class Server:
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(delay_s)
         await self._calls.drain(grace_s)
-        await self._server.stop(None)
+        if self._server is not None:
+            await self._server.stop(None)
         await self._calls.join()
 
     def _register(self, gate: Gate, parts: Parts, limits: Limits) -> Sequence[str]:
