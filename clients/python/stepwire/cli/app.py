@@ -1,0 +1,35 @@
+"""The command's parts, put together."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import click
+
+from stepwire.cli import chat, conversations, demo, embed, lists, run
+from stepwire.cli.frame import Cli, common
+
+
+@click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@partial(common, envvar="STEPWIRE_SERVER")
+@click.version_option(package_name="stepwire", prog_name="stepwire")
+def cli() -> None:
+    r"""Talk to a Stepwire server: chat, embeddings, conversations and pipelines.
+
+    \b
+    Exit status: 0 done, 1 failed, 2 the request or the command line is wrong,
+    3 try again later, 4 the server's operator has to act, 130 cancelled with Ctrl-C.
+    """
+
+
+for command in (
+    chat.chat,
+    embed.embed,
+    embed.search,
+    run.run,
+    lists.models,
+    lists.steps,
+    conversations.conversations,
+    demo.demo,
+):
+    cli.add_command(command)
