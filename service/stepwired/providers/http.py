@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -37,12 +37,27 @@ _READ_BYTES = 64 * KIB
 """Where a reply that nobody reads stops being read from the socket (at twice this)."""
 
 
+_PIECE_BYTES = 256 * KIB
+
+
+class _Pieces:
+    """A large body, written piece by piece: aiohttp warns of larger writes, as they hold up everybody else."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = memoryview(body)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._body), _PIECE_BYTES):
+            yield bytes(self._body[start : start + _PIECE_BYTES])
+
+
 class _Attempt:
     """One try at one request: what aiohttp made for it, to be found by whoever has to end it."""
 
-    __slots__ = ("is_reused", "response", "transport")
+    __slots__ = ("closed", "is_reused", "response", "transport")
 
     def __init__(self) -> None:
+        self.closed: asyncio.Future[None] | None = None
         self.transport: asyncio.Transport | None = None
         self.response: aiohttp.ClientResponse | None = None
         self.is_reused = False
@@ -69,10 +84,22 @@ class _Connector(aiohttp.TCPConnector):
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:
         connection = await super().connect(req, traces, timeout)
         attempt = _attempt.get()
-        attempt.transport = connection.transport
-        attempt.is_reused = connection.protocol in self._known
-        self._known.add(connection.protocol)
+        protocol = connection.protocol
+        assert protocol is not None
+        attempt.transport = protocol.transport
+        attempt.closed = protocol.closed
+        attempt.is_reused = protocol in self._known
+        if not attempt.is_reused:
+            self._known.add(protocol)
+            if attempt.closed is not None:
+                attempt.closed.add_done_callback(_retrieve)
         return connection
+
+
+def _retrieve(closed: asyncio.Future[None]) -> None:
+    """Look at how a connection ended, or asyncio complains that nobody did."""
+    if not closed.cancelled():
+        closed.exception()
 
 
 class _Response(aiohttp.ClientResponse):
@@ -141,22 +168,29 @@ class Http:
         attempt = await self._send(provider, url, body, key, budget)
         assert attempt.response is not None
         reply = Reply(provider, attempt.response, attempt.abort, budget, asked_at)
+        # aiohttp forgets to tell the reader when it gives a connection up because of a chunk that is none.
+        closed = attempt.closed
+        if closed is not None:
+            closed.add_done_callback(reply.lose)
         try:
             _check_head(provider, reply, budget)
             yield reply
         finally:
+            if closed is not None:
+                closed.remove_done_callback(reply.lose)
             reply.close()
 
     async def _send(self, provider: str, url: str, body: bytes, key: str, budget: Budget) -> _Attempt:
         """Send the request until the head of a response is there; again, if a kept connection turns out dead."""
         wait_s = min(budget.first_byte_s, budget.total_s)
-        headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json", "content-length": str(len(body))}
         if key:
             headers["authorization"] = f"Bearer {key}"
+        content = body if len(body) <= _PIECE_BYTES else _Pieces(body)
         timeout = {"pool": budget.connect_s, "connect": budget.connect_s}
         try:
             request = self._client.build_request(
-                "POST", url, content=body, headers=headers, extensions={"timeout": timeout}
+                "POST", url, content=content, headers=headers, extensions={"timeout": timeout}
             )
             async with asyncio.timeout(wait_s):
                 try:

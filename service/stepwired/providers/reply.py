@@ -137,6 +137,11 @@ class Reply:
                 async with asyncio.timeout(_LINGER_S):
                     await self._content.readany()
 
+    def lose(self, _closed: object = None) -> None:
+        """The connection is gone: if nobody told the reader, it waits for nothing."""
+        if not self._content.is_eof() and self._content.exception() is None:
+            self._content.set_exception(faults.truncated(self._provider))
+
     def close(self) -> None:
         """Give the connection back if the body has ended, else close it, now."""
         self._timer.cancel()

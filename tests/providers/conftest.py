@@ -1,0 +1,63 @@
+"""A wire to a scripted provider, and what came of asking it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import pytest
+
+from stepwired.errors import Failure
+from stepwired.events import Batch, ChatRequest, Event, Message, TextDelta
+from stepwired.providers.base import Budget, Endpoint, static
+from stepwired.providers.http import Http
+from stepwired.providers.openai import OpenAI
+
+KEY = "sk-test-0123456789"
+REQUEST = ChatRequest("gpt-x", messages=(Message(text="hi"),))
+
+
+@dataclass
+class Outcome:
+    """What a reader of one reply got."""
+
+    events: list[Event] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
+    failure: Failure | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(event.text for event in self.events if isinstance(event, TextDelta))
+
+
+async def ask(wire: OpenAI, request: ChatRequest = REQUEST) -> Outcome:
+    outcome = Outcome()
+    try:
+        async with aclosing(wire.chat(request)) as batches:
+            async for batch in batches:
+                outcome.batches.append(batch)
+                outcome.events += batch
+    except Failure as failure:
+        outcome.failure = failure
+    return outcome
+
+
+@pytest.fixture
+async def http() -> AsyncGenerator[Http]:
+    http = Http()
+    yield http
+    await http.aclose()
+
+
+Wire = Callable[..., OpenAI]
+
+
+@pytest.fixture
+def wire(http: Http) -> Wire:
+    """Makes a wire to a base URL; further arguments are the budget's."""
+
+    def make(base_url: str, **budget: float) -> OpenAI:
+        return OpenAI(Endpoint("acme", static(base_url, KEY), budget=Budget(**budget)), http)  # type: ignore[arg-type]
+
+    return make
