@@ -1,0 +1,169 @@
+"""The command on a terminal: live text, Ctrl-C, the talk, the bar."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sdk import defaults
+from tests.sdk.scripted import Server, for_ever
+
+HANG_S = 20.0
+
+# Makes the terminal the child's own, so that Ctrl-C typed there becomes a signal.
+TRAMPOLINE = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+class Terminal:
+    """A command that runs in a terminal of its own."""
+
+    def __init__(self, child: subprocess.Popen[bytes], master: int) -> None:
+        self._child = child
+        self._master = master
+        self.seen = ""
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def wait_for(self, text: str) -> None:
+        deadline = time.monotonic() + HANG_S
+        while text not in self.seen:
+            assert time.monotonic() < deadline, f"no {text!r} in {self.seen!r}"
+            try:
+                self.seen += os.read(self._master, 65536).decode()
+            except OSError as closed:  # how Linux says that the other side has ended
+                raise AssertionError(f"ended without {text!r}: {self.seen!r}") from closed
+
+    def status(self) -> int:
+        while True:
+            try:
+                if not (more := os.read(self._master, 65536)):
+                    break
+            except OSError:
+                break
+            self.seen += more.decode()
+        return self._child.wait(HANG_S)
+
+
+Start = Callable[..., Terminal]
+
+
+@pytest.fixture
+def start(far_server: Server) -> Generator[Start]:
+    with terminals(far_server) as opened:
+        yield opened
+
+
+@contextmanager
+def terminals(server: Server) -> Generator[Start]:
+    opened: list[tuple[subprocess.Popen[bytes], int]] = []
+
+    def open_one(*arguments: str) -> Terminal:
+        master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (24, 100))
+        program = str(Path(sys.executable).with_name("stepwire"))
+        child = subprocess.Popen(
+            [sys.executable, "-c", TRAMPOLINE, program, "-s", server.target, *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            env={**os.environ, "TERM": "xterm"},
+        )
+        os.close(slave)
+        opened.append((child, master))
+        return Terminal(child, master)
+
+    try:
+        yield open_one
+    finally:
+        for child, master in opened:
+            child.kill()
+            child.wait()
+            os.close(master)
+
+
+def test_ctrl_c_cancels_the_reply_says_so_and_ends_with_130(start: Start, far_server: Server) -> None:
+    far_server.on["StreamChat"] = for_ever
+    terminal = start("chat", "hi")
+    terminal.wait_for("once ")
+    terminal.type("\x03")
+    assert terminal.status() == 130
+    assert "cancelled" in terminal.seen
+    assert "Traceback" not in terminal.seen
+    assert far_server.script.ended.wait(HANG_S)
+
+
+def test_ctrl_c_before_the_first_word_cancels_too(start: Start, far_server: Server) -> None:
+    begun = threading.Event()
+
+    async def silent(request: Any, context: Any) -> Any:
+        begun.set()
+        async for _ in for_ever(request, context):
+            pass
+        yield
+
+    far_server.on["StreamChat"] = silent
+    terminal = start("--json", "chat", "hi")
+    assert begun.wait(HANG_S)
+    terminal.type("\x03")
+    assert terminal.status() == 130
+    assert '{"error":{"code":"CANCELLED","message":"cancelled"}}' in terminal.seen
+    assert far_server.script.ended.wait(HANG_S)
+
+
+def test_a_talk_remembers_survives_ctrl_c_and_ends_with_ctrl_d(start: Start, far_server: Server) -> None:
+    terminal = start("chat", "-q")
+    terminal.wait_for("> ")
+    terminal.type("first\r")
+    terminal.wait_for("you said first")
+    far_server.on["StreamChat"] = for_ever
+    terminal.wait_for("> ")
+    terminal.type("second\r")
+    terminal.wait_for("once ")
+    terminal.type("\x03")
+    terminal.wait_for("cancelled")
+    far_server.on["StreamChat"] = defaults.behaviours()["StreamChat"]
+    terminal.type("third\r")
+    terminal.wait_for("you said third")
+    terminal.type("\x04")
+    assert terminal.status() == 0
+    told = [(message.role, message.text) for message in far_server.script.last("StreamChat").messages]
+    assert told == [
+        ("user", "first"),
+        ("assistant", "you said first"),
+        ("user", "second"),
+        ("assistant", "once "),
+        ("user", "third"),
+    ]
+
+
+def test_a_terminal_is_spared_what_a_model_might_tell_it(start: Start, far_server: Server) -> None:
+    terminal = start("chat", "-q", "\x1b]0;owned\x07")
+    assert terminal.status() == 0
+    assert "you said ]0;owned" in terminal.seen
+    assert "\x1b]0" not in terminal.seen
+
+
+def test_a_batch_shows_how_far_it_is(start: Start, far_server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "lines.txt"
+    file.write_text("line\n" * 50)
+    terminal = start("embed", "-f", str(file), "-o", str(tmp_path / "v.npy"))
+    assert terminal.status() == 0
+    assert "50/50" in terminal.seen
+    assert "50 vectors written" in terminal.seen
