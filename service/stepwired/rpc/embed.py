@@ -43,10 +43,10 @@ class EmbedServicer(embed_pb2_grpc.EmbedServiceServicer):
         self._check_size(len(texts), self._models.info(request.model, "embed").dimensions or 0)
         made = await self._embed(EmbedRequest(texts, request.model))
         self._check_size(len(texts), made.dimensions)
-        return embed_pb2.EmbedResponse(
-            embeddings=[vectors.embedding(row, made.model, index) for index, row in enumerate(made.rows)],
-            usage=usage_proto(made.usage),
-        )
+        response = embed_pb2.EmbedResponse(usage=usage_proto(made.usage))
+        for index, row in enumerate(made.rows):
+            vectors.write(response.embeddings.add(), row, made.model, index)
+        return response
 
     async def StreamEmbeddings(
         self, request: embed_pb2.StreamEmbeddingsRequest, _: Context

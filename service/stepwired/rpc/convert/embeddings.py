@@ -65,7 +65,9 @@ def outcome(index: int, made: bytes | Failure, model: str) -> embed_pb2.StreamEm
     """Write what came of one text."""
     if isinstance(made, Failure):
         return embed_pb2.StreamEmbeddingsResponse(index=index, failure=failure_message(made))
-    return embed_pb2.StreamEmbeddingsResponse(index=index, embedding=vectors.embedding(made, model, index))
+    response = embed_pb2.StreamEmbeddingsResponse(index=index)
+    vectors.write(response.embedding, made, model, index)
+    return response
 
 
 def embedding_model(info: ModelInfo) -> embed_pb2.EmbeddingModel:

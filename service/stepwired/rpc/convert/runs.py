@@ -8,7 +8,7 @@ from array import array
 
 import msgspec
 
-from stepwire.v1 import message_pb2, step_run_pb2
+from stepwire.v1 import step_run_pb2
 from stepwired.errors import Failure
 from stepwired.events import Json, Message
 from stepwired.rpc import status, vectors
@@ -107,17 +107,13 @@ def _put(into: step_run_pb2.RunStepResponse | step_run_pb2.StepResult, result: V
         case Failure():
             into.failure.CopyFrom(failure_message(result))
         case Vector():
-            into.embedding.CopyFrom(_embedding(result))
+            vectors.write(into.embedding, result.row, result.model, result.index)
         case Message():
             into.message.CopyFrom(message_proto(result))
         case bytes():
             into.data = result
         case _:
             into.value.CopyFrom(value_of_json(result))
-
-
-def _embedding(vector: Vector) -> message_pb2.Embedding:
-    return vectors.embedding(vector.row, vector.model, vector.index)
 
 
 def _stage(event: StageEvent) -> step_run_pb2.StageEvent:
