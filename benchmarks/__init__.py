@@ -1,0 +1,1 @@
+"""Measures what the service costs and how fast it stops: `python -m benchmarks`. Asserts nothing."""
