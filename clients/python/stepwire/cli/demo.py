@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -130,8 +130,13 @@ def _started(frame: Frame) -> Generator[str]:
         text=True,
         start_new_session=True,
     )
+    assert server.stdout is not None
+    # What it says later must be read too, or it would wait for us some day.
+    rest = threading.Thread(target=server.stdout.read, daemon=True)
     try:
-        yield _address(frame, server)
+        target = _address(frame, server, server.stdout)
+        rest.start()
+        yield target
     finally:
         server.terminate()
         try:
@@ -139,15 +144,15 @@ def _started(frame: Frame) -> Generator[str]:
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+        if rest.ident is not None:
+            rest.join()
+        server.stdout.close()
 
 
-def _address(frame: Frame, server: subprocess.Popen[str]) -> str:
+def _address(frame: Frame, server: subprocess.Popen[str], output: IO[str]) -> str:
     """Read what the server says until it says where it is. It may fetch its models first."""
-    assert server.stdout is not None
-    for line in server.stdout:
+    for line in output:
         if found := re.search(r"serves gRPC on (\S+?:\d+)", line):
-            # What it says later must be read, or it would wait for us some day.
-            threading.Thread(target=server.stdout.read, daemon=True).start()
             return found[1]
         frame.note(line.rstrip("\n"))
     raise click.ClickException(f"the server ended with status {server.wait()} before it could serve")
