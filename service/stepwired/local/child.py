@@ -6,6 +6,7 @@ and keeps the pipe open. When it ends, however it ends, the pipe closes and so d
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
@@ -30,6 +31,10 @@ class Parent:
         self.api_key = self._stdin.readline().decode("ascii").strip()
         if not self.api_key:
             sys.exit("the key is expected as the first line of stdin")
+        # The system ends us with SIGIO when the pipe closes, even while native code that loads a model keeps
+        # Python's threads, such as our watch, from running.
+        fcntl.fcntl(self._stdin, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(self._stdin, fcntl.F_SETFL, fcntl.fcntl(self._stdin, fcntl.F_GETFL) | os.O_ASYNC)
 
     def announce(self, port: int) -> None:
         """Say that we are ready, on 127.0.0.1 and this port."""
