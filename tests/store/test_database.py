@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 
 import apsw
@@ -164,3 +166,39 @@ async def test_a_folder_that_cannot_be_used_is_named_with_what_to_do(tmp_path: P
     assert caught.value.reason is Reason.STORE_UNAVAILABLE
     assert str(folder) in str(caught.value)
     assert "choose another data folder" in str(caught.value)
+
+
+async def read_all(store: SqliteStore) -> None:
+    async with aclosing(store.messages("c")) as pages:
+        async for _ in pages:
+            pass
+
+
+def spoil_texts(body: bytes) -> bytes:
+    """Make messages that are none: their text is no UTF-8 any more. SQLite does not notice."""
+    return body.replace(b"y" * 500, b"\xff" * 500)
+
+
+def spoil_pages(body: bytes) -> bytes:
+    """Overwrite pages, which SQLite notices."""
+    return body[: len(body) // 2] + b"\xff" * (len(body) - len(body) // 2)
+
+
+@pytest.mark.parametrize("spoil", [spoil_texts, spoil_pages])
+async def test_damage_that_shows_while_reading_is_called_corrupt_and_ends_that_call_alone(
+    tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    store = await SqliteStore.open(tmp_path)
+    whole, _ = await store.create("whole", messages=[Message(text="x")])
+    await store.create("c", messages=[Message(text="y" * 2000) for _ in range(100)])
+    await store.close()
+    path = tmp_path / "stepwire.db"
+    body = path.read_bytes()
+    assert spoil(body) != body
+    path.write_bytes(spoil(body))
+    store = await SqliteStore.open(tmp_path)
+    with pytest.raises(Broken) as caught:
+        await read_all(store)
+    assert caught.value.reason is Reason.STORE_CORRUPT
+    assert (await store.append("whole", []))[0].revision == whole.revision
+    await store.close()

@@ -12,7 +12,7 @@ import apsw
 import pytest
 
 from stepwired.conversation import Conversation, MessageView
-from stepwired.errors import Reason, Throttled, Unavailable
+from stepwired.errors import NotFound, Reason, Throttled, Unavailable
 from stepwired.events import Message
 from stepwired.limits import Limits
 from stepwired.store.sqlite import SqliteStore
@@ -239,3 +239,16 @@ async def test_a_write_that_is_too_large_for_the_disk_fails_alone(store: SqliteS
     assert [getattr(result, "reason", None) for result in results] == [None, Reason.STORE_FULL, None]
     assert isinstance(await store.get("c"), Conversation)
     assert (await store.get("c")).message_count == 2
+
+
+async def test_a_stream_whose_conversation_is_deleted_meanwhile_ends_as_not_found(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path, limits=Limits(stream_message_bytes=1))
+    await store.create("c", messages=said("a", "b", "c"))
+    async with aclosing(store.messages("c")) as pages:
+        await anext(pages)
+        await on_writer(store, "DELETE FROM message")
+        await on_writer(store, "DELETE FROM conversation")
+        with pytest.raises(NotFound) as caught:
+            await anext(pages)
+    assert caught.value.reason is Reason.CONVERSATION_NOT_FOUND
+    await store.close()
