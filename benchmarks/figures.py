@@ -166,7 +166,8 @@ def _load(founds: list[Found]) -> str:
         return f"{median(cpu(found) / found.seconds for found in founds):.0%}"
 
     return (
-        f"{median(found.deltas / found.seconds for found in founds):,.0f} tokens/s; of a core: "
+        f"{median(found.deltas / found.seconds for found in founds):,.0f} tokens/s, "
+        f"{median(found.deltas / max(found.messages, 1) for found in founds):.2f} a message; of a core: "
         f"server {share(lambda found: found.server_cpu_s)}, provider {share(lambda found: found.provider_cpu_s)}, "
         f"client {share(lambda found: found.client_cpu_s)}, others {share(lambda found: found.other_cpu_s)}"
     )

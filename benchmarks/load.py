@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -49,6 +49,9 @@ class Found:
 
     seconds: float = 0.0
     deltas: int = 0
+    messages: int = 0
+    """That held deltas. Fewer than `deltas` where a server was late and joined what had arrived meanwhile."""
+
     replies: int = 0
     server_cpu_s: float = 0.0
     provider_cpu_s: float = 0.0
@@ -67,6 +70,7 @@ class Tally:
 
     streams: int
     deltas: int = 0
+    messages: int = 0
     replies: int = 0
     first_token_s: list[float] = field(default_factory=list)
     all_flow: asyncio.Event = field(default_factory=asyncio.Event)
@@ -98,6 +102,7 @@ async def _reply(ask: Callable[[], Any], count: Callable[[bytes], tuple[int, boo
             if deltas and not seen:
                 tally.first(monotonic() - asked_s)
             seen += deltas
+            tally.messages += deltas > 0
             tally.deltas += deltas
             tally.replies += is_last
     finally:
@@ -145,22 +150,23 @@ async def _callers(job: Job) -> AsyncGenerator[list[Callable[[], Any]]]:
 
 async def _window(job: Job, tally: Tally) -> Found:
     """Watch for the job's time."""
-    begun_s, deltas, replies, latencies = monotonic(), tally.deltas, tally.replies, len(tally.first_token_s)
+    was, waited, begun_s = replace(tally), len(tally.first_token_s), monotonic()
     pids = (job.pid, job.provider_pid, os.getpid())
     busy_s, before = busy_cpu_s(), [cpu_s(pid) for pid in pids]
     await asyncio.sleep(job.seconds)
-    server_s, provider_s, client_s = (cpu_s(pid) - was for pid, was in zip(pids, before, strict=True))
+    server_s, provider_s, client_s = (cpu_s(pid) - used_s for pid, used_s in zip(pids, before, strict=True))
     return Found(
         monotonic() - begun_s,
-        tally.deltas - deltas,
-        tally.replies - replies,
+        tally.deltas - was.deltas,
+        tally.messages - was.messages,
+        tally.replies - was.replies,
         server_s,
         provider_s,
         client_s,
         max(0.0, busy_cpu_s() - busy_s - server_s - provider_s - client_s),
         memory_mb(job.pid, "VmRSS"),
         memory_mb(job.pid, "VmHWM"),
-        tally.first_token_s[latencies:],
+        tally.first_token_s[waited:],
     )
 
 
