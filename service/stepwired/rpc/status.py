@@ -24,6 +24,7 @@ MAX_STATUS_BYTES = 4096
 _MAX_ENCODED_MESSAGE_BYTES = 1536
 _MAX_FACTS_BYTES = 1200
 _MAX_FACT_BYTES = 300
+_MAX_KEY_BYTES = 64
 _MAX_FIELD_BYTES = 200
 
 
@@ -195,8 +196,8 @@ def _encoded_bytes(message: str) -> int:
 def _fitting(facts: Mapping[str, str]) -> dict[str, str]:
     kept: dict[str, str] = {}
     room = _MAX_FACTS_BYTES
-    for key, value in facts.items():
-        short = cut(value, _MAX_FACT_BYTES)
+    for given, value in facts.items():
+        key, short = cut(given, _MAX_KEY_BYTES), cut(value, _MAX_FACT_BYTES)
         room -= len(key.encode()) + len(short.encode()) + 8
         if room < 0:
             break
