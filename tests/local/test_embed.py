@@ -92,12 +92,15 @@ def test_a_text_of_256_tokens_passes_and_one_more_is_refused(embedder: Embedder)
     assert (caught.value.index, caught.value.token_count) == (1, 257)
 
 
-def test_batches_hold_each_row_once_and_rows_alike_in_length_together() -> None:
-    rows = [[0] * (1 + (n * 7) % 50) for n in range(100)]
+def test_batches_hold_each_row_once_and_few_tokens_together() -> None:
+    rows = [[0] * (1 + (n * 7) % 256) for n in range(1000)]
     found = list(batches(rows))
-    assert sorted(n for batch in found for n in batch) == list(range(100))
+    assert sorted(n for batch in found for n in batch) == list(range(1000))
     lengths = [len(rows[n]) for batch in found for n in batch]
     assert lengths == sorted(lengths)
+    assert max(map(len, found)) == 16
+    assert max(len(batch) * max(len(rows[n]) for n in batch) for batch in found) <= 1024
+    assert list(batches([])) == []
 
 
 # The wire

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 #: What the model was trained for. Its arithmetic would take 512 and the vectors would mean less.
 MAX_TOKENS = 256
-#: Texts computed at once. More is not faster (measured), and takes more memory.
+#: Texts, and tokens with padding, computed at once. More is not faster; 16 texts of 200 tokens took 628 MB, 4 take 268.
 _BATCH_TEXTS = 16
+_BATCH_TOKENS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,14 @@ def batches(rows: Iterable[list[int]]) -> Iterator[list[int]]:
     """Positions of the rows to compute together: alike in length, since all are padded to the longest."""
     lengths = [len(row) for row in rows]
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    for start in range(0, len(order), _BATCH_TEXTS):
-        yield order[start : start + _BATCH_TEXTS]
+    batch: list[int] = []
+    for position in order:  # the longest comes last, and decides the padding
+        if batch and (len(batch) == _BATCH_TEXTS or (len(batch) + 1) * lengths[position] > _BATCH_TOKENS):
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch
 
 
 def serve(settings: Settings) -> None:
