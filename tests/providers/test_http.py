@@ -167,7 +167,7 @@ async def test_thousands_of_cancels_leave_every_later_request_answered_and_no_so
 
         async def churn() -> None:
             nonlocal cancels
-            for _ in range(250):
+            while cancels < 5000:
                 task = asyncio.create_task(ask(openai))
                 await asyncio.sleep(dice.random() * 0.004)
                 if task.cancel():
@@ -180,7 +180,6 @@ async def test_thousands_of_cancels_leave_every_later_request_answered_and_no_so
         good = [await ask(openai) for _ in range(100)]
         good += await asyncio.gather(*(ask(openai) for _ in range(200)))
         assert [outcome.text for outcome in good] == ["Hello"] * 300
-        assert cancels > 3000
         assert provider.live <= 200  # as many as were needed at once at the end
 
 
