@@ -36,18 +36,21 @@ class Terminal:
         self._child = child
         self._master = master
         self.seen = ""
+        self._read_to = 0
 
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
     def wait_for(self, text: str) -> None:
+        """Read until `text` has come, after all that was waited for before."""
         deadline = time.monotonic() + HANG_S
-        while text not in self.seen:
+        while (found := self.seen.find(text, self._read_to)) < 0:
             assert time.monotonic() < deadline, f"no {text!r} in {self.seen!r}"
             try:
                 self.seen += os.read(self._master, 65536).decode()
             except OSError as closed:  # how Linux says that the other side has ended
                 raise AssertionError(f"ended without {text!r}: {self.seen!r}") from closed
+        self._read_to = found + len(text)
 
     def status(self) -> int:
         while True:
@@ -133,14 +136,16 @@ def test_a_talk_remembers_survives_ctrl_c_and_ends_with_ctrl_d(start: Start, far
     terminal.type("first\r")
     terminal.wait_for("you said first")
     far_server.on["StreamChat"] = for_ever
-    terminal.wait_for("> ")
+    terminal.wait_for("> ")  # a key typed before the prompt would be lost
     terminal.type("second\r")
     terminal.wait_for("once ")
     terminal.type("\x03")
     terminal.wait_for("cancelled")
     far_server.on["StreamChat"] = defaults.behaviours()["StreamChat"]
+    terminal.wait_for("> ")
     terminal.type("third\r")
     terminal.wait_for("you said third")
+    terminal.wait_for("> ")
     terminal.type("\x04")
     assert terminal.status() == 0
     told = [(message.role, message.text) for message in far_server.script.last("StreamChat").messages]

@@ -2,60 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import pytest
 from click.testing import CliRunner
 
 from stepwire import AsyncClient, Client, Finished, RunFinished, StageEvent, Started, errors
 from stepwire.cli.app import cli
 
-HANG_S = 60.0
 BRIEF = {"max_tokens": 16, "temperature": 0}
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of our own, beside the models that all tests share."""
-    shared = Path(os.environ.get("STEPWIRE_TEST_MODELS") or platformdirs.user_data_dir("stepwire"))
-    program = Path(sys.executable).with_name("stepwired")
-    subprocess.run([program, "models", "pull", "--data-dir", shared], check=True, capture_output=True)
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "models").symlink_to(shared / "models")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def target(data_dir: Path) -> Generator[str]:
-    program = Path(sys.executable).with_name("stepwired")
-    log = (data_dir / "log").open("wb")
-    server = subprocess.Popen(
-        [program, "serve", "--port", "0", "--data-dir", data_dir], stdout=subprocess.PIPE, stderr=log, text=True
-    )
-    assert server.stdout is not None
-    try:
-        found = re.search(r"serves gRPC on (\S+:\d+)", server.stdout.readline())
-        assert found, (data_dir / "log").read_text()
-        yield found[1]
-    finally:
-        server.terminate()
-        assert server.wait(HANG_S) == 0
-        server.stdout.close()
-        log.close()
-
-
 @pytest.fixture
-def client(target: str) -> Generator[Client]:
-    with Client(target) as made:
+def client(real_target: str) -> Generator[Client]:
+    with Client(real_target) as made:
         yield made
 
 
@@ -76,8 +40,8 @@ def test_a_streamed_reply_is_that_of_its_last_event(client: Client) -> None:
     assert last.first_event_latency_s is not None
 
 
-async def test_a_client_may_leave_any_number_of_replies_and_is_served_again(target: str) -> None:
-    async with AsyncClient(target) as client:
+async def test_a_client_may_leave_any_number_of_replies_and_is_served_again(real_target: str) -> None:
+    async with AsyncClient(real_target) as client:
         for _ in range(10):
             async with aclosing(client.stream_chat("Tell me a very long story.")) as events:
                 async for event in events:
@@ -174,10 +138,10 @@ def test_what_the_server_offers_is_listed(client: Client) -> None:
     assert {"upper", "join", "lines"} <= {step.name for step in client.list_steps()}
 
 
-def test_the_demo_runs_against_a_server_of_its_own(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = data_dir.parent / f"{data_dir.name}-demo"
+def test_the_demo_runs_against_a_server_of_its_own(real_data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = real_data_dir.parent / f"{real_data_dir.name}-demo"
     folder.mkdir()
-    (folder / "models").symlink_to((data_dir / "models").resolve())
+    (folder / "models").symlink_to((real_data_dir / "models").resolve())
     monkeypatch.setattr("stepwire.cli.frame.DEFAULT_TARGET", "127.0.0.1:1")
     monkeypatch.delenv("STEPWIRE_SERVER", raising=False)
     result = CliRunner().invoke(cli, ["demo"], env={"STEPWIRE_DATA_DIR": str(folder)})
