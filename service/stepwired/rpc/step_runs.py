@@ -94,7 +94,7 @@ class StepRunServicer(step_run_pb2_grpc.StepRunServiceServicer):
         steps, token = page(
             "ListSteps",
             self._steps.infos(),
-            lambda info: f"{info.name}@{info.version}",
+            lambda info: f"{info.name}\0{info.version}",
             page_size=request.page_size,
             page_token=request.page_token,
         )

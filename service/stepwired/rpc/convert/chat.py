@@ -109,7 +109,7 @@ def chat_request_of_json(value: Json, limits: Limits) -> ChatRequest:
     """
     match value:
         case str():
-            return chat_request(chat_pb2.StreamChatRequest(prompt=value), limits)
+            return chat_request(_parsed({"prompt": value}), limits)
         case list():
             return chat_request(_parsed({"messages": value}), limits)
         case dict() if value.keys() & _MESSAGE_FIELDS:

@@ -108,7 +108,13 @@ def message_proto(message: Message) -> message_pb2.Message:
 
 def message_json(message: Message) -> Json:
     """Show a message as functions see it: the proto JSON of `stepwire.v1.Message`."""
-    return cast("Json", json_format.MessageToDict(message_proto(message)))
+    seen = cast("dict[str, Json]", json_format.MessageToDict(message_proto(message)))
+    # Ours instead of what a Struct gives back: no order, and every number a double.
+    if message.metadata:
+        seen["metadata"] = dict(message.metadata)
+    if message.tool_use is not None:
+        cast("dict[str, Json]", seen["toolUse"])["input"] = dict(message.tool_use.input)
+    return seen
 
 
 def usage_proto(usage: Usage) -> message_pb2.Usage:
