@@ -7,17 +7,20 @@ import json
 import logging
 import os
 import secrets
+import select
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 _LOG = logging.getLogger("stepwired.local.child")
 _TAIL_LINES = 20
 _LINE_BYTES = 1000
 _EXIT_S = 2.0
+_PF_EXITING = 0x4  # a bit of the flags in Linux's /proc/PID/stat, see proc(5)
 #: All of our environment that a child gets. The rest may hold keys of providers, which are none of its business.
 _ENVIRONMENT = frozenset(
     {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH"}
@@ -46,8 +49,9 @@ class StartTimedOut(Exception):
 class Child:
     """A running child. Made by `start`, always given back to `end`."""
 
-    def __init__(self, process: Process, name: str, api_key: str) -> None:
+    def __init__(self, process: Process, pipe: int, name: str, api_key: str) -> None:
         self._process = process
+        self._pipe = pipe  # the writing end of its stdin
         self._name = name
         self._api_key = api_key
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
@@ -63,19 +67,26 @@ class Child:
             StartFailed: It ended instead.
             StartTimedOut: It was not ready in time.
         """
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",  # modules come from where we come from, not from the folder we happen to be in
-            "-m",
-            "stepwired.local",
-            *arguments,
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-            env={key: value for key, value in os.environ.items() if key in _ENVIRONMENT},
-            start_new_session=True,  # Ctrl-C in our terminal is for us: replies under way may still finish
-        )
-        child = cls(process, name, secrets.token_urlsafe(32))
+        reading, pipe = os.pipe()
+        process: Process | None = None
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # modules come from where we come from, not from the folder we happen to be in
+                "-m",
+                "stepwired.local",
+                *arguments,
+                stdin=reading,
+                stdout=PIPE,
+                stderr=PIPE,
+                env={key: value for key, value in os.environ.items() if key in _ENVIRONMENT},
+                start_new_session=True,  # Ctrl-C in our terminal is for us: replies under way may still finish
+            )
+        finally:
+            os.close(reading)
+            if process is None:
+                os.close(pipe)
+        child = cls(process, pipe, name, secrets.token_urlsafe(32))
         ready = False
         try:
             async with asyncio.timeout(timeout_s):
@@ -97,14 +108,11 @@ class Child:
     @property
     def is_alive(self) -> bool:
         """Whether it runs at this moment, even if the event loop has not heard of its end yet."""
-        if self._process.returncode is not None:
+        if self._process.returncode is not None or self._pipe < 0:
             return False
-        if not hasattr(os, "waitid"):  # macOS before Python 3.13
-            return True
-        try:
-            return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-        except ChildProcessError:
-            return False
+        poll = select.poll()
+        poll.register(self._pipe, 0)
+        return not poll.poll(0) and not _is_exiting(self._process.pid)
 
     @property
     def how_it_ended(self) -> str:
@@ -121,8 +129,9 @@ class Child:
         """
         process = self._process
         try:
-            assert process.stdin is not None
-            process.stdin.close()
+            if self._pipe >= 0:
+                os.close(self._pipe)
+                self._pipe = -1
             if grace_s > 0:
                 for hasten in (process.terminate, process.kill):
                     with suppress(TimeoutError):
@@ -131,7 +140,7 @@ class Child:
                     with suppress(ProcessLookupError):
                         hasten()
         finally:
-            if self.is_alive:
+            if process.returncode is None:
                 with suppress(ProcessLookupError):
                     process.kill()
             await process.wait()
@@ -139,12 +148,10 @@ class Child:
 
     async def _handshake(self) -> int:
         """Give it its key, and learn its port."""
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
+        stdout = self._process.stdout
         assert stdout is not None
-        with suppress(ConnectionError):  # it has ended already; its stdout says so too
-            stdin.write(self._api_key.encode() + b"\n")
-            await stdin.drain()
+        with suppress(BrokenPipeError):  # it has ended already; its stdout says so too
+            os.write(self._pipe, self._api_key.encode() + b"\n")
         line = await stdout.readline()
         if not line:
             await self._process.wait()
@@ -169,3 +176,16 @@ class Child:
         if text:
             self._tail.append(text)
             _LOG.info("%s: %s", self._name, text)
+
+
+def _is_exiting(pid: int) -> bool:
+    """Whether the process is on its way out, where the system tells (Linux); False where it does not.
+
+    A killed process closes its sockets, newest first, some time before it is a zombie and before our pipe breaks.
+    Whoever was cut off by that and calls again at once must not be sent to what is left of it (seen in a test).
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return False
+    return fields[0] in {b"Z", b"X"} or bool(int(fields[6]) & _PF_EXITING)
