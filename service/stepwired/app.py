@@ -113,7 +113,9 @@ def _endpoint(name: str, given: config.Endpoint, environ: Mapping[str, str]) -> 
             key = given.api_key_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise config.ConfigError([f"endpoints.{name}.api_key_file: {error}"]) from error
-    budget = Budget(given.connect_s, given.first_byte_s, given.idle_s, given.total_s)
+    budget = Budget(
+        connect_s=given.connect_s, first_byte_s=given.first_byte_s, idle_s=given.idle_s, total_s=given.total_s
+    )
     return Endpoint(name, static(given.base_url, Secret(key.strip())), given.wire, given.api_key_env, budget)
 
 
