@@ -248,17 +248,17 @@ def test_of_two_pulls_at_once_the_second_waits_and_sees_the_first(tmp_path: Path
     data, slow, source = tmp_path / "data", tmp_path / "slow", tiny_gguf()
     os.mkfifo(slow)
     waits = threading.Event()
-    results: list[str] = []
+    results: dict[str, str] = {}
 
     def report(progress: Progress) -> None:
         if progress.activity.startswith("waiting"):
             waits.set()
 
-    def pull(path: Path, begun: threading.Event | None = None) -> None:
+    def pull(path: Path) -> None:
         try:
-            results.append(models.pull(data, str(path), name="mine", report=report).name)
+            results[path.name] = models.pull(data, str(path), name="mine", report=report).name
         except PullError as failure:
-            results.append(str(failure))
+            results[path.name] = str(failure)
 
     first = threading.Thread(target=pull, args=(slow,))
     first.start()
@@ -269,8 +269,8 @@ def test_of_two_pulls_at_once_the_second_waits_and_sees_the_first(tmp_path: Path
         pipe.write(source.read_bytes())
     first.join()
     second.join()
-    assert results[0] == "mine"
-    assert "is taken" in results[1]
+    assert results["slow"] == "mine"
+    assert "is taken" in results["tiny.gguf"]
 
 
 # https

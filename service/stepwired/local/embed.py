@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 #: What the model was trained for. Its arithmetic would take 512 and the vectors would mean less.
 MAX_TOKENS = 256
-#: Texts, and tokens with padding, computed at once. More is not faster; 16 texts of 200 tokens took 987 MB at the peak, 4 take 500.
+#: Texts, and tokens with padding, computed at once. More is not faster: 16 texts of 200 tokens took 987 MB at the
+#: peak, 4 take 500.
 _BATCH_TEXTS = 16
 _BATCH_TOKENS = 1024
 
