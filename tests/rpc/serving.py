@@ -162,6 +162,11 @@ async def within(what: Awaitable[T]) -> T:
     return await asyncio.wait_for(what, SOON_S)
 
 
+async def read(call: Any) -> Any:
+    """The next message of a stream."""
+    return await within(call.read())
+
+
 @dataclass
 class Told:
     """What an error says, as a client can read it."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -12,7 +13,7 @@ from stepwire.v1 import chat_pb2
 from stepwired.errors import Failure, Reason, Throttled, Unavailable
 from stepwired.events import Batch, Chat, ChatRequest, TextDelta
 from stepwired.limits import Limits
-from tests.rpc.serving import STARTED, echo, finished, serve, told, until, within
+from tests.rpc.serving import STARTED, echo, finished, read, serve, told, until, within
 
 HI = chat_pb2.StreamChatRequest(prompt="hi")
 STREAM_CHAT = "/stepwire.v1.ChatService/StreamChat"
@@ -63,7 +64,7 @@ async def test_cancelling_a_call_stops_a_model_in_the_middle_of_its_reply() -> N
     silent = Silent(begins=True)
     async with serve(silent.chat) as client:
         call = client.chat.StreamChat(HI)
-        assert (await within(call.read())).HasField("started")
+        assert (await read(call)).HasField("started")
         call.cancel()
         await within(silent.stopped.wait())
 
@@ -81,8 +82,8 @@ async def test_a_client_that_disconnects_stops_the_model() -> None:
     silent = Silent(begins=True)
     async with serve(silent.chat) as client:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{client.port}") as channel:
-            call = channel.unary_stream(STREAM_CHAT, chat_pb2.StreamChatRequest.SerializeToString)(HI)
-            await within(call.read())
+            call: Any = channel.unary_stream(STREAM_CHAT, chat_pb2.StreamChatRequest.SerializeToString)(HI)
+            await read(call)
         await within(silent.stopped.wait())
 
 
@@ -103,7 +104,7 @@ async def test_nothing_is_sent_before_the_models_first_event() -> None:
         headers = asyncio.ensure_future(call.initial_metadata())
         await within(silent.asked.wait())
         # The model waits for ever: had the headers been sent, they would come before the answer of another call.
-        other = client.channel.unary_unary("/grpc.health.v1.Health/Check")
+        other: Any = client.channel.unary_unary("/grpc.health.v1.Health/Check")
         await within(other(b""))
         assert not headers.done()
         call.cancel()
@@ -130,10 +131,10 @@ async def test_a_failure_after_the_first_piece_says_that_there_was_one() -> None
     broken = failing(lambda: Unavailable(Reason.PROVIDER_STREAM_TRUNCATED, "cut off"), after=[STARTED, TextDelta("a")])
     async with serve(broken) as client:
         call = client.chat.StreamChat(HI)
-        assert (await within(call.read())).HasField("started")
-        assert (await within(call.read())).text_delta.text == "a"
+        assert (await read(call)).HasField("started")
+        assert (await read(call)).text_delta.text == "a"
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await within(call.read())
+            await read(call)
     assert told(caught.value).facts == {"partial": "true"}
 
 
@@ -155,10 +156,10 @@ async def test_text_that_is_no_unicode_ends_the_stream_with_a_reason() -> None:
 
     async with serve(chat) as client:
         call = client.chat.StreamChat(HI)
-        await within(call.read())
-        await within(call.read())
+        await read(call)
+        await read(call)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await within(call.read())
+            await read(call)
     assert told(caught.value).reason == "PROVIDER_PROTOCOL_ERROR"
 
 
@@ -167,7 +168,7 @@ async def test_the_callers_request_id_is_kept(given: str, caplog: pytest.LogCapt
     async with serve() as client:
         call = client.chat.StreamChat(chat_pb2.StreamChatRequest(), metadata=(("x-request-id", given),))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await within(call.read())
+            await read(call)
     assert told(caught.value).request_id == told(caught.value).trailers["x-request-id"] == given
     assert f"request_id={given} " in caplog.text
 
@@ -244,7 +245,7 @@ async def test_after_five_thousand_cancels_every_call_is_answered_and_nothing_is
             calls = [client.chat.StreamChat(HI) for _ in range(100)]
             for index, call in enumerate(calls):
                 if index % 2:  # half of them before their first event, if they are quick
-                    await within(call.read())
+                    await read(call)
                 call.cancel()
             await until(lambda: not silent.running)
         good = [client.chat.Chat(chat_pb2.ChatRequest(prompt="still here")) for _ in range(200)]
@@ -267,11 +268,11 @@ async def test_a_reader_that_does_not_read_loses_its_stream_and_stops_the_model(
 
     async with serve(endless, limits=Limits(stalled_reader_s=0.3)) as client:
         call = client.chat.StreamChat(HI)
-        assert (await within(call.read())).HasField("started")
+        assert (await read(call)).HasField("started")
         await within(stopped.wait())
         with pytest.raises(grpc.aio.AioRpcError) as caught:  # noqa: PT012  what was sent before comes first
             while True:
-                await within(call.read())
+                await read(call)
     error = told(caught.value)
     assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "SLOW_CONSUMER")
     assert error.facts == {"limitSeconds": "0.3", "partial": "true"}

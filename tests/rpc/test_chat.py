@@ -197,7 +197,7 @@ def test_functions_see_a_message_as_its_proto_json() -> None:
 
 
 def test_neighbouring_deltas_of_a_kind_are_joined_and_counted() -> None:
-    batch = [
+    batch: Batch = [
         STARTED,
         ReasoningDelta("h"),
         ReasoningDelta("m"),

@@ -48,7 +48,7 @@ async def test_more_numbers_than_a_reply_holds_are_refused(*, known: bool) -> No
 
 async def streamed(client_call: Sequence[str], embed: object = count, **options: bool) -> list[Outcome]:
     async with serve(embed=embed) as client:  # type: ignore[arg-type]
-        request = embed_pb2.StreamEmbeddingsRequest(texts=client_call, **options)
+        request = embed_pb2.StreamEmbeddingsRequest(texts=client_call, **options)  # type: ignore[arg-type]
         return [outcome async for outcome in client.embed.StreamEmbeddings(request)]
 
 

@@ -19,11 +19,29 @@ from stepwired.events import Batch, ChatRequest, TextDelta
 from stepwired.limits import MIB, Limits
 from stepwired.rpc.gate import anybody
 from stepwired.rpc.server import CannotListen, Parts, Server, options
-from tests.rpc.serving import STARTED, Catalogue, Recorder, count, echo, finished, serve, told, until, within
+from tests.rpc.serving import (
+    STARTED,
+    Catalogue,
+    Client,
+    Recorder,
+    count,
+    echo,
+    finished,
+    read,
+    serve,
+    told,
+    until,
+    within,
+)
 
 HI = chat_pb2.StreamChatRequest(prompt="hi")
 NOTHING: Any = None
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def raw_call(client: Client, method: str, raw: bytes) -> Any:
+    make: Any = client.channel.unary_stream(f"/stepwire.v1.{method}")
+    return make(raw)
 
 
 def server(limits: Limits | None = None) -> Server:
@@ -77,7 +95,7 @@ async def test_every_spelling_of_loopback_is_served(host: str) -> None:
     try:
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         async with grpc.aio.insecure_channel(address) as channel:
-            health = health_pb2_grpc.HealthStub(channel)
+            health: Any = health_pb2_grpc.HealthStub(channel)
             assert (await within(health.Check(health_pb2.HealthCheckRequest()))).status == SERVING
     finally:
         await mine.drain(0)
@@ -85,7 +103,7 @@ async def test_every_spelling_of_loopback_is_served(host: str) -> None:
 
 async def test_health_knows_every_service() -> None:
     async with serve() as client:
-        health = health_pb2_grpc.HealthStub(client.channel)
+        health: Any = health_pb2_grpc.HealthStub(client.channel)
         for service in ("", "ChatService", "EmbedService", "ConversationService", "StepRunService"):
             name = f"stepwire.v1.{service}" if service else ""
             assert (await health.Check(health_pb2.HealthCheckRequest(service=name))).status == SERVING
@@ -103,7 +121,7 @@ async def test_reflection_tells_what_is_served(version: str) -> None:
             reflection_pb2.ServerReflectionResponse.FromString,
         )()
         await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
-        listed = (await within(call.read())).list_services_response.service
+        listed = (await read(call)).list_services_response.service
         assert {
             "stepwire.v1.ChatService",
             "stepwire.v1.EmbedService",
@@ -117,7 +135,7 @@ async def test_reflection_tells_what_is_served(version: str) -> None:
             if service.name == "grpc.reflection.v1.ServerReflection":
                 continue  # its messages are those of v1alpha, and nobody needs to have them described
             await call.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol=service.name))
-            assert (await within(call.read())).file_descriptor_response.file_descriptor_proto, service.name
+            assert (await read(call)).file_descriptor_response.file_descriptor_proto, service.name
         await call.done_writing()
         assert await call.code() is grpc.StatusCode.OK
 
@@ -155,7 +173,7 @@ def nested(depth: int) -> bytes:
 async def test_malformed_bytes_are_answered_with_a_reason_and_no_library_text(method: str, raw: bytes) -> None:
     async with serve() as client:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await within(client.channel.unary_stream(f"/stepwire.v1.{method}")(raw).read())
+            await read(raw_call(client, method, raw))
     error = told(caught.value)
     assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST")
     assert error.request_id
@@ -164,18 +182,19 @@ async def test_malformed_bytes_are_answered_with_a_reason_and_no_library_text(me
 
 async def test_malformed_bytes_in_a_request_stream_are_answered_with_a_reason() -> None:
     async with serve() as client:
-        call = client.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")()
+        call: Any = client.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")()
         await call.write(b"\xff\xff\xff")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await within(call.read())
+            await read(call)
     assert told(caught.value).reason == "MALFORMED_REQUEST"
 
 
 async def test_an_unknown_method_is_unimplemented() -> None:
     async with serve() as client:
         for method in ("/stepwire.v1.ChatService/Nothing", "/nobody.Knows/It"):
+            unknown: Any = client.channel.unary_unary(method)
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await within(client.channel.unary_unary(method)(b""))
+                await within(unknown(b""))
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
@@ -197,13 +216,13 @@ async def test_whoever_is_not_authorized_is_refused_whatever_they_call() -> None
     async with serve(authorize=nobody) as client:
         for method in ("ChatService/StreamChat", "ChatService/Chat", "EmbedService/Embed", "ChatService/Unknown"):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await within(client.channel.unary_stream(f"/stepwire.v1.{method}")(b"").read())
+                await read(raw_call(client, method, b""))
             assert told(caught.value).reason == "PROVIDER_PERMISSION_DENIED"
-        reflection = client.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")()
+        reflection: Any = client.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await within(reflection.read())
+            await read(reflection)
         assert told(caught.value).reason == "PROVIDER_PERMISSION_DENIED"
-        health = health_pb2_grpc.HealthStub(client.channel)
+        health: Any = health_pb2_grpc.HealthStub(client.channel)
         assert (await health.Check(health_pb2.HealthCheckRequest())).status == SERVING
 
 
@@ -288,7 +307,7 @@ async def test_draining_with_five_hundred_streams_leaves_no_one_in_the_dark() ->
             client.chat.StreamChat(chat_pb2.StreamChatRequest(prompt="short" if index % 2 else "long"))
             for index in range(500)
         ]
-        await asyncio.gather(*(within(call.read()) for call in calls))
+        await asyncio.gather(*(read(call) for call in calls))
         assert entered == 500
         draining = asyncio.create_task(client.server.drain(0.5))
         go.set()
@@ -301,7 +320,7 @@ async def test_draining_with_five_hundred_streams_leaves_no_one_in_the_dark() ->
 
 async def outcome(call: Any) -> str:
     try:
-        while await within(call.read()) is not grpc.aio.EOF:
+        while await read(call) is not grpc.aio.EOF:
             pass
     except grpc.aio.AioRpcError as failure:
         error = told(failure)
@@ -318,13 +337,13 @@ async def test_a_draining_server_refuses_new_calls_and_says_so_to_health_checks(
         yield [finished("")]
 
     async with serve(chat) as client:
-        health = health_pb2_grpc.HealthStub(client.channel)
+        health: Any = health_pb2_grpc.HealthStub(client.channel)
         watch = health.Watch(health_pb2.HealthCheckRequest())
-        assert (await within(watch.read())).status == SERVING
+        assert (await read(watch)).status == SERVING
         running = client.chat.StreamChat(HI)
-        await within(running.read())
+        await read(running)
         draining = asyncio.create_task(client.server.drain(SOON_ENOUGH_S))
-        assert (await within(watch.read())).status == NOT_SERVING
+        assert (await read(watch)).status == NOT_SERVING
         assert (await within(health.Check(health_pb2.HealthCheckRequest()))).status == NOT_SERVING
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await within(client.chat.StreamChat(HI).read())
@@ -335,11 +354,11 @@ async def test_a_draining_server_refuses_new_calls_and_says_so_to_health_checks(
             1.0,
         )
         waiting.set()
-        assert (await within(running.read())).HasField("finished")
+        assert (await read(running)).HasField("finished")
         assert await running.code() is grpc.StatusCode.OK
         await within(draining)  # long before its grace: nothing runs any more
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await within(watch.read())
+            await read(watch)
         assert told(caught.value).reason == "SERVER_DRAINING"
 
 
@@ -358,7 +377,7 @@ async def test_draining_does_not_wait_for_readers_that_never_read() -> None:
 
     async with serve(chat) as client:
         call = client.chat.StreamChat(HI)
-        await within(call.read())
+        await read(call)
         (live,) = client.server._calls._live
         seen: list[object] = []
 

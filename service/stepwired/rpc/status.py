@@ -163,8 +163,7 @@ def of(failure: Failure, request_id: str, *, partial: bool = False) -> Status:
         status.details.add().Pack(_bad_request(failure.violations, room))
     pushback_ms = None
     if code in _PUSHED_BACK:
-        # Rounded up, so that nobody comes too early; a client reads at most 32 bits.
-        pushback_ms = -1 if failure.retry_after_s is None else min(int(failure.retry_after_s * 1000 + 0.999), 2**31 - 1)
+        pushback_ms = -1 if failure.retry_after_s is None else _milliseconds(failure.retry_after_s)
     return Status(code, message, status.SerializeToString(), pushback_ms)
 
 
@@ -172,6 +171,11 @@ def duration(seconds: float) -> duration_pb2.Duration:
     """Write seconds as protobuf does; what is negative or beyond its range is brought to the nearest end of it."""
     nanos = round(min(max(seconds, 0.0), 315_576_000_000.0) * 1e9)
     return duration_pb2.Duration(seconds=nanos // 10**9, nanos=nanos % 10**9)
+
+
+def _milliseconds(seconds: float) -> int:
+    """Round up, so that nobody comes too early; a client reads at most 32 bits."""
+    return min(-(-duration(seconds).ToNanoseconds() // 1_000_000), 2**31 - 1)
 
 
 def cut(text: str, limit_bytes: int) -> str:
