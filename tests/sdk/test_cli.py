@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -243,6 +241,14 @@ def test_a_flag_beats_the_variable_and_the_variable_the_default(far_server: Serv
     assert CliRunner().invoke(cli, ["steps", "-s", far_server.target], env=elsewhere).exit_code == 0
 
 
+def test_input_that_is_no_text_is_said_in_a_line(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "binary"
+    file.write_bytes(b"\xff\xfe\n")
+    result = run("embed", "-f", str(file))
+    assert (result.exit_code, result.stderr) == (1, "Error: the input is not UTF-8\n")
+    assert run("search", "cat", piped="\n\n").exit_code == 2
+
+
 def test_every_error_has_a_thing_to_do() -> None:
     for name in errors.__all__:
         kind = getattr(errors, name)
@@ -267,10 +273,3 @@ def test_each_command_explains_itself_and_takes_the_common_options(command: tupl
     assert result.exit_code == 0
     assert "--json" in result.stdout
     assert "--server" in result.stdout
-
-
-def test_a_missing_extra_is_named() -> None:
-    program = "import sys; sys.modules['click'] = None\nfrom stepwire.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 1
-    assert done.stderr == "stepwire: the command needs click: pip install 'stepwire[cli]'\n"

@@ -109,7 +109,7 @@ class Printer:
 
     def _figures(self, event: Finished) -> str:
         tokens = event.usage.output_tokens or self._pieces
-        facts = [f"{tokens} tokens"]
+        facts = [f"{tokens} token{'' if tokens == 1 else 's'}"]
         if self._first is not None:
             writing_s = time.monotonic() - self._first
             if tokens > 1 and writing_s > 0:

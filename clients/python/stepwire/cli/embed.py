@@ -100,7 +100,9 @@ def _gather(texts: tuple[str, ...], lines: IO[str] | None) -> list[str]:
             raise click.UsageError("Give some texts, or a file with --file.")
         lines = sys.stdin
     from_file = [line.rstrip("\r\n") for line in lines or ()]
-    return [*texts, *(line for line in from_file if line.strip())]
+    if not (found := [*texts, *(line for line in from_file if line.strip())]):
+        raise click.UsageError("There is no text in the input.")
+    return found
 
 
 def _watched(frame: Frame, outcomes: Iterable[EmbeddingResult], total: int) -> Iterable[EmbeddingResult]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -119,6 +120,12 @@ class Cli(click.Group):
         except errors.Error as error:
             frame.fail(error)
             ctx.exit(failures.exit_status(error))
+        except UnicodeDecodeError:
+            raise click.ClickException("the input is not UTF-8") from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read our output has heard enough
+                raise
+            raise click.ClickException(str(error)) from None
         except KeyboardInterrupt:
             if frame.is_json:
                 frame.emit({"error": {"code": "CANCELLED", "message": "cancelled"}})
