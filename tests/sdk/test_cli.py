@@ -185,7 +185,7 @@ def test_a_conversation_is_made_filled_shown_and_rendered(run: Run) -> None:
     [
         ("INVALID_ARGUMENT", "FIELD_INVALID", 2),
         ("NOT_FOUND", "MODEL_NOT_FOUND", 2),
-        ("RESOURCE_EXHAUSTED", "PROVIDER_RATE_LIMITED", 3),
+        ("RESOURCE_EXHAUSTED", "RESPONSE_TOO_LARGE", 1),
         ("UNAVAILABLE", "PROVIDER_OVERLOADED", 3),
         ("FAILED_PRECONDITION", "MODEL_LOAD_FAILED", 4),
         ("INTERNAL", "INTERNAL", 1),
@@ -213,14 +213,16 @@ def test_a_failed_call_says_why_what_to_do_and_how_to_find_it(
 
 def test_when_to_try_again_and_what_to_change_are_said(run: Run, far_server: Server) -> None:
     async def waits(request: Any, context: Any) -> Any:
-        await refuse(context, grpc.StatusCode.UNAVAILABLE, reason="PROVIDER_OVERLOADED", retry_after_s=2.5)
+        await refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, reason="PROVIDER_RATE_LIMITED", retry_after_s=2.5)
 
     async def faults(request: Any, context: Any) -> Any:
         why = (("page_size", "is above 1000", "FIELD_INVALID"),)
         await refuse(context, grpc.StatusCode.INVALID_ARGUMENT, reason="FIELD_INVALID", violations=why)
 
     far_server.on["ListModels"], far_server.on["ListSteps"] = waits, faults
-    assert "Try again in 2.5 s." in run("models").stderr
+    result = run("models")
+    assert "Try again in 2.5 s." in result.stderr
+    assert result.exit_code == failures.TRY_LATER
     assert "page_size: is above 1000" in run("steps").stderr
 
 

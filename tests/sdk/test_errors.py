@@ -127,7 +127,9 @@ async def test_details_that_make_no_sense_leave_code_and_message(
     [
         ("FAILED_PRECONDITION", "CONTENT_BLOCKED", errors.InvalidRequest),
         ("ABORTED", "INTERNAL_CANCELLED", errors.Unavailable),
+        ("PERMISSION_DENIED", "PROVIDER_PERMISSION_DENIED", errors.Misconfigured),
         ("UNKNOWN", "STEP_EXECUTION_FAILED", errors.StepFailed),
+        ("INVALID_ARGUMENT", "STEP_OUTPUT_INVALID", errors.StepFailed),
         ("NOT_FOUND", "A_REASON_OF_LATER", errors.NotFound),
     ],
 )

@@ -151,7 +151,9 @@ class ServerError(Error):
 _BY_REASON: Mapping[str, type[Error]] = {
     "CONTENT_BLOCKED": InvalidRequest,  # the caller's text is what has to change
     "INTERNAL_CANCELLED": Unavailable,  # ABORTED on the wire, but nothing contradicts anything
+    "PROVIDER_PERMISSION_DENIED": Misconfigured,  # the server's key lacks it, not this caller
     "STEP_EXECUTION_FAILED": StepFailed,
+    "STEP_OUTPUT_INVALID": StepFailed,
 }
 
 _BY_CODE: Mapping[str, type[Error]] = {

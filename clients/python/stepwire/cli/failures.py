@@ -38,12 +38,15 @@ _TO_DO_FOR_REASON = {
     "CONVERSATION_NOT_FOUND": "Check the id; `stepwire conversations new` makes one.",
     "STEP_GRAPH_INVALID": "Change the pipeline; `stepwire steps` lists the steps with a name.",
     "CONTEXT_LENGTH_EXCEEDED": "Send less text.",
+    "PROVIDER_QUOTA_EXHAUSTED": "The server's account at the provider needs credit.",
     "MODEL_LOAD_FAILED": "Fetch the models where the server runs: stepwired models pull",
 }
 
 
 def exit_status(error: errors.Error) -> int:
     """Choose the status that says how a script should react."""
+    if isinstance(error, errors.Throttled) and error.retry_after_s is None:
+        return FAILED  # a limit that time does not lift
     return next((status for kind, status in _STATUS if isinstance(error, kind)), FAILED)
 
 
