@@ -19,7 +19,16 @@ PREFIX = "STEPWIRE_"
 FILE = "stepwire.toml"
 
 #: Variables with our prefix that other programs of this project read.
-_OTHERS = frozenset({"STEPWIRE_CONFIG", "STEPWIRE_SERVER", "STEPWIRE_REFERENCE", "STEPWIRE_NO_SKIP"})
+_OTHERS = frozenset(
+    {
+        "STEPWIRE_CONFIG",
+        "STEPWIRE_LOCAL_VERBOSITY",
+        "STEPWIRE_NO_SKIP",
+        "STEPWIRE_REFERENCE",
+        "STEPWIRE_SERVER",
+        "STEPWIRE_TEST_MODELS",
+    }
+)
 
 #: Length of the vectors of models that everybody knows.
 DIMENSIONS = {"text-embedding-3-large": 3072, "text-embedding-3-small": 1536, "text-embedding-ada-002": 1536}
