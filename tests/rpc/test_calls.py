@@ -13,7 +13,8 @@ from stepwire.v1 import chat_pb2
 from stepwired.errors import Failure, Reason, Throttled, Unavailable
 from stepwired.events import Batch, Chat, ChatRequest, TextDelta
 from stepwired.limits import Limits
-from tests.rpc.serving import STARTED, echo, finished, read, serve, told, until, within
+from stepwired.rpc.calls import Calls
+from tests.rpc.serving import STARTED, Recorder, echo, finished, read, serve, told, until, within
 
 HI = chat_pb2.StreamChatRequest(prompt="hi")
 STREAM_CHAT = "/stepwire.v1.ChatService/StreamChat"
@@ -303,3 +304,63 @@ async def test_the_first_to_end_a_call_wins() -> None:
             await within(read)
     assert told(caught.value).message == "first"
     assert silent.stopped.is_set()
+
+
+class Expired:
+    """What gRPC hands to a handler, for a call whose deadline has passed: no client can be made to be this late."""
+
+    def __init__(self) -> None:
+        self.aborted: list[Any] = []
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def set_trailing_metadata(self, _: object) -> None:
+        pass
+
+    def time_remaining(self) -> float:
+        return 0
+
+    async def write(self, _: object) -> None:
+        raise AssertionError
+
+    async def abort(self, code: grpc.StatusCode, _message: str) -> None:
+        self.aborted.append(code)
+        raise grpc.aio.AbortError
+
+
+@pytest.mark.parametrize("kind", ["unary", "streaming"])
+async def test_a_call_whose_deadline_has_passed_does_no_work(kind: str) -> None:
+    metrics = Recorder()
+    calls = Calls(Limits(), metrics)
+
+    async def handler(_request: object, _context: object) -> None:
+        raise AssertionError("work was done")
+
+    context: Any = Expired()
+    with pytest.raises(grpc.aio.AbortError):
+        await getattr(calls, kind)("/a/B", handler, counted=True)(HI, context)
+    assert context.aborted == [grpc.StatusCode.DEADLINE_EXCEEDED]
+    assert metrics.calls == [("/a/B", "DEADLINE_EXCEEDED", "")]
+    assert calls._places == 0
+
+
+async def test_a_failure_while_cleaning_up_after_a_cancelled_call_is_not_answered() -> None:
+    cleaned = asyncio.Event()
+    asked = asyncio.Event()
+
+    async def chat(_: ChatRequest) -> AsyncGenerator[Batch, None]:
+        try:
+            asked.set()
+            await asyncio.Event().wait()
+            yield []
+        finally:
+            cleaned.set()
+            raise Unavailable(Reason.PROVIDER_UNREACHABLE, "the connection broke")
+
+    async with serve(chat) as client:
+        call = client.chat.StreamChat(HI)
+        await within(asked.wait())
+        call.cancel()
+        await within(cleaned.wait())
+    assert client.metrics.calls == [(STREAM_CHAT, "CANCELLED", "")]

@@ -13,12 +13,16 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
-from stepwire.v1 import chat_pb2, embed_pb2
+from stepwire.v1 import chat_pb2, conversation_pb2, embed_pb2, step_run_pb2
 from stepwired.errors import Failure, Reason
 from stepwired.events import Batch, ChatRequest, TextDelta
 from stepwired.limits import MIB, Limits
+from stepwired.rpc.chat import ChatServicer
+from stepwired.rpc.conversations import ConversationServicer
+from stepwired.rpc.embed import EmbedServicer
 from stepwired.rpc.gate import anybody
 from stepwired.rpc.server import CannotListen, Parts, Server, options
+from stepwired.rpc.step_runs import StepRunServicer
 from tests.rpc.serving import (
     STARTED,
     Catalogue,
@@ -132,8 +136,6 @@ async def test_reflection_tells_what_is_served(version: str) -> None:
             "grpc.reflection.v1alpha.ServerReflection",
         } == {service.name for service in listed}
         for service in listed:  # grpcurl asks for each of them
-            if service.name == "grpc.reflection.v1.ServerReflection":
-                continue  # its messages are those of v1alpha, and nobody needs to have them described
             await call.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol=service.name))
             assert (await read(call)).file_descriptor_response.file_descriptor_proto, service.name
         await call.done_writing()
@@ -388,3 +390,69 @@ async def test_draining_does_not_wait_for_readers_that_never_read() -> None:
         await until(is_stuck)
         await within(client.server.drain(0))
         assert cleaned.is_set()
+
+
+# --- what a person types ---
+
+
+async def typed(grpcurl: str, *arguments: str) -> str:
+    program = await asyncio.create_subprocess_exec(
+        grpcurl, "-plaintext", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await within(program.communicate())
+    return said.decode()
+
+
+async def test_grpcurl_finds_and_describes_everything(grpcurl: str) -> None:
+    async with serve() as client:
+        address = f"127.0.0.1:{client.port}"
+        listed = (await typed(grpcurl, address, "list")).split()
+        described = await typed(grpcurl, address, "describe")
+    assert "stepwire.v1.ChatService" in listed
+    for service in listed:
+        assert f"{service} is a service" in described
+    assert "rpc StreamChat" in described
+
+
+async def test_grpcurl_streams_a_reply_and_shows_what_is_wrong(grpcurl: str) -> None:
+    async with serve() as client:
+        address = f"127.0.0.1:{client.port}"
+        reply = await typed(grpcurl, "-d", '{"prompt":"hello"}', address, "stepwire.v1.ChatService/StreamChat")
+        error = await typed(grpcurl, "-d", "{}", address, "stepwire.v1.ChatService/StreamChat")
+    assert '"text": "hello"' in reply
+    assert '"finished"' in reply
+    assert '"reason": "INVALID_CONVERSATION"' in error
+    assert "Code: InvalidArgument" in error
+
+
+def test_every_declared_method_is_served() -> None:
+    declared = {
+        f"/{service.full_name}/{method.name}"
+        for file in (chat_pb2, embed_pb2, conversation_pb2, step_run_pb2)
+        for service in file.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+    handlers = server()._gate._handlers
+    assert {method for method in handlers if method.startswith("/stepwire.")} == declared
+    for servicer in (ChatServicer, EmbedServicer, ConversationServicer, StepRunServicer):
+        base = servicer.__mro__[1]
+        left = [name for name in vars(base) if name[0].isupper() and name not in vars(servicer)]
+        assert not left, f"{servicer.__name__} answers {left} with UNIMPLEMENTED"
+
+
+async def test_a_reader_that_does_not_read_holds_up_the_model() -> None:
+    made = 0
+
+    async def chat(_: ChatRequest) -> AsyncGenerator[Batch, None]:
+        nonlocal made
+        while True:
+            made += 60_000
+            yield [TextDelta("x" * 60_000)]
+
+    # Without its probes a client's window is 64 KiB; with them it takes up to 4 MiB unread.
+    async with serve(chat, limits=Limits(stalled_reader_s=0.2), options=[("grpc.http2.bdp_probe", 0)]) as client:
+        call = client.chat.StreamChat(HI)
+        await read(call)
+        await until(lambda: client.metrics.calls or not client.server._calls._live)
+        assert made < MIB
+        call.cancel()

@@ -20,7 +20,9 @@ log = logging.getLogger(__name__)
 #: What the deserializer returns for bytes that are no such message: the handler's wrapper answers it.
 MALFORMED: Final = object()
 
+#: How long calls that were ended may take to clean up, and then to be told so.
 _FINALIZERS_S = 5.0
+_FAREWELL_S = 1.0
 
 
 class Calls:
@@ -35,6 +37,8 @@ class Calls:
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self._ended = asyncio.Event()
+        self._ended.set()
 
     def refusal(self) -> Failure | None:
         """Say why no further call is taken just now; None if one is."""
@@ -125,10 +129,15 @@ class Calls:
             log.info("draining: %d calls were ended after %.1f s", self._places, grace_s)
         for call in tuple(self._live):
             call.end(Unavailable(Reason.SERVER_DRAINING, "the server is shutting down; try again"))
-        if self._tasks:
-            _, left = await asyncio.wait(self._tasks, timeout=_FINALIZERS_S)
-            if left:  # what cannot be told to readers that do not read, ends with their connection
-                log.warning("draining: %d calls had not ended %.0f s after they were told to", len(left), _FINALIZERS_S)
+        try:
+            async with asyncio.timeout(_FINALIZERS_S):
+                await self._ended.wait()
+        except TimeoutError:
+            log.warning(
+                "draining: %d calls had not ended %.0f s after they were told to", len(self._live), _FINALIZERS_S
+            )
+        if self._tasks:  # what readers that do not read cannot be told, the end of their connection tells
+            await asyncio.wait(self._tasks, timeout=_FAREWELL_S)
 
     async def join(self) -> None:
         """Wait until the last handler is gone."""
@@ -142,6 +151,7 @@ class Calls:
         # Once for all: sent with whichever status the call ends.
         context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
         self._live.add(call)
+        self._ended.clear()
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return call
@@ -163,6 +173,8 @@ class Calls:
 
     def _end(self, call: Call) -> None:
         self._live.discard(call)
+        if not self._live:
+            self._ended.set()
         if call.has_place:
             call.has_place = False
             self._places -= 1

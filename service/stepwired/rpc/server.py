@@ -13,11 +13,11 @@ import grpc
 import grpc.aio
 from google.protobuf.internal import api_implementation
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from stepwire.v1 import chat_pb2_grpc, conversation_pb2_grpc, embed_pb2_grpc, step_run_pb2_grpc
 from stepwired.events import Chat, Embed, Metrics
 from stepwired.limits import MIB, Limits
+from stepwired.rpc import reflect
 from stepwired.rpc.calls import Calls
 from stepwired.rpc.chat import ChatServicer
 from stepwired.rpc.conversations import ConversationServicer
@@ -28,7 +28,6 @@ from stepwired.rpc.step_runs import Runner, StepRunServicer
 from stepwired.store.base import ConversationStore
 
 _HEALTH = "grpc.health.v1.Health"
-_REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
 
 class CannotListen(Exception):
@@ -121,14 +120,11 @@ class Server:
         step_run_pb2_grpc.add_StepRunServiceServicer_to_server(StepRunServicer(parts.steps, limits), into)
         for name, handlers in ours.services.items():
             gate.serve(name, handlers)
-        names = (*ours.services, _HEALTH, *_REFLECTION)
         into = tools
         health_pb2_grpc.add_HealthServicer_to_server(self._health, into)
         gate.serve(_HEALTH, tools.services[_HEALTH], counted=False, is_open=True)
-        add_reflection: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server  # comes without types
-        add_reflection(reflection.aio.ReflectionServicer(names), into)
-        for name in _REFLECTION:  # the messages of both versions are the same on the wire
-            gate.serve(name, tools.services[_REFLECTION[1]], counted=False)
+        for name, handlers in reflect.handlers((*ours.services, _HEALTH)).items():
+            gate.serve(name, handlers, counted=False)
         return tuple(ours.services)
 
 
