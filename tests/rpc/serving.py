@@ -68,6 +68,28 @@ async def count(request: EmbedRequest) -> Embeddings:
     return Embeddings("count-1", 2, rows, Usage(UsageSource.PROVIDER, input_tokens=len(rows)))
 
 
+class Silent:
+    """A model that begins, if told to, and then says nothing until it is stopped."""
+
+    def __init__(self, *, begins: bool = False) -> None:
+        self.asked, self.stopped = asyncio.Event(), asyncio.Event()
+        self.running = 0
+        self._begins = begins
+
+    async def chat(self, _: ChatRequest) -> AsyncGenerator[Batch, None]:
+        self.running += 1
+        try:
+            self.asked.set()
+            if self._begins:
+                yield [STARTED, TextDelta("…")]
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)  # cleaning up takes a turn of the loop, as closing a socket does
+            self.running -= 1
+            if not self.running:
+                self.stopped.set()
+
+
 @dataclass
 class Catalogue:
     chats: Sequence[ModelInfo] = (ModelInfo("echo", ("gpt-4",), "scripted", "echo-1", is_default=True),)

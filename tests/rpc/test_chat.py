@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Sequence
 
 import grpc
@@ -10,7 +9,7 @@ from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwire.v1 import chat_pb2, message_pb2
+from stepwire.v1 import chat_pb2
 from stepwired.errors import InvalidRequest, Reason
 from stepwired.events import (
     Batch,
@@ -20,21 +19,16 @@ from stepwired.events import (
     FinishReason,
     Json,
     Message,
-    MessageStatus,
     ModelInfo,
-    Reasoning,
     ReasoningDelta,
     Role,
     TextDelta,
-    ToolResult,
     ToolUse,
     Usage,
     UsageSource,
 )
 from stepwired.limits import KIB, Limits
 from stepwired.rpc.convert.chat import ReplyWriter, chat_request, chat_request_of_json
-from stepwired.rpc.convert.messages import message, message_json, message_proto
-from stepwired.rpc.violations import Faults
 from tests.rpc.serving import STARTED, Catalogue, finished, serve, told, within
 
 LIMITS = Limits()
@@ -43,9 +37,6 @@ LIMITS = Limits()
 def joined(batches: Sequence[Batch], limit_bytes: int = 64 * KIB) -> list[chat_pb2.StreamChatResponse]:
     writer = ReplyWriter(0.0, limit_bytes)
     return [response for batch in batches for response in writer.responses(batch, lambda: 1.5)]
-
-
-# --- requests ---
 
 
 def test_the_prompt_is_the_last_message_and_the_system_is_none() -> None:
@@ -135,65 +126,6 @@ def test_lone_surrogates_in_a_text_are_refused() -> None:
     with pytest.raises(InvalidRequest) as caught:
         chat_request_of_json("\ud83d", LIMITS)
     assert caught.value.reason is Reason.STEP_INPUT_INVALID
-
-
-# --- messages ---
-
-WHOLE = Message(
-    Role.ASSISTANT,
-    "text",
-    Reasoning("thought", b"\x00sig", "p"),
-    metadata={"a": [1, 2.5, None, True, "x", {"b": {}}], "n": -(2**53) + 1},
-    status=MessageStatus.INTERRUPTED,
-    id="m1",
-    parent_id="m0",
-    create_time_ns=1_700_000_000_123_456_789,
-    update_time_ns=-1,
-)
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        WHOLE,
-        Message(Role.ASSISTANT, tool_use=ToolUse("t", "n", {"q": "x"}, "mcp")),
-        Message(Role.TOOL, tool_result=ToolResult("t", "r", is_error=True)),
-    ],
-)
-def test_a_message_survives_the_wire(given: Message) -> None:
-    faults = Faults()
-    read = message("m", message_pb2.Message.FromString(message_proto(given).SerializeToString()), LIMITS, faults)
-    assert faults.found == []
-    # What only the server sets is not read back.
-    assert message_proto(read).text == given.text
-    assert (read.reasoning, read.tool_use, read.tool_result) == (given.reasoning, given.tool_use, given.tool_result)
-    assert (read.id, read.parent_id, read.create_time_ns) == (given.id, given.parent_id, given.create_time_ns)
-    assert read.metadata == given.metadata
-    assert {key: repr(value) for key, value in read.metadata.items()} == {
-        key: repr(value) for key, value in given.metadata.items()
-    }  # 1 is 1 and not 1.0
-    assert (read.status, read.update_time_ns) == (MessageStatus.COMPLETE, 0)
-
-
-def test_functions_see_a_message_as_its_proto_json() -> None:
-    seen = message_json(WHOLE)
-    assert isinstance(seen, dict)
-    assert seen == {
-        "id": "m1",
-        "parentId": "m0",
-        "createTime": "2023-11-14T22:13:20.123456789Z",
-        "updateTime": "1969-12-31T23:59:59.999999999Z",
-        "metadata": {"a": [1.0, 2.5, None, True, "x", {"b": {}}], "n": -(2.0**53) + 1},
-        "status": "MESSAGE_STATUS_INTERRUPTED",
-        "role": "assistant",
-        "text": "text",
-        "reasoning": {"text": "thought", "signature": "AHNpZw==", "provider": "p"},
-    }
-    assert json.loads(json.dumps(seen)) == seen
-    assert json.dumps(seen["metadata"]) == json.dumps(WHOLE.metadata)  # 1 is 1 and not 1.0
-
-
-# --- replies ---
 
 
 def test_neighbouring_deltas_of_a_kind_are_joined_and_counted() -> None:
@@ -300,9 +232,6 @@ async def test_a_reply_too_large_to_collect_says_to_stream_it(*, in_finished: bo
     assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RESPONSE_TOO_LARGE")
     assert error.facts == {"limitBytes": "100000"}
     assert "StreamChat" in error.message
-
-
-# --- models ---
 
 
 async def test_models_are_listed_by_name_in_pages() -> None:

@@ -10,15 +10,25 @@ import pytest
 from google.protobuf import struct_pb2, timestamp_pb2
 
 from stepwire.v1 import chat_pb2, conversation_pb2, embed_pb2, message_pb2, step_run_pb2
-from stepwired.errors import InvalidRequest, Reason, Violation
-from stepwired.limits import KIB, MIB, Limits
-from stepwired.rpc.convert import conversations, embeddings
-from stepwired.rpc.convert.chat import chat_request
-from stepwired.rpc.convert.steps import SpecReader, run_input
-from stepwired.rpc.violations import Faults
-
-LIMITS = Limits()
-Request = Any
+from stepwired.errors import Reason
+from stepwired.limits import KIB, MIB
+from tests.rpc.asking import (
+    Request,
+    chat,
+    create,
+    keys,
+    labels,
+    message,
+    nested,
+    options,
+    sized,
+    step,
+    struct,
+    text_message,
+    tool_result,
+    tool_use,
+    violations,
+)
 
 
 @dataclass(frozen=True)
@@ -33,99 +43,9 @@ class Limit:
         return f"{self.field}-{str(self.outside)[:20]}"
 
 
-def violations(request: Request) -> tuple[Violation, ...]:
-    try:
-        match request:
-            case chat_pb2.StreamChatRequest() | chat_pb2.ChatRequest():
-                chat_request(request, LIMITS)
-            case embed_pb2.EmbedRequest():
-                embeddings.embed_texts(request, LIMITS)
-            case embed_pb2.StreamEmbeddingsRequest():
-                embeddings.stream_texts(request, LIMITS)
-            case embed_pb2.SearchRequest():
-                embeddings.search(request, LIMITS)
-            case conversation_pb2.CreateConversationRequest():
-                conversations.creation(request, LIMITS)
-            case conversation_pb2.AppendMessagesRequest():
-                conversations.appended(request, LIMITS)
-            case conversation_pb2.StreamMessagesRequest():
-                conversations.view(request)
-            case conversation_pb2.RenderConversationRequest():
-                conversations.render_format(request)
-            case step_run_pb2.RunStepRequest():
-                faults = Faults()
-                SpecReader(LIMITS, faults).specs(request.steps)
-                run_input(request, LIMITS, faults)
-                faults.stop()
-            case _:
-                raise AssertionError(type(request))
-    except InvalidRequest as failure:
-        return failure.violations
-    return ()
-
-
-def chat(**fields: Any) -> chat_pb2.StreamChatRequest:
-    return chat_pb2.StreamChatRequest(**{"prompt": "hi", **fields})
-
-
-def options(name: str) -> Callable[[Any], Request]:
-    return lambda value: chat(options=chat_pb2.ChatOptions(**{name: value}))
-
-
-def create(**fields: Any) -> conversation_pb2.CreateConversationRequest:
-    return conversation_pb2.CreateConversationRequest(**fields)
-
-
-def message(**fields: Any) -> conversation_pb2.CreateConversationRequest:
-    return create(messages=[message_pb2.Message(**fields)])
-
-
-def text_message(**fields: Any) -> conversation_pb2.CreateConversationRequest:
-    return message(text="hi", **fields)
-
-
-def tool_use(**fields: Any) -> conversation_pb2.CreateConversationRequest:
-    return message(tool_use=message_pb2.ToolUse(**{"tool_id": "t", "name": "n", **fields}))
-
-
-def tool_result(**fields: Any) -> conversation_pb2.CreateConversationRequest:
-    return message(tool_result=message_pb2.ToolResult(**{"tool_id": "t", **fields}))
-
-
-def step(**fields: Any) -> step_run_pb2.RunStepRequest:
-    return step_run_pb2.RunStepRequest(steps=[step_run_pb2.Step(**{"spread": {}, **fields})])
-
-
-def struct(**fields: Any) -> struct_pb2.Struct:
-    made = struct_pb2.Struct()
-    made.update(fields)
-    return made
-
-
-def nested(depth: int) -> struct_pb2.Struct:
-    """An object of so many levels."""
-    made = struct_pb2.Struct()
-    inner = made
-    for _ in range(depth - 1):
-        inner = inner.fields["a"].struct_value
-    inner.fields["b"].bool_value = True
-    return made
-
-
-def sized(size: int) -> struct_pb2.Struct:
-    """An object of so many bytes of JSON: `{"a":"…"}`."""
-    return struct(a="x" * (size - 8))
-
-
-def keys(count: int) -> struct_pb2.Struct:
-    return struct(**{str(index): True for index in range(count)})
-
-
-def labels(count: int) -> dict[str, str]:
-    return {str(index): "" for index in range(count)}
-
-
 R = Reason
+
+
 ID_LIMITS = ("x" * 128, "x" * 129), ("A-Z.a_z:0", "has space"), ("x", "é"), ("x", "a/b")
 
 
@@ -170,8 +90,14 @@ def concurrency(field: str, make: Callable[[int], Request], most: int) -> list[L
 
 
 BAD = R.MODEL_CONFIG_INVALID
+
+
 TEXT = R.INVALID_INPUT_TEXT
+
+
 BIG = "x" * MIB
+
+
 LIMIT_LIST = [
     # chat
     Limit("system", R.FIELD_INVALID, BIG, BIG + "x", lambda text: chat(system=text)),
