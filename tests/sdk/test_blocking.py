@@ -158,3 +158,37 @@ def test_a_program_that_forgets_to_close_ends(far_server: Server) -> None:
         [sys.executable, "-c", program, far_server.target], capture_output=True, text=True, timeout=30, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "you said hi\n", "")
+
+
+def test_ctrl_c_at_any_moment_leaves_a_client_that_works(far_server: Server) -> None:
+    program = """
+        import random, signal, sys
+        from stepwire import Client
+
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        interrupted = 0
+        with Client(sys.argv[1]) as client:
+            client.chat("hi")
+            for _ in range(400):
+                # Again after a while: what comes while Python runs a destructor is lost, as everywhere.
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.004), 0.2)
+                try:
+                    try:
+                        while True:
+                            for event in client.stream_chat("hi"):
+                                pass
+                    finally:
+                        signal.setitimer(signal.ITIMER_REAL, 0)
+                except KeyboardInterrupt:
+                    interrupted += 1
+            print(interrupted, client.chat("still there"))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), far_server.target],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.stdout == "400 you said still there\n", done.stderr
+    assert "never awaited" not in done.stderr

@@ -75,7 +75,7 @@ async def test_a_timeout_of_asyncio_is_a_timeout(client: AsyncClient, server: Se
     watched = Watched()
     server.on["Chat"] = watched.unary
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
+        async with asyncio.timeout(0.5):
             await client.chat("hi")
     await asyncio.wait_for(watched.ended.wait(), HANG_S)
 
@@ -84,10 +84,10 @@ async def test_a_deadline_is_an_error_of_ours(client: AsyncClient, server: Serve
     watched = Watched()
     server.on["Chat"], server.on["StreamChat"] = watched.unary, watched.stream
     with pytest.raises(errors.DeadlineExceeded, match="in time"):
-        await client.chat("hi", timeout_s=0.05)
+        await client.chat("hi", timeout_s=0.5)
     await asyncio.wait_for(watched.ended.wait(), HANG_S)
     with pytest.raises(errors.DeadlineExceeded):
-        async for _ in client.stream_chat("hi", timeout_s=0.05):
+        async for _ in client.stream_chat("hi", timeout_s=0.5):
             pass
 
 
@@ -118,20 +118,18 @@ async def test_quick_calls_and_long_calls_have_their_own_deadlines(client: Async
 async def test_a_silent_stream_ends_after_the_idle_limit(server: Server) -> None:
     watched = Watched()
     server.on["StreamChat"] = watched.stream
-    async with AsyncClient(server.target, idle_s=0.05) as client:
-        with pytest.raises(errors.DeadlineExceeded, match=r"nothing for 0\.05 s"):
+    async with AsyncClient(server.target, idle_s=0.5) as client:
+        with pytest.raises(errors.DeadlineExceeded, match=r"nothing for 0\.5 s"):
             async for _ in client.stream_chat("hi"):
                 pass
         await asyncio.wait_for(watched.ended.wait(), HANG_S)
 
 
 async def test_the_idle_limit_is_no_limit_to_a_slow_reader(server: Server) -> None:
-    async with AsyncClient(server.target, idle_s=0.05) as client:
-        heard = []
-        async for event in client.stream_chat("hi"):
-            await asyncio.sleep(0.1)  # twice the limit, between two reads
-            heard.append(event.text)
-    assert "".join(heard) == "you said hi"
+    async with AsyncClient(server.target, idle_s=1.0) as client, aclosing(client.stream_chat("hi")) as events:
+        await anext(events)
+        await asyncio.sleep(1.2)  # longer than the limit, between two reads
+        assert "".join([event.text async for event in events]) == "you said hi"
 
 
 async def test_closing_the_client_ends_calls_with_an_error_and_not_with_a_cancelled_task(server: Server) -> None:

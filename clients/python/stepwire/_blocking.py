@@ -20,7 +20,7 @@ def _waits(
     method: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[Client, P], T]:
     def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._portal.run(method(self._aio, *args, **kwargs))
+        return self._portal.run(lambda: method(self._aio, *args, **kwargs))
 
     return _described(call, method)
 
@@ -130,12 +130,11 @@ class Client:
             no further `on_result` or `on_error` begins.
         """
         delivery = Delivery(self._worker, on_result, on_error, on_done, on_cancel)
-        reading, task = self._portal.start(delivery.read(lambda: call(self._aio)))
-        reading.add_done_callback(delivery.end)
+        reading = self._portal.start(lambda: delivery.read(lambda: call(self._aio)), delivery.end)
 
         def cancel() -> None:
             delivery.cancel()
-            task.cancel()
+            reading.cancel()
 
         return cancel
 

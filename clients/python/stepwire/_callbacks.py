@@ -97,9 +97,8 @@ class Delivery(Generic[T]):
         else:
             await self._hand_over(await source)
 
-    def end(self, reading: Future[None]) -> None:
+    def end(self, failure: BaseException | None) -> None:
         """Tell how it ended. Not at the end of `read`, which never begins if it is cancelled soon enough."""
-        failure = reading.exception()
         if self._is_cancelled or isinstance(failure, errors.Cancelled):
             self._worker.submit(self._on_cancel)
         elif isinstance(failure, errors.Error):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from concurrent.futures import Future, wait
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from queue import Empty, SimpleQueue
+from typing import Any, Final, Generic, TypeVar, cast
 
 from stepwire import errors
 
@@ -24,9 +25,10 @@ _END: Final = _End()
 
 
 class Portal:
-    """Runs coroutines for any number of threads. The thread starts with the first of them.
+    """Makes calls in an event loop for any number of threads. The loop's thread starts with the first of them.
 
-    It is a daemon: a program that forgets to close does not hang at its end.
+    It is a daemon: a program that forgets to close does not hang at its end. A call is given as a function, and made
+    in the loop, so that an interrupt of the caller never leaves a coroutine that nobody awaits.
     """
 
     def __init__(self) -> None:
@@ -36,39 +38,33 @@ class Portal:
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Wait for a coroutine. An interrupt of the waiting thread, such as Ctrl-C, cancels it."""
+    def run(self, make: Callable[[], Awaitable[T]]) -> T:
+        """Make a call and wait for it. An interrupt of the waiting thread, such as Ctrl-C, cancels it."""
         if threading.current_thread() is self._thread:
-            coroutine.close()
             raise RuntimeError("a blocking call inside the client's own event loop would wait for itself for ever")
-        done, task = self.start(coroutine)
+        call = Call(make)
         try:
-            return done.result()
+            self._begin(call)
+            return call.wait()
         finally:
-            if not done.done():
-                task.cancel()
+            if not call.is_over:  # an interrupt may have come at any moment of the two lines above
+                call.cancel()
                 # Until it has ended: what it was using, such as a generator, is about to be closed.
-                wait([done], CLEAN_UP_S)
+                call.wait_for_end(CLEAN_UP_S)
 
-    def start(self, coroutine: Coroutine[Any, Any, T]) -> tuple[Future[T], _Task]:
-        """Begin a coroutine and return at once.
+    def start(self, make: Callable[[], Awaitable[T]], on_end: Callable[[BaseException | None], None]) -> Call[T]:
+        """Begin a call and return at once.
 
-        Returns:
-            Its result, and the means to cancel it. A cancelled one results in `errors.Cancelled`.
+        Args:
+            make: Makes it.
+            on_end: Called in the loop's thread when it has ended, with what it failed with, if it did.
 
         Raises:
             RuntimeError: The portal is closed.
         """
-        done: Future[T] = Future()
-        with self._lock:
-            if self._is_closed:
-                coroutine.close()
-                raise RuntimeError("this client is closed")
-            self._open()
-            task = _Task(self._loop)
-            # Under the lock, so that it comes before the end of the loop or not at all.
-            self._loop.call_soon_threadsafe(task.begin, coroutine, done)
-        return done, task
+        call = Call(make, on_end)
+        self._begin(call)
+        return call
 
     def iterate(self, stream: AsyncGenerator[T, None]) -> Generator[T, None, None]:
         """Yield what an asynchronous generator yields. Leaving early closes it, before the caller goes on."""
@@ -77,71 +73,123 @@ class Portal:
             return await anext(stream, _END)
 
         try:
-            while not isinstance(item := self.run(step()), _End):
+            while not isinstance(item := self.run(step), _End):
                 yield item
         finally:
-            self._finish(stream.aclose())
+            self._finish(stream.aclose)
 
-    def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run `last`, cancel what still runs, and end the thread. Does nothing the second time."""
+    def close(self, last: Callable[[], Awaitable[None]]) -> None:
+        """Make a last call, cancel what still runs, and end the thread. Does nothing the second time."""
         with self._lock:
-            if self._is_closed or self._thread is None:
-                self._is_closed = True
+            was_closed, self._is_closed = self._is_closed, True
+            if was_closed or self._thread is None:
                 return
-            self._is_closed = True
-            self._loop.call_soon_threadsafe(self._stop_after, last)
+            Call(last, lambda _: self._stop.set()).begin(self._loop)
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def _stop_after(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        ending = self._loop.create_task(last())
-        ending.add_done_callback(lambda _: self._stop.set())
-
-    def _finish(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _finish(self, make: Callable[[], Awaitable[None]]) -> None:
         """Wait for a clean-up where one can: a generator may be dropped in any thread, at any time."""
         if self._is_closed:
-            coroutine.close()
-        elif threading.current_thread() is self._thread:
-            self.start(coroutine)
+            return  # the end of the loop has closed it
+        if threading.current_thread() is self._thread:
+            self.start(make, lambda _: None)
         else:
-            self.run(coroutine)
+            self.run(make)
+
+    def _begin(self, call: Call[Any]) -> None:
+        with self._lock:
+            if self._is_closed:
+                call.is_over = True
+                raise RuntimeError("this client is closed")
+            self._open()
+            # Under the lock, so that it comes before the end of the loop or not at all.
+            call.begin(self._loop)
 
     def _open(self) -> None:
         if self._thread is not None:
             return
-        ready = threading.Event()
+        ready: SimpleQueue[None] = SimpleQueue()
 
         async def main() -> None:
             self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-            ready.set()
+            ready.put(None)
             await self._stop.wait()  # afterwards `asyncio.run` cancels what still runs, and waits for it
 
-        self._thread = threading.Thread(target=lambda: asyncio.run(main()), name="stepwire", daemon=True)
-        self._thread.start()
-        ready.wait()
+        thread = threading.Thread(target=lambda: asyncio.run(main()), name="stepwire", daemon=True)
+        thread.start()
+        ready.get()
+        self._thread = thread
 
 
-class _Task:
-    """A task of the portal's loop, as seen from other threads."""
+class Call(Generic[T]):
+    """A call in the portal's loop, as seen from another thread.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    It waits with a `SimpleQueue`, which is written in C. An interrupt within a `Condition`, on which events and futures
+    rest, can leave its lock locked: the loop's thread would then wait for it for ever.
+
+    Attributes:
+        is_over: Whether it has ended, or can no longer begin.
+    """
+
+    def __init__(
+        self, make: Callable[[], Awaitable[T]], on_end: Callable[[BaseException | None], None] | None = None
+    ) -> None:
+        self.is_over = False
+        self._make = make
+        self._on_end = on_end
+        self._outcome: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[T] | None = None
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin it in its loop."""
         self._loop = loop
-        self._task: asyncio.Task[Any] | None = None
+        loop.call_soon_threadsafe(self._begin)
 
-    def begin(self, coroutine: Coroutine[Any, Any, T], done: Future[T]) -> None:
-        self._task = self._loop.create_task(coroutine)
-        self._task.add_done_callback(lambda task: _transfer(task, done))
+    def wait(self) -> T:
+        """Return what it returned, or raise what it raised. One that was cancelled raises `errors.Cancelled`."""
+        result, failure = self._outcome.get()
+        if failure is not None:
+            raise failure
+        return cast(T, result)
+
+    def wait_for_end(self, limit_s: float) -> None:
+        """Wait until it has ended, but no longer than this."""
+        with contextlib.suppress(Empty):
+            self._outcome.get(timeout=limit_s)
 
     def cancel(self) -> None:
-        """Cancel it, if it still runs."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+        """Cancel it, if it still runs, or see that it never begins."""
+        if self._loop is None:
+            self._cancel()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._cancel)
 
+    def _begin(self) -> None:
+        async def main() -> T:
+            return await self._make()
 
-def _transfer(task: asyncio.Task[T], done: Future[T]) -> None:
-    if task.cancelled():
-        done.set_exception(errors.Cancelled("the call was cancelled", code="CANCELLED"))
-    elif (failure := task.exception()) is not None:
-        done.set_exception(failure)
-    else:
-        done.set_result(task.result())
+        assert self._loop is not None
+        self._task = self._loop.create_task(main())
+        self._task.add_done_callback(self._transfer)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        else:  # an interrupt came before it could begin
+            self._end(None, errors.Cancelled("the call was cancelled", code="CANCELLED"))
+
+    def _transfer(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self._end(None, errors.Cancelled("the call was cancelled", code="CANCELLED"))
+        elif (failure := task.exception()) is not None:
+            self._end(None, failure)
+        else:
+            self._end(task.result(), None)
+
+    def _end(self, result: T | None, failure: BaseException | None) -> None:
+        self.is_over = True
+        self._outcome.put((result, failure))
+        if self._on_end is not None:
+            self._on_end(failure)
