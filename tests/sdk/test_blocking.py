@@ -170,16 +170,17 @@ def test_ctrl_c_at_any_moment_leaves_a_client_that_works(far_server: Server) -> 
         with Client(sys.argv[1]) as client:
             client.chat("hi")
             for _ in range(400):
-                # Again after a while: what comes while Python runs a destructor is lost, as everywhere.
-                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.004), 0.2)
                 try:
                     try:
+                        # Again after a while: what comes while Python runs a destructor is lost, as everywhere.
+                        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.004), 0.2)
                         while True:
                             for event in client.stream_chat("hi"):
                                 pass
                     finally:
                         signal.setitimer(signal.ITIMER_REAL, 0)
                 except KeyboardInterrupt:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
                     interrupted += 1
             print(interrupted, client.chat("still there"))
     """
