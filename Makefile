@@ -150,7 +150,7 @@ check-gen: gen ## Fail if what is committed is not what proto/ says
 	@test -z "$$(git status --porcelain -- $(STUBS) docs/errors.md | tee /dev/stderr)" || { echo "Run 'make gen' and commit what it wrote." >&2; exit 1; }
 
 .PHONY: bench
-bench: .venv/dev models ## Measure: CPU per token, latency, memory
+bench: .venv/dev ## Measure: CPU per token, latency, memory
 	@$(BIN)/python -m benchmarks
 
 .PHONY: clean
