@@ -91,6 +91,18 @@ class Reason(StrEnum):
     INTERNAL_CANCELLED = auto()
     INTERNAL = auto()
 
+    REVISION_MISMATCH = auto()
+    REQUEST_ID_MISMATCH = auto()
+    FEED_COMPACTED = auto()
+    INVALID_FILTER = auto()
+    UNSUPPORTED_IMAGE_FORMAT = auto()
+    IMAGE_TOO_LARGE = auto()
+    IMAGE_DECODE_FAILED = auto()
+    IMAGE_URL_UNAVAILABLE = auto()
+    FILE_ACCESS_DENIED = auto()
+    FILE_NOT_FOUND = auto()
+    BLOB_NOT_FOUND = auto()
+
 
 #: The reasons for which trying again may help, with the seconds to wait where nobody named any.
 _RETRY_AFTER_S: Mapping[Reason, float] = {

@@ -97,6 +97,17 @@ TABLE: Mapping[Reason, tuple[grpc.StatusCode, Detail]] = {
     Reason.STORE_VERSION_UNSUPPORTED: (_C.FAILED_PRECONDITION, Detail.PRECONDITION),
     Reason.INTERNAL_CANCELLED: (_C.ABORTED, Detail.NONE),
     Reason.INTERNAL: (_C.INTERNAL, Detail.NONE),
+    Reason.REVISION_MISMATCH: (_C.ABORTED, Detail.SUBJECT),
+    Reason.REQUEST_ID_MISMATCH: (_C.INVALID_ARGUMENT, Detail.FIELDS),
+    Reason.FEED_COMPACTED: (_C.OUT_OF_RANGE, Detail.NONE),
+    Reason.INVALID_FILTER: (_C.INVALID_ARGUMENT, Detail.FIELDS),
+    Reason.UNSUPPORTED_IMAGE_FORMAT: (_C.INVALID_ARGUMENT, Detail.FIELDS),
+    Reason.IMAGE_TOO_LARGE: (_C.INVALID_ARGUMENT, Detail.FIELDS),
+    Reason.IMAGE_DECODE_FAILED: (_C.INVALID_ARGUMENT, Detail.FIELDS),
+    Reason.IMAGE_URL_UNAVAILABLE: (_C.INVALID_ARGUMENT, Detail.FIELDS),
+    Reason.FILE_ACCESS_DENIED: (_C.PERMISSION_DENIED, Detail.NONE),
+    Reason.FILE_NOT_FOUND: (_C.NOT_FOUND, Detail.SUBJECT),
+    Reason.BLOB_NOT_FOUND: (_C.NOT_FOUND, Detail.SUBJECT),
 }
 
 #: Where clients with a retry policy look for what the server thinks of trying again.

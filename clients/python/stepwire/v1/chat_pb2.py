@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from stepwire.v1 import message_pb2 as stepwire_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16stepwire/v1/chat.proto\x12\x0bstepwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19stepwire/v1/message.proto\"\xc1\x01\n\x11StreamChatRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06system\x18\x02 \x01(\t\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12&\n\x08messages\x18\x04 \x03(\x0b\x32\x14.stepwire.v1.Message\x12\x17\n\x0f\x63onversation_id\x18\x05 \x01(\t\x12\x11\n\tparent_id\x18\x06 \x01(\t\x12)\n\x07options\x18\t \x01(\x0b\x32\x18.stepwire.v1.ChatOptions\"\xbb\x01\n\x0b\x43hatRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06system\x18\x02 \x01(\t\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12&\n\x08messages\x18\x04 \x03(\x0b\x32\x14.stepwire.v1.Message\x12\x17\n\x0f\x63onversation_id\x18\x05 \x01(\t\x12\x11\n\tparent_id\x18\x06 \x01(\t\x12)\n\x07options\x18\t \x01(\x0b\x32\x18.stepwire.v1.ChatOptions\"\x91\x02\n\x0b\x43hatOptions\x12\x18\n\x0btemperature\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x0c\n\x04stop\x18\x04 \x03(\t\x12\x11\n\x04seed\x18\x05 \x01(\x05H\x03\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\x07 \x01(\x01H\x05\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\r\n\x0b_max_tokensB\x07\n\x05_seedB\x13\n\x11_presence_penaltyB\x14\n\x12_frequency_penalty\"\xdf\x01\n\x12StreamChatResponse\x12+\n\x07started\x18\x01 \x01(\x0b\x32\x18.stepwire.v1.ChatStartedH\x00\x12,\n\ntext_delta\x18\x02 \x01(\x0b\x32\x16.stepwire.v1.TextDeltaH\x00\x12\x36\n\x0freasoning_delta\x18\x03 \x01(\x0b\x32\x1b.stepwire.v1.ReasoningDeltaH\x00\x12-\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x19.stepwire.v1.ChatFinishedH\x00\x42\x07\n\x05\x65vent\".\n\x0b\x43hatStarted\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\".\n\tTextDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65lta_count\x18\x02 \x01(\x05\"\x1e\n\x0eReasoningDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x81\x02\n\x0c\x43hatFinished\x12)\n\x06reason\x18\x01 \x01(\x0e\x32\x19.stepwire.v1.FinishReason\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12!\n\x05usage\x18\x04 \x01(\x0b\x32\x12.stepwire.v1.Usage\x12&\n\x08messages\x18\x05 \x03(\x0b\x32\x14.stepwire.v1.Message\x12\x15\n\x08\x62ranched\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x36\n\x13\x66irst_event_latency\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0b\n\t_branched\"I\n\x0c\x43hatResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12+\n\x08\x66inished\x18\x02 \x01(\x0b\x32\x19.stepwire.v1.ChatFinished\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.stepwire.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.stepwire.v1.Model\"d\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x16\n\x0eprovider_model\x18\x04 \x01(\t\x12\x12\n\nis_default\x18\x05 \x01(\x08*\x9d\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x03\x12\x1a\n\x16\x46INISH_REASON_TOOL_USE\x10\x04\x32\xb3\x02\n\x0b\x43hatService\x12O\n\nStreamChat\x12\x1e.stepwire.v1.StreamChatRequest\x1a\x1f.stepwire.v1.StreamChatResponse0\x01\x12;\n\x04\x43hat\x12\x18.stepwire.v1.ChatRequest\x1a\x19.stepwire.v1.ChatResponse\x12M\n\nListModels\x12\x1e.stepwire.v1.ListModelsRequest\x1a\x1f.stepwire.v1.ListModelsResponse\x12G\n\x08GetModel\x12\x1c.stepwire.v1.GetModelRequest\x1a\x1d.stepwire.v1.GetModelResponseB;\n\x0f\x64\x65v.stepwire.v1P\x01Z&stepwire.dev/go/stepwire/v1;stepwirev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16stepwire/v1/chat.proto\x12\x0bstepwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19stepwire/v1/message.proto\"\xeb\x01\n\x11StreamChatRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06system\x18\x02 \x01(\t\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12&\n\x08messages\x18\x04 \x03(\x0b\x32\x14.stepwire.v1.Message\x12\x17\n\x0f\x63onversation_id\x18\x05 \x01(\t\x12\x11\n\tparent_id\x18\x06 \x01(\t\x12\x18\n\x0bif_revision\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12)\n\x07options\x18\t \x01(\x0b\x32\x18.stepwire.v1.ChatOptionsB\x0e\n\x0c_if_revision\"\xe5\x01\n\x0b\x43hatRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06system\x18\x02 \x01(\t\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12&\n\x08messages\x18\x04 \x03(\x0b\x32\x14.stepwire.v1.Message\x12\x17\n\x0f\x63onversation_id\x18\x05 \x01(\t\x12\x11\n\tparent_id\x18\x06 \x01(\t\x12\x18\n\x0bif_revision\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12)\n\x07options\x18\t \x01(\x0b\x32\x18.stepwire.v1.ChatOptionsB\x0e\n\x0c_if_revision\"\x91\x02\n\x0b\x43hatOptions\x12\x18\n\x0btemperature\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x0c\n\x04stop\x18\x04 \x03(\t\x12\x11\n\x04seed\x18\x05 \x01(\x05H\x03\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\x07 \x01(\x01H\x05\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\r\n\x0b_max_tokensB\x07\n\x05_seedB\x13\n\x11_presence_penaltyB\x14\n\x12_frequency_penalty\"\xdf\x01\n\x12StreamChatResponse\x12+\n\x07started\x18\x01 \x01(\x0b\x32\x18.stepwire.v1.ChatStartedH\x00\x12,\n\ntext_delta\x18\x02 \x01(\x0b\x32\x16.stepwire.v1.TextDeltaH\x00\x12\x36\n\x0freasoning_delta\x18\x03 \x01(\x0b\x32\x1b.stepwire.v1.ReasoningDeltaH\x00\x12-\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x19.stepwire.v1.ChatFinishedH\x00\x42\x07\n\x05\x65vent\".\n\x0b\x43hatStarted\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\".\n\tTextDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65lta_count\x18\x02 \x01(\x05\"\x1e\n\x0eReasoningDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x81\x02\n\x0c\x43hatFinished\x12)\n\x06reason\x18\x01 \x01(\x0e\x32\x19.stepwire.v1.FinishReason\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12!\n\x05usage\x18\x04 \x01(\x0b\x32\x12.stepwire.v1.Usage\x12&\n\x08messages\x18\x05 \x03(\x0b\x32\x14.stepwire.v1.Message\x12\x15\n\x08\x62ranched\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x36\n\x13\x66irst_event_latency\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0b\n\t_branched\"I\n\x0c\x43hatResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12+\n\x08\x66inished\x18\x02 \x01(\x0b\x32\x19.stepwire.v1.ChatFinished\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.stepwire.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.stepwire.v1.Model\"d\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x16\n\x0eprovider_model\x18\x04 \x01(\t\x12\x12\n\nis_default\x18\x05 \x01(\x08*\x9d\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x03\x12\x1a\n\x16\x46INISH_REASON_TOOL_USE\x10\x04\x32\xb3\x02\n\x0b\x43hatService\x12O\n\nStreamChat\x12\x1e.stepwire.v1.StreamChatRequest\x1a\x1f.stepwire.v1.StreamChatResponse0\x01\x12;\n\x04\x43hat\x12\x18.stepwire.v1.ChatRequest\x1a\x19.stepwire.v1.ChatResponse\x12M\n\nListModels\x12\x1e.stepwire.v1.ListModelsRequest\x1a\x1f.stepwire.v1.ListModelsResponse\x12G\n\x08GetModel\x12\x1c.stepwire.v1.GetModelRequest\x1a\x1d.stepwire.v1.GetModelResponseB;\n\x0f\x64\x65v.stepwire.v1P\x01Z&stepwire.dev/go/stepwire/v1;stepwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,36 +34,36 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stepwire.v1.chat_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.stepwire.v1P\001Z&stepwire.dev/go/stepwire/v1;stepwirev1'
-  _globals['_FINISHREASON']._serialized_start=1783
-  _globals['_FINISHREASON']._serialized_end=1940
+  _globals['_FINISHREASON']._serialized_start=1867
+  _globals['_FINISHREASON']._serialized_end=2024
   _globals['_STREAMCHATREQUEST']._serialized_start=99
-  _globals['_STREAMCHATREQUEST']._serialized_end=292
-  _globals['_CHATREQUEST']._serialized_start=295
-  _globals['_CHATREQUEST']._serialized_end=482
-  _globals['_CHATOPTIONS']._serialized_start=485
-  _globals['_CHATOPTIONS']._serialized_end=758
-  _globals['_STREAMCHATRESPONSE']._serialized_start=761
-  _globals['_STREAMCHATRESPONSE']._serialized_end=984
-  _globals['_CHATSTARTED']._serialized_start=986
-  _globals['_CHATSTARTED']._serialized_end=1032
-  _globals['_TEXTDELTA']._serialized_start=1034
-  _globals['_TEXTDELTA']._serialized_end=1080
-  _globals['_REASONINGDELTA']._serialized_start=1082
-  _globals['_REASONINGDELTA']._serialized_end=1112
-  _globals['_CHATFINISHED']._serialized_start=1115
-  _globals['_CHATFINISHED']._serialized_end=1372
-  _globals['_CHATRESPONSE']._serialized_start=1374
-  _globals['_CHATRESPONSE']._serialized_end=1447
-  _globals['_LISTMODELSREQUEST']._serialized_start=1449
-  _globals['_LISTMODELSREQUEST']._serialized_end=1507
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1509
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1590
-  _globals['_GETMODELREQUEST']._serialized_start=1592
-  _globals['_GETMODELREQUEST']._serialized_end=1623
-  _globals['_GETMODELRESPONSE']._serialized_start=1625
-  _globals['_GETMODELRESPONSE']._serialized_end=1678
-  _globals['_MODEL']._serialized_start=1680
-  _globals['_MODEL']._serialized_end=1780
-  _globals['_CHATSERVICE']._serialized_start=1943
-  _globals['_CHATSERVICE']._serialized_end=2250
+  _globals['_STREAMCHATREQUEST']._serialized_end=334
+  _globals['_CHATREQUEST']._serialized_start=337
+  _globals['_CHATREQUEST']._serialized_end=566
+  _globals['_CHATOPTIONS']._serialized_start=569
+  _globals['_CHATOPTIONS']._serialized_end=842
+  _globals['_STREAMCHATRESPONSE']._serialized_start=845
+  _globals['_STREAMCHATRESPONSE']._serialized_end=1068
+  _globals['_CHATSTARTED']._serialized_start=1070
+  _globals['_CHATSTARTED']._serialized_end=1116
+  _globals['_TEXTDELTA']._serialized_start=1118
+  _globals['_TEXTDELTA']._serialized_end=1164
+  _globals['_REASONINGDELTA']._serialized_start=1166
+  _globals['_REASONINGDELTA']._serialized_end=1196
+  _globals['_CHATFINISHED']._serialized_start=1199
+  _globals['_CHATFINISHED']._serialized_end=1456
+  _globals['_CHATRESPONSE']._serialized_start=1458
+  _globals['_CHATRESPONSE']._serialized_end=1531
+  _globals['_LISTMODELSREQUEST']._serialized_start=1533
+  _globals['_LISTMODELSREQUEST']._serialized_end=1591
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1593
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1674
+  _globals['_GETMODELREQUEST']._serialized_start=1676
+  _globals['_GETMODELREQUEST']._serialized_end=1707
+  _globals['_GETMODELRESPONSE']._serialized_start=1709
+  _globals['_GETMODELRESPONSE']._serialized_end=1762
+  _globals['_MODEL']._serialized_start=1764
+  _globals['_MODEL']._serialized_end=1864
+  _globals['_CHATSERVICE']._serialized_start=2027
+  _globals['_CHATSERVICE']._serialized_end=2334
 # @@protoc_insertion_point(module_scope)

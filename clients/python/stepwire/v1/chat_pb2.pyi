@@ -25,13 +25,14 @@ FINISH_REASON_CONTENT_FILTER: FinishReason
 FINISH_REASON_TOOL_USE: FinishReason
 
 class StreamChatRequest(_message.Message):
-    __slots__ = ("model", "system", "prompt", "messages", "conversation_id", "parent_id", "options")
+    __slots__ = ("model", "system", "prompt", "messages", "conversation_id", "parent_id", "if_revision", "options")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SYSTEM_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     CONVERSATION_ID_FIELD_NUMBER: _ClassVar[int]
     PARENT_ID_FIELD_NUMBER: _ClassVar[int]
+    IF_REVISION_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     model: str
     system: str
@@ -39,17 +40,19 @@ class StreamChatRequest(_message.Message):
     messages: _containers.RepeatedCompositeFieldContainer[_message_pb2.Message]
     conversation_id: str
     parent_id: str
+    if_revision: int
     options: ChatOptions
-    def __init__(self, model: _Optional[str] = ..., system: _Optional[str] = ..., prompt: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[_message_pb2.Message, _Mapping]]] = ..., conversation_id: _Optional[str] = ..., parent_id: _Optional[str] = ..., options: _Optional[_Union[ChatOptions, _Mapping]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., system: _Optional[str] = ..., prompt: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[_message_pb2.Message, _Mapping]]] = ..., conversation_id: _Optional[str] = ..., parent_id: _Optional[str] = ..., if_revision: _Optional[int] = ..., options: _Optional[_Union[ChatOptions, _Mapping]] = ...) -> None: ...
 
 class ChatRequest(_message.Message):
-    __slots__ = ("model", "system", "prompt", "messages", "conversation_id", "parent_id", "options")
+    __slots__ = ("model", "system", "prompt", "messages", "conversation_id", "parent_id", "if_revision", "options")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SYSTEM_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     CONVERSATION_ID_FIELD_NUMBER: _ClassVar[int]
     PARENT_ID_FIELD_NUMBER: _ClassVar[int]
+    IF_REVISION_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     model: str
     system: str
@@ -57,8 +60,9 @@ class ChatRequest(_message.Message):
     messages: _containers.RepeatedCompositeFieldContainer[_message_pb2.Message]
     conversation_id: str
     parent_id: str
+    if_revision: int
     options: ChatOptions
-    def __init__(self, model: _Optional[str] = ..., system: _Optional[str] = ..., prompt: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[_message_pb2.Message, _Mapping]]] = ..., conversation_id: _Optional[str] = ..., parent_id: _Optional[str] = ..., options: _Optional[_Union[ChatOptions, _Mapping]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., system: _Optional[str] = ..., prompt: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[_message_pb2.Message, _Mapping]]] = ..., conversation_id: _Optional[str] = ..., parent_id: _Optional[str] = ..., if_revision: _Optional[int] = ..., options: _Optional[_Union[ChatOptions, _Mapping]] = ...) -> None: ...
 
 class ChatOptions(_message.Message):
     __slots__ = ("temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty")

@@ -22,12 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from stepwire.v1 import message_pb2 as stepwire_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1estepwire/v1/conversation.proto\x12\x0bstepwire.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19stepwire/v1/message.proto\"\xf0\x01\n\x0c\x43onversation\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0f\n\x07head_id\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12)\n\x08metadata\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rmessage_count\x18\x08 \x01(\x05\"\xac\x01\n\x19\x43reateConversationRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x08messages\x18\x04 \x03(\x0b\x32\x14.stepwire.v1.Message\x12\x14\n\x0c\x61llow_orphan\x18\x05 \x01(\x08\"b\n\x1a\x43reateConversationResponse\x12/\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32\x19.stepwire.v1.Conversation\x12\x13\n\x0bmessage_ids\x18\x02 \x03(\t\"1\n\x16GetConversationRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\"J\n\x17GetConversationResponse\x12/\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32\x19.stepwire.v1.Conversation\"\x81\x01\n\x15\x41ppendMessagesRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12&\n\x08messages\x18\x02 \x03(\x0b\x32\x14.stepwire.v1.Message\x12\x11\n\tkeep_head\x18\x03 \x01(\x08\x12\x14\n\x0c\x61llow_orphan\x18\x04 \x01(\x08\"^\n\x16\x41ppendMessagesResponse\x12/\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32\x19.stepwire.v1.Conversation\x12\x13\n\x0bmessage_ids\x18\x02 \x03(\t\"l\n\x15StreamMessagesRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12&\n\x04view\x18\x02 \x01(\x0e\x32\x18.stepwire.v1.MessageView\x12\x12\n\nmessage_id\x18\x03 \x01(\t\"@\n\x16StreamMessagesResponse\x12&\n\x08messages\x18\x01 \x03(\x0b\x32\x14.stepwire.v1.Message\"\x8a\x01\n\x19RenderConversationRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12)\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x19.stepwire.v1.RenderFormat\x12\x15\n\rinclude_tools\x18\x04 \x01(\x08\"*\n\x1aRenderConversationResponse\x12\x0c\n\x04text\x18\x01 \x01(\t*\x92\x01\n\x0bMessageView\x12\x1c\n\x18MESSAGE_VIEW_UNSPECIFIED\x10\x00\x12\x1a\n\x16MESSAGE_VIEW_HEAD_PATH\x10\x01\x12\x18\n\x14MESSAGE_VIEW_PATH_TO\x10\x02\x12\x19\n\x15MESSAGE_VIEW_LEFTMOST\x10\x03\x12\x14\n\x10MESSAGE_VIEW_ALL\x10\x04*e\n\x0cRenderFormat\x12\x1d\n\x19RENDER_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16RENDER_FORMAT_BRACKETS\x10\x01\x12\x1a\n\x16RENDER_FORMAT_GEPPETTO\x10\x02\x32\xf9\x03\n\x13\x43onversationService\x12\x65\n\x12\x43reateConversation\x12&.stepwire.v1.CreateConversationRequest\x1a\'.stepwire.v1.CreateConversationResponse\x12\\\n\x0fGetConversation\x12#.stepwire.v1.GetConversationRequest\x1a$.stepwire.v1.GetConversationResponse\x12Y\n\x0e\x41ppendMessages\x12\".stepwire.v1.AppendMessagesRequest\x1a#.stepwire.v1.AppendMessagesResponse\x12[\n\x0eStreamMessages\x12\".stepwire.v1.StreamMessagesRequest\x1a#.stepwire.v1.StreamMessagesResponse0\x01\x12\x65\n\x12RenderConversation\x12&.stepwire.v1.RenderConversationRequest\x1a\'.stepwire.v1.RenderConversationResponseB;\n\x0f\x64\x65v.stepwire.v1P\x01Z&stepwire.dev/go/stepwire/v1;stepwirev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1estepwire/v1/conversation.proto\x12\x0bstepwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19stepwire/v1/message.proto\"\xf0\x01\n\x0c\x43onversation\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0f\n\x07head_id\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12)\n\x08metadata\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rmessage_count\x18\x08 \x01(\x05\"\xc0\x01\n\x19\x43reateConversationRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x08messages\x18\x04 \x03(\x0b\x32\x14.stepwire.v1.Message\x12\x14\n\x0c\x61llow_orphan\x18\x05 \x01(\x08\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"b\n\x1a\x43reateConversationResponse\x12/\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32\x19.stepwire.v1.Conversation\x12\x13\n\x0bmessage_ids\x18\x02 \x03(\t\"1\n\x16GetConversationRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\"J\n\x17GetConversationResponse\x12/\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32\x19.stepwire.v1.Conversation\"\xbf\x01\n\x15\x41ppendMessagesRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12&\n\x08messages\x18\x02 \x03(\x0b\x32\x14.stepwire.v1.Message\x12\x11\n\tkeep_head\x18\x03 \x01(\x08\x12\x14\n\x0c\x61llow_orphan\x18\x04 \x01(\x08\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x18\n\x0bif_revision\x18\x06 \x01(\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_if_revision\"^\n\x16\x41ppendMessagesResponse\x12/\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32\x19.stepwire.v1.Conversation\x12\x13\n\x0bmessage_ids\x18\x02 \x03(\t\"\x81\x01\n\x15StreamMessagesRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12&\n\x04view\x18\x02 \x01(\x0e\x32\x18.stepwire.v1.MessageView\x12\x12\n\nmessage_id\x18\x03 \x01(\t\x12\x13\n\x0bimage_bytes\x18\x04 \x01(\x08\"@\n\x16StreamMessagesResponse\x12&\n\x08messages\x18\x01 \x03(\x0b\x32\x14.stepwire.v1.Message\"\x8a\x01\n\x19RenderConversationRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12)\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x19.stepwire.v1.RenderFormat\x12\x15\n\rinclude_tools\x18\x04 \x01(\x08\"*\n\x1aRenderConversationResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x86\x03\n\x18ListConversationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x41\n\x06labels\x18\x03 \x03(\x0b\x32\x31.stepwire.v1.ListConversationsRequest.LabelsEntry\x12\x34\n\x10\x63reate_time_from\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12\x63reate_time_before\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10update_time_from\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x05order\x18\x07 \x01(\x0e\x32\x1e.stepwire.v1.ConversationOrder\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"f\n\x19ListConversationsResponse\x12\x30\n\rconversations\x18\x01 \x03(\x0b\x32\x19.stepwire.v1.Conversation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xdd\x01\n\x19UpdateConversationRequest\x12/\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32\x19.stepwire.v1.Conversation\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x34\n\x0fmetadata_update\x18\x03 \x01(\x0e\x32\x1b.stepwire.v1.MetadataUpdate\x12\x18\n\x0bif_revision\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_if_revision\"M\n\x1aUpdateConversationResponse\x12/\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32\x19.stepwire.v1.Conversation\"^\n\x19\x44\x65leteConversationRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x18\n\x0bif_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_if_revision\"\x1c\n\x1a\x44\x65leteConversationResponse\"\x86\x01\n\x17\x46orkConversationRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x1b\n\x13new_conversation_id\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"K\n\x18\x46orkConversationResponse\x12/\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32\x19.stepwire.v1.Conversation\"U\n\x11GetMessageRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12\x13\n\x0bimage_bytes\x18\x03 \x01(\x08\";\n\x12GetMessageResponse\x12%\n\x07message\x18\x01 \x01(\x0b\x32\x14.stepwire.v1.Message\"\xfa\x01\n\x14UpdateMessageRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x0fmetadata_update\x18\x04 \x01(\x0e\x32\x1b.stepwire.v1.MetadataUpdate\x12*\n\x06status\x18\x05 \x01(\x0e\x32\x1a.stepwire.v1.MessageStatus\x12\x18\n\x0bif_revision\x18\x06 \x01(\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_if_revision\"P\n\x15UpdateMessageResponse\x12%\n\x07message\x18\x01 \x01(\x0b\x32\x14.stepwire.v1.Message\x12\x10\n\x08revision\x18\x02 \x01(\x03\"1\n\x12UploadImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\"8\n\x13UploadImageResponse\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.stepwire.v1.Image\"\'\n\x14\x44ownloadImageRequest\x12\x0f\n\x07\x62lob_id\x18\x01 \x01(\t\"I\n\x15\x44ownloadImageResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12!\n\x05image\x18\x02 \x01(\x0b\x32\x12.stepwire.v1.Image\"f\n\x15SearchMessagesRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"X\n\x16SearchMessagesResponse\x12%\n\x04hits\x18\x01 \x03(\x0b\x32\x17.stepwire.v1.MessageHit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd1\x01\n\nMessageHit\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x1a\n\x12\x63onversation_title\x18\x02 \x01(\t\x12\x12\n\nmessage_id\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07snippet\x18\x06 \x01(\t\x12*\n\nhighlights\x18\x07 \x03(\x0b\x32\x16.stepwire.v1.Highlight\"C\n\tHighlight\x12\x12\n\x05start\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x10\n\x03\x65nd\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\x08\n\x06_startB\x06\n\x04_end\"\xa2\x01\n\x19\x45xportConversationRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12/\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1f.stepwire.v1.ConversationFormat\x12&\n\x04view\x18\x03 \x01(\x0e\x32\x18.stepwire.v1.MessageView\x12\x13\n\x0bimage_bytes\x18\x04 \x01(\x08\"+\n\x1a\x45xportConversationResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"\x83\x01\n\x19ImportConversationRequest\x12/\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1f.stepwire.v1.ConversationFormat\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\r\n\x05\x63hunk\x18\x04 \x01(\x0c\"M\n\x1aImportConversationResponse\x12/\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32\x19.stepwire.v1.Conversation\"\x9a\x01\n\x18WatchConversationRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x1b\n\x0e\x61\x66ter_revision\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x35\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\n\x0f_after_revision\"\xed\x02\n\x19WatchConversationResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12,\n\x07\x63reated\x18\x02 \x01(\x0b\x32\x19.stepwire.v1.ConversationH\x00\x12\x38\n\x10message_appended\x18\x03 \x01(\x0b\x32\x1c.stepwire.v1.MessageAppendedH\x00\x12/\n\x0fmessage_updated\x18\x04 \x01(\x0b\x32\x14.stepwire.v1.MessageH\x00\x12\x39\n\x14\x63onversation_updated\x18\x05 \x01(\x0b\x32\x19.stepwire.v1.ConversationH\x00\x12\x33\n\x07\x64\x65leted\x18\x06 \x01(\x0b\x32 .stepwire.v1.ConversationDeletedH\x00\x12+\n\theartbeat\x18\x07 \x01(\x0b\x32\x16.stepwire.v1.HeartbeatH\x00\x42\x08\n\x06\x63hange\"L\n\x0fMessageAppended\x12%\n\x07message\x18\x01 \x01(\x0b\x32\x14.stepwire.v1.Message\x12\x12\n\nmoved_head\x18\x02 \x01(\x08\"\x15\n\x13\x43onversationDeleted\":\n\tHeartbeat\x12-\n\tsend_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x92\x01\n\x0bMessageView\x12\x1c\n\x18MESSAGE_VIEW_UNSPECIFIED\x10\x00\x12\x1a\n\x16MESSAGE_VIEW_HEAD_PATH\x10\x01\x12\x18\n\x14MESSAGE_VIEW_PATH_TO\x10\x02\x12\x19\n\x15MESSAGE_VIEW_LEFTMOST\x10\x03\x12\x14\n\x10MESSAGE_VIEW_ALL\x10\x04*e\n\x0cRenderFormat\x12\x1d\n\x19RENDER_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16RENDER_FORMAT_BRACKETS\x10\x01\x12\x1a\n\x16RENDER_FORMAT_GEPPETTO\x10\x02*\x7f\n\x11\x43onversationOrder\x12\"\n\x1e\x43ONVERSATION_ORDER_UNSPECIFIED\x10\x00\x12\"\n\x1e\x43ONVERSATION_ORDER_CREATE_TIME\x10\x01\x12\"\n\x1e\x43ONVERSATION_ORDER_UPDATE_TIME\x10\x02*i\n\x0eMetadataUpdate\x12\x1f\n\x1bMETADATA_UPDATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17METADATA_UPDATE_REPLACE\x10\x01\x12\x19\n\x15METADATA_UPDATE_MERGE\x10\x02*\xaa\x01\n\x12\x43onversationFormat\x12#\n\x1f\x43ONVERSATION_FORMAT_UNSPECIFIED\x10\x00\x12\"\n\x1e\x43ONVERSATION_FORMAT_PROTO_JSON\x10\x01\x12\"\n\x1e\x43ONVERSATION_FORMAT_GUIDE_JSON\x10\x02\x12\'\n#CONVERSATION_FORMAT_OPENAI_MESSAGES\x10\x03\x32\xf4\x0c\n\x13\x43onversationService\x12\x65\n\x12\x43reateConversation\x12&.stepwire.v1.CreateConversationRequest\x1a\'.stepwire.v1.CreateConversationResponse\x12\\\n\x0fGetConversation\x12#.stepwire.v1.GetConversationRequest\x1a$.stepwire.v1.GetConversationResponse\x12Y\n\x0e\x41ppendMessages\x12\".stepwire.v1.AppendMessagesRequest\x1a#.stepwire.v1.AppendMessagesResponse\x12[\n\x0eStreamMessages\x12\".stepwire.v1.StreamMessagesRequest\x1a#.stepwire.v1.StreamMessagesResponse0\x01\x12\x65\n\x12RenderConversation\x12&.stepwire.v1.RenderConversationRequest\x1a\'.stepwire.v1.RenderConversationResponse\x12\x62\n\x11ListConversations\x12%.stepwire.v1.ListConversationsRequest\x1a&.stepwire.v1.ListConversationsResponse\x12\x65\n\x12UpdateConversation\x12&.stepwire.v1.UpdateConversationRequest\x1a\'.stepwire.v1.UpdateConversationResponse\x12\x65\n\x12\x44\x65leteConversation\x12&.stepwire.v1.DeleteConversationRequest\x1a\'.stepwire.v1.DeleteConversationResponse\x12_\n\x10\x46orkConversation\x12$.stepwire.v1.ForkConversationRequest\x1a%.stepwire.v1.ForkConversationResponse\x12M\n\nGetMessage\x12\x1e.stepwire.v1.GetMessageRequest\x1a\x1f.stepwire.v1.GetMessageResponse\x12V\n\rUpdateMessage\x12!.stepwire.v1.UpdateMessageRequest\x1a\".stepwire.v1.UpdateMessageResponse\x12R\n\x0bUploadImage\x12\x1f.stepwire.v1.UploadImageRequest\x1a .stepwire.v1.UploadImageResponse(\x01\x12X\n\rDownloadImage\x12!.stepwire.v1.DownloadImageRequest\x1a\".stepwire.v1.DownloadImageResponse0\x01\x12Y\n\x0eSearchMessages\x12\".stepwire.v1.SearchMessagesRequest\x1a#.stepwire.v1.SearchMessagesResponse\x12g\n\x12\x45xportConversation\x12&.stepwire.v1.ExportConversationRequest\x1a\'.stepwire.v1.ExportConversationResponse0\x01\x12g\n\x12ImportConversation\x12&.stepwire.v1.ImportConversationRequest\x1a\'.stepwire.v1.ImportConversationResponse(\x01\x12\x64\n\x11WatchConversation\x12%.stepwire.v1.WatchConversationRequest\x1a&.stepwire.v1.WatchConversationResponse0\x01\x42;\n\x0f\x64\x65v.stepwire.v1P\x01Z&stepwire.dev/go/stepwire/v1;stepwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,32 +37,100 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stepwire.v1.conversation_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.stepwire.v1P\001Z&stepwire.dev/go/stepwire/v1;stepwirev1'
-  _globals['_MESSAGEVIEW']._serialized_start=1372
-  _globals['_MESSAGEVIEW']._serialized_end=1518
-  _globals['_RENDERFORMAT']._serialized_start=1520
-  _globals['_RENDERFORMAT']._serialized_end=1621
-  _globals['_CONVERSATION']._serialized_start=138
-  _globals['_CONVERSATION']._serialized_end=378
-  _globals['_CREATECONVERSATIONREQUEST']._serialized_start=381
-  _globals['_CREATECONVERSATIONREQUEST']._serialized_end=553
-  _globals['_CREATECONVERSATIONRESPONSE']._serialized_start=555
-  _globals['_CREATECONVERSATIONRESPONSE']._serialized_end=653
-  _globals['_GETCONVERSATIONREQUEST']._serialized_start=655
-  _globals['_GETCONVERSATIONREQUEST']._serialized_end=704
-  _globals['_GETCONVERSATIONRESPONSE']._serialized_start=706
-  _globals['_GETCONVERSATIONRESPONSE']._serialized_end=780
-  _globals['_APPENDMESSAGESREQUEST']._serialized_start=783
-  _globals['_APPENDMESSAGESREQUEST']._serialized_end=912
-  _globals['_APPENDMESSAGESRESPONSE']._serialized_start=914
-  _globals['_APPENDMESSAGESRESPONSE']._serialized_end=1008
-  _globals['_STREAMMESSAGESREQUEST']._serialized_start=1010
-  _globals['_STREAMMESSAGESREQUEST']._serialized_end=1118
-  _globals['_STREAMMESSAGESRESPONSE']._serialized_start=1120
-  _globals['_STREAMMESSAGESRESPONSE']._serialized_end=1184
-  _globals['_RENDERCONVERSATIONREQUEST']._serialized_start=1187
-  _globals['_RENDERCONVERSATIONREQUEST']._serialized_end=1325
-  _globals['_RENDERCONVERSATIONRESPONSE']._serialized_start=1327
-  _globals['_RENDERCONVERSATIONRESPONSE']._serialized_end=1369
-  _globals['_CONVERSATIONSERVICE']._serialized_start=1624
-  _globals['_CONVERSATIONSERVICE']._serialized_end=2129
+  _globals['_LISTCONVERSATIONSREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_LISTCONVERSATIONSREQUEST_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_MESSAGEVIEW']._serialized_start=4974
+  _globals['_MESSAGEVIEW']._serialized_end=5120
+  _globals['_RENDERFORMAT']._serialized_start=5122
+  _globals['_RENDERFORMAT']._serialized_end=5223
+  _globals['_CONVERSATIONORDER']._serialized_start=5225
+  _globals['_CONVERSATIONORDER']._serialized_end=5352
+  _globals['_METADATAUPDATE']._serialized_start=5354
+  _globals['_METADATAUPDATE']._serialized_end=5459
+  _globals['_CONVERSATIONFORMAT']._serialized_start=5462
+  _globals['_CONVERSATIONFORMAT']._serialized_end=5632
+  _globals['_CONVERSATION']._serialized_start=204
+  _globals['_CONVERSATION']._serialized_end=444
+  _globals['_CREATECONVERSATIONREQUEST']._serialized_start=447
+  _globals['_CREATECONVERSATIONREQUEST']._serialized_end=639
+  _globals['_CREATECONVERSATIONRESPONSE']._serialized_start=641
+  _globals['_CREATECONVERSATIONRESPONSE']._serialized_end=739
+  _globals['_GETCONVERSATIONREQUEST']._serialized_start=741
+  _globals['_GETCONVERSATIONREQUEST']._serialized_end=790
+  _globals['_GETCONVERSATIONRESPONSE']._serialized_start=792
+  _globals['_GETCONVERSATIONRESPONSE']._serialized_end=866
+  _globals['_APPENDMESSAGESREQUEST']._serialized_start=869
+  _globals['_APPENDMESSAGESREQUEST']._serialized_end=1060
+  _globals['_APPENDMESSAGESRESPONSE']._serialized_start=1062
+  _globals['_APPENDMESSAGESRESPONSE']._serialized_end=1156
+  _globals['_STREAMMESSAGESREQUEST']._serialized_start=1159
+  _globals['_STREAMMESSAGESREQUEST']._serialized_end=1288
+  _globals['_STREAMMESSAGESRESPONSE']._serialized_start=1290
+  _globals['_STREAMMESSAGESRESPONSE']._serialized_end=1354
+  _globals['_RENDERCONVERSATIONREQUEST']._serialized_start=1357
+  _globals['_RENDERCONVERSATIONREQUEST']._serialized_end=1495
+  _globals['_RENDERCONVERSATIONRESPONSE']._serialized_start=1497
+  _globals['_RENDERCONVERSATIONRESPONSE']._serialized_end=1539
+  _globals['_LISTCONVERSATIONSREQUEST']._serialized_start=1542
+  _globals['_LISTCONVERSATIONSREQUEST']._serialized_end=1932
+  _globals['_LISTCONVERSATIONSREQUEST_LABELSENTRY']._serialized_start=1887
+  _globals['_LISTCONVERSATIONSREQUEST_LABELSENTRY']._serialized_end=1932
+  _globals['_LISTCONVERSATIONSRESPONSE']._serialized_start=1934
+  _globals['_LISTCONVERSATIONSRESPONSE']._serialized_end=2036
+  _globals['_UPDATECONVERSATIONREQUEST']._serialized_start=2039
+  _globals['_UPDATECONVERSATIONREQUEST']._serialized_end=2260
+  _globals['_UPDATECONVERSATIONRESPONSE']._serialized_start=2262
+  _globals['_UPDATECONVERSATIONRESPONSE']._serialized_end=2339
+  _globals['_DELETECONVERSATIONREQUEST']._serialized_start=2341
+  _globals['_DELETECONVERSATIONREQUEST']._serialized_end=2435
+  _globals['_DELETECONVERSATIONRESPONSE']._serialized_start=2437
+  _globals['_DELETECONVERSATIONRESPONSE']._serialized_end=2465
+  _globals['_FORKCONVERSATIONREQUEST']._serialized_start=2468
+  _globals['_FORKCONVERSATIONREQUEST']._serialized_end=2602
+  _globals['_FORKCONVERSATIONRESPONSE']._serialized_start=2604
+  _globals['_FORKCONVERSATIONRESPONSE']._serialized_end=2679
+  _globals['_GETMESSAGEREQUEST']._serialized_start=2681
+  _globals['_GETMESSAGEREQUEST']._serialized_end=2766
+  _globals['_GETMESSAGERESPONSE']._serialized_start=2768
+  _globals['_GETMESSAGERESPONSE']._serialized_end=2827
+  _globals['_UPDATEMESSAGEREQUEST']._serialized_start=2830
+  _globals['_UPDATEMESSAGEREQUEST']._serialized_end=3080
+  _globals['_UPDATEMESSAGERESPONSE']._serialized_start=3082
+  _globals['_UPDATEMESSAGERESPONSE']._serialized_end=3162
+  _globals['_UPLOADIMAGEREQUEST']._serialized_start=3164
+  _globals['_UPLOADIMAGEREQUEST']._serialized_end=3213
+  _globals['_UPLOADIMAGERESPONSE']._serialized_start=3215
+  _globals['_UPLOADIMAGERESPONSE']._serialized_end=3271
+  _globals['_DOWNLOADIMAGEREQUEST']._serialized_start=3273
+  _globals['_DOWNLOADIMAGEREQUEST']._serialized_end=3312
+  _globals['_DOWNLOADIMAGERESPONSE']._serialized_start=3314
+  _globals['_DOWNLOADIMAGERESPONSE']._serialized_end=3387
+  _globals['_SEARCHMESSAGESREQUEST']._serialized_start=3389
+  _globals['_SEARCHMESSAGESREQUEST']._serialized_end=3491
+  _globals['_SEARCHMESSAGESRESPONSE']._serialized_start=3493
+  _globals['_SEARCHMESSAGESRESPONSE']._serialized_end=3581
+  _globals['_MESSAGEHIT']._serialized_start=3584
+  _globals['_MESSAGEHIT']._serialized_end=3793
+  _globals['_HIGHLIGHT']._serialized_start=3795
+  _globals['_HIGHLIGHT']._serialized_end=3862
+  _globals['_EXPORTCONVERSATIONREQUEST']._serialized_start=3865
+  _globals['_EXPORTCONVERSATIONREQUEST']._serialized_end=4027
+  _globals['_EXPORTCONVERSATIONRESPONSE']._serialized_start=4029
+  _globals['_EXPORTCONVERSATIONRESPONSE']._serialized_end=4072
+  _globals['_IMPORTCONVERSATIONREQUEST']._serialized_start=4075
+  _globals['_IMPORTCONVERSATIONREQUEST']._serialized_end=4206
+  _globals['_IMPORTCONVERSATIONRESPONSE']._serialized_start=4208
+  _globals['_IMPORTCONVERSATIONRESPONSE']._serialized_end=4285
+  _globals['_WATCHCONVERSATIONREQUEST']._serialized_start=4288
+  _globals['_WATCHCONVERSATIONREQUEST']._serialized_end=4442
+  _globals['_WATCHCONVERSATIONRESPONSE']._serialized_start=4445
+  _globals['_WATCHCONVERSATIONRESPONSE']._serialized_end=4810
+  _globals['_MESSAGEAPPENDED']._serialized_start=4812
+  _globals['_MESSAGEAPPENDED']._serialized_end=4888
+  _globals['_CONVERSATIONDELETED']._serialized_start=4890
+  _globals['_CONVERSATIONDELETED']._serialized_end=4911
+  _globals['_HEARTBEAT']._serialized_start=4913
+  _globals['_HEARTBEAT']._serialized_end=4971
+  _globals['_CONVERSATIONSERVICE']._serialized_start=5635
+  _globals['_CONVERSATIONSERVICE']._serialized_end=7287
 # @@protoc_insertion_point(module_scope)

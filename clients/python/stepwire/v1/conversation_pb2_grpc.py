@@ -62,6 +62,66 @@ class ConversationServiceStub(object):
                 request_serializer=stepwire_dot_v1_dot_conversation__pb2.RenderConversationRequest.SerializeToString,
                 response_deserializer=stepwire_dot_v1_dot_conversation__pb2.RenderConversationResponse.FromString,
                 _registered_method=True)
+        self.ListConversations = channel.unary_unary(
+                '/stepwire.v1.ConversationService/ListConversations',
+                request_serializer=stepwire_dot_v1_dot_conversation__pb2.ListConversationsRequest.SerializeToString,
+                response_deserializer=stepwire_dot_v1_dot_conversation__pb2.ListConversationsResponse.FromString,
+                _registered_method=True)
+        self.UpdateConversation = channel.unary_unary(
+                '/stepwire.v1.ConversationService/UpdateConversation',
+                request_serializer=stepwire_dot_v1_dot_conversation__pb2.UpdateConversationRequest.SerializeToString,
+                response_deserializer=stepwire_dot_v1_dot_conversation__pb2.UpdateConversationResponse.FromString,
+                _registered_method=True)
+        self.DeleteConversation = channel.unary_unary(
+                '/stepwire.v1.ConversationService/DeleteConversation',
+                request_serializer=stepwire_dot_v1_dot_conversation__pb2.DeleteConversationRequest.SerializeToString,
+                response_deserializer=stepwire_dot_v1_dot_conversation__pb2.DeleteConversationResponse.FromString,
+                _registered_method=True)
+        self.ForkConversation = channel.unary_unary(
+                '/stepwire.v1.ConversationService/ForkConversation',
+                request_serializer=stepwire_dot_v1_dot_conversation__pb2.ForkConversationRequest.SerializeToString,
+                response_deserializer=stepwire_dot_v1_dot_conversation__pb2.ForkConversationResponse.FromString,
+                _registered_method=True)
+        self.GetMessage = channel.unary_unary(
+                '/stepwire.v1.ConversationService/GetMessage',
+                request_serializer=stepwire_dot_v1_dot_conversation__pb2.GetMessageRequest.SerializeToString,
+                response_deserializer=stepwire_dot_v1_dot_conversation__pb2.GetMessageResponse.FromString,
+                _registered_method=True)
+        self.UpdateMessage = channel.unary_unary(
+                '/stepwire.v1.ConversationService/UpdateMessage',
+                request_serializer=stepwire_dot_v1_dot_conversation__pb2.UpdateMessageRequest.SerializeToString,
+                response_deserializer=stepwire_dot_v1_dot_conversation__pb2.UpdateMessageResponse.FromString,
+                _registered_method=True)
+        self.UploadImage = channel.stream_unary(
+                '/stepwire.v1.ConversationService/UploadImage',
+                request_serializer=stepwire_dot_v1_dot_conversation__pb2.UploadImageRequest.SerializeToString,
+                response_deserializer=stepwire_dot_v1_dot_conversation__pb2.UploadImageResponse.FromString,
+                _registered_method=True)
+        self.DownloadImage = channel.unary_stream(
+                '/stepwire.v1.ConversationService/DownloadImage',
+                request_serializer=stepwire_dot_v1_dot_conversation__pb2.DownloadImageRequest.SerializeToString,
+                response_deserializer=stepwire_dot_v1_dot_conversation__pb2.DownloadImageResponse.FromString,
+                _registered_method=True)
+        self.SearchMessages = channel.unary_unary(
+                '/stepwire.v1.ConversationService/SearchMessages',
+                request_serializer=stepwire_dot_v1_dot_conversation__pb2.SearchMessagesRequest.SerializeToString,
+                response_deserializer=stepwire_dot_v1_dot_conversation__pb2.SearchMessagesResponse.FromString,
+                _registered_method=True)
+        self.ExportConversation = channel.unary_stream(
+                '/stepwire.v1.ConversationService/ExportConversation',
+                request_serializer=stepwire_dot_v1_dot_conversation__pb2.ExportConversationRequest.SerializeToString,
+                response_deserializer=stepwire_dot_v1_dot_conversation__pb2.ExportConversationResponse.FromString,
+                _registered_method=True)
+        self.ImportConversation = channel.stream_unary(
+                '/stepwire.v1.ConversationService/ImportConversation',
+                request_serializer=stepwire_dot_v1_dot_conversation__pb2.ImportConversationRequest.SerializeToString,
+                response_deserializer=stepwire_dot_v1_dot_conversation__pb2.ImportConversationResponse.FromString,
+                _registered_method=True)
+        self.WatchConversation = channel.unary_stream(
+                '/stepwire.v1.ConversationService/WatchConversation',
+                request_serializer=stepwire_dot_v1_dot_conversation__pb2.WatchConversationRequest.SerializeToString,
+                response_deserializer=stepwire_dot_v1_dot_conversation__pb2.WatchConversationResponse.FromString,
+                _registered_method=True)
 
 
 class ConversationServiceServicer(object):
@@ -100,6 +160,8 @@ class ConversationServiceServicer(object):
         - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE` and others: a `google.rpc.BadRequest` lists every field to change.
         - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `MESSAGE_NOT_FOUND` for an unknown parent.
         - `ALREADY_EXISTS`, reason `MESSAGE_ID_EXISTS`: another message has this id.
+        - `ABORTED`, reason `REVISION_MISMATCH`: the conversation has changed since `if_revision`.
+        - `INVALID_ARGUMENT`, reason `REQUEST_ID_MISMATCH`: another request had this `request_id`.
         - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -125,6 +187,137 @@ class ConversationServiceServicer(object):
         Fails with:
         - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
         - `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`, above 4 MiB: stream the messages instead.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConversations(self, request, context):
+        """Lists conversations, newest first, without their messages.
+
+        Fails with `INVALID_ARGUMENT`, reason `INVALID_PAGE_TOKEN` or `FIELD_INVALID`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateConversation(self, request, context):
+        """Changes title, metadata or head.
+
+        Fails with:
+        - `INVALID_ARGUMENT`: the mask names something else, or the metadata is wrong.
+        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `MESSAGE_NOT_FOUND` for an unknown head.
+        - `ABORTED`, reason `REVISION_MISMATCH`: it has changed since `if_revision`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteConversation(self, request, context):
+        """Deletes a conversation with its messages. Blobs that nothing refers to any more go with it.
+
+        Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `ABORTED`, reason `REVISION_MISMATCH`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForkConversation(self, request, context):
+        """Copies the path to a message into a new conversation. Messages keep their ids, content, metadata and times.
+
+        Fails with:
+        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
+        - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMessage(self, request, context):
+        """Returns one message.
+
+        Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateMessage(self, request, context):
+        """Changes a message's metadata or status. Its content never changes.
+
+        Fails with:
+        - `INVALID_ARGUMENT`, reason `INVALID_METADATA`: the metadata is wrong, or too large once merged.
+        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
+        - `ABORTED`, reason `REVISION_MISMATCH`: the conversation has changed since `if_revision`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UploadImage(self, request_iterator, context):
+        """Stores a picture under the hash of its bytes, so that messages can refer to it. Uploading it again changes nothing.
+
+        Fails with:
+        - `INVALID_ARGUMENT`, reason `UNSUPPORTED_IMAGE_FORMAT`: no PNG, JPEG, WebP or GIF.
+        - `INVALID_ARGUMENT`, reason `IMAGE_TOO_LARGE`: above 20 MiB (20,971,520 bytes) or 50 megapixels.
+        - `INVALID_ARGUMENT`, reason `IMAGE_DECODE_FAILED`: cut off or damaged.
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DownloadImage(self, request, context):
+        """Streams the bytes of a stored picture, in chunks of at most 64 KiB.
+
+        Fails with `NOT_FOUND`, reason `BLOB_NOT_FOUND`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchMessages(self, request, context):
+        """Finds messages by their words, best match first.
+
+        Fails with `INVALID_ARGUMENT`, reason `INVALID_FILTER` or `INVALID_PAGE_TOKEN`, or `NOT_FOUND`, reason
+        `CONVERSATION_NOT_FOUND`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportConversation(self, request, context):
+        """Streams a conversation as a file, in chunks of at most 64 KiB, as it was when the call began.
+
+        Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportConversation(self, request_iterator, context):
+        """Makes a conversation of a file, all or nothing. What is missing in the format (ids, times) is made up.
+
+        Fails with:
+        - `INVALID_ARGUMENT`, reason `INVALID_CONVERSATION`: the file is not of its format; the message says where.
+        - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchConversation(self, request, context):
+        """Streams every change of a conversation, in order, each exactly once, from a revision on.
+
+        A watcher that was cut off goes on with `after_revision` set to the last revision it saw, also after a restart of the
+        server. The stream ends with `deleted` when the conversation is deleted, and otherwise only with the call.
+
+        Fails with:
+        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
+        - `OUT_OF_RANGE`, reason `FEED_COMPACTED`: changes since `after_revision` are no longer kept one by one; read the
+        conversation anew and go on from its revision.
+        - `INVALID_ARGUMENT`, reason `FIELD_INVALID`: `after_revision` lies in the future.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,6 +350,66 @@ def add_ConversationServiceServicer_to_server(servicer, server):
                     servicer.RenderConversation,
                     request_deserializer=stepwire_dot_v1_dot_conversation__pb2.RenderConversationRequest.FromString,
                     response_serializer=stepwire_dot_v1_dot_conversation__pb2.RenderConversationResponse.SerializeToString,
+            ),
+            'ListConversations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConversations,
+                    request_deserializer=stepwire_dot_v1_dot_conversation__pb2.ListConversationsRequest.FromString,
+                    response_serializer=stepwire_dot_v1_dot_conversation__pb2.ListConversationsResponse.SerializeToString,
+            ),
+            'UpdateConversation': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateConversation,
+                    request_deserializer=stepwire_dot_v1_dot_conversation__pb2.UpdateConversationRequest.FromString,
+                    response_serializer=stepwire_dot_v1_dot_conversation__pb2.UpdateConversationResponse.SerializeToString,
+            ),
+            'DeleteConversation': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteConversation,
+                    request_deserializer=stepwire_dot_v1_dot_conversation__pb2.DeleteConversationRequest.FromString,
+                    response_serializer=stepwire_dot_v1_dot_conversation__pb2.DeleteConversationResponse.SerializeToString,
+            ),
+            'ForkConversation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForkConversation,
+                    request_deserializer=stepwire_dot_v1_dot_conversation__pb2.ForkConversationRequest.FromString,
+                    response_serializer=stepwire_dot_v1_dot_conversation__pb2.ForkConversationResponse.SerializeToString,
+            ),
+            'GetMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMessage,
+                    request_deserializer=stepwire_dot_v1_dot_conversation__pb2.GetMessageRequest.FromString,
+                    response_serializer=stepwire_dot_v1_dot_conversation__pb2.GetMessageResponse.SerializeToString,
+            ),
+            'UpdateMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateMessage,
+                    request_deserializer=stepwire_dot_v1_dot_conversation__pb2.UpdateMessageRequest.FromString,
+                    response_serializer=stepwire_dot_v1_dot_conversation__pb2.UpdateMessageResponse.SerializeToString,
+            ),
+            'UploadImage': grpc.stream_unary_rpc_method_handler(
+                    servicer.UploadImage,
+                    request_deserializer=stepwire_dot_v1_dot_conversation__pb2.UploadImageRequest.FromString,
+                    response_serializer=stepwire_dot_v1_dot_conversation__pb2.UploadImageResponse.SerializeToString,
+            ),
+            'DownloadImage': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadImage,
+                    request_deserializer=stepwire_dot_v1_dot_conversation__pb2.DownloadImageRequest.FromString,
+                    response_serializer=stepwire_dot_v1_dot_conversation__pb2.DownloadImageResponse.SerializeToString,
+            ),
+            'SearchMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchMessages,
+                    request_deserializer=stepwire_dot_v1_dot_conversation__pb2.SearchMessagesRequest.FromString,
+                    response_serializer=stepwire_dot_v1_dot_conversation__pb2.SearchMessagesResponse.SerializeToString,
+            ),
+            'ExportConversation': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportConversation,
+                    request_deserializer=stepwire_dot_v1_dot_conversation__pb2.ExportConversationRequest.FromString,
+                    response_serializer=stepwire_dot_v1_dot_conversation__pb2.ExportConversationResponse.SerializeToString,
+            ),
+            'ImportConversation': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportConversation,
+                    request_deserializer=stepwire_dot_v1_dot_conversation__pb2.ImportConversationRequest.FromString,
+                    response_serializer=stepwire_dot_v1_dot_conversation__pb2.ImportConversationResponse.SerializeToString,
+            ),
+            'WatchConversation': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchConversation,
+                    request_deserializer=stepwire_dot_v1_dot_conversation__pb2.WatchConversationRequest.FromString,
+                    response_serializer=stepwire_dot_v1_dot_conversation__pb2.WatchConversationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -297,6 +550,330 @@ class ConversationService(object):
             '/stepwire.v1.ConversationService/RenderConversation',
             stepwire_dot_v1_dot_conversation__pb2.RenderConversationRequest.SerializeToString,
             stepwire_dot_v1_dot_conversation__pb2.RenderConversationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConversations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwire.v1.ConversationService/ListConversations',
+            stepwire_dot_v1_dot_conversation__pb2.ListConversationsRequest.SerializeToString,
+            stepwire_dot_v1_dot_conversation__pb2.ListConversationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateConversation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwire.v1.ConversationService/UpdateConversation',
+            stepwire_dot_v1_dot_conversation__pb2.UpdateConversationRequest.SerializeToString,
+            stepwire_dot_v1_dot_conversation__pb2.UpdateConversationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteConversation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwire.v1.ConversationService/DeleteConversation',
+            stepwire_dot_v1_dot_conversation__pb2.DeleteConversationRequest.SerializeToString,
+            stepwire_dot_v1_dot_conversation__pb2.DeleteConversationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForkConversation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwire.v1.ConversationService/ForkConversation',
+            stepwire_dot_v1_dot_conversation__pb2.ForkConversationRequest.SerializeToString,
+            stepwire_dot_v1_dot_conversation__pb2.ForkConversationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwire.v1.ConversationService/GetMessage',
+            stepwire_dot_v1_dot_conversation__pb2.GetMessageRequest.SerializeToString,
+            stepwire_dot_v1_dot_conversation__pb2.GetMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwire.v1.ConversationService/UpdateMessage',
+            stepwire_dot_v1_dot_conversation__pb2.UpdateMessageRequest.SerializeToString,
+            stepwire_dot_v1_dot_conversation__pb2.UpdateMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadImage(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/stepwire.v1.ConversationService/UploadImage',
+            stepwire_dot_v1_dot_conversation__pb2.UploadImageRequest.SerializeToString,
+            stepwire_dot_v1_dot_conversation__pb2.UploadImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/stepwire.v1.ConversationService/DownloadImage',
+            stepwire_dot_v1_dot_conversation__pb2.DownloadImageRequest.SerializeToString,
+            stepwire_dot_v1_dot_conversation__pb2.DownloadImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwire.v1.ConversationService/SearchMessages',
+            stepwire_dot_v1_dot_conversation__pb2.SearchMessagesRequest.SerializeToString,
+            stepwire_dot_v1_dot_conversation__pb2.SearchMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportConversation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/stepwire.v1.ConversationService/ExportConversation',
+            stepwire_dot_v1_dot_conversation__pb2.ExportConversationRequest.SerializeToString,
+            stepwire_dot_v1_dot_conversation__pb2.ExportConversationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportConversation(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/stepwire.v1.ConversationService/ImportConversation',
+            stepwire_dot_v1_dot_conversation__pb2.ImportConversationRequest.SerializeToString,
+            stepwire_dot_v1_dot_conversation__pb2.ImportConversationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchConversation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/stepwire.v1.ConversationService/WatchConversation',
+            stepwire_dot_v1_dot_conversation__pb2.WatchConversationRequest.SerializeToString,
+            stepwire_dot_v1_dot_conversation__pb2.WatchConversationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,6 +58,8 @@ class ConversationServiceStub:
     - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE` and others: a `google.rpc.BadRequest` lists every field to change.
     - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `MESSAGE_NOT_FOUND` for an unknown parent.
     - `ALREADY_EXISTS`, reason `MESSAGE_ID_EXISTS`: another message has this id.
+    - `ABORTED`, reason `REVISION_MISMATCH`: the conversation has changed since `if_revision`.
+    - `INVALID_ARGUMENT`, reason `REQUEST_ID_MISMATCH`: another request had this `request_id`.
     - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
     """
     StreamMessages: _grpc.UnaryStreamMultiCallable[_conversation_pb2.StreamMessagesRequest, _conversation_pb2.StreamMessagesResponse]
@@ -75,6 +77,89 @@ class ConversationServiceStub:
     Fails with:
     - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
     - `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`, above 4 MiB: stream the messages instead.
+    """
+    ListConversations: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.ListConversationsRequest, _conversation_pb2.ListConversationsResponse]
+    """Lists conversations, newest first, without their messages.
+
+    Fails with `INVALID_ARGUMENT`, reason `INVALID_PAGE_TOKEN` or `FIELD_INVALID`.
+    """
+    UpdateConversation: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.UpdateConversationRequest, _conversation_pb2.UpdateConversationResponse]
+    """Changes title, metadata or head.
+
+    Fails with:
+    - `INVALID_ARGUMENT`: the mask names something else, or the metadata is wrong.
+    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `MESSAGE_NOT_FOUND` for an unknown head.
+    - `ABORTED`, reason `REVISION_MISMATCH`: it has changed since `if_revision`.
+    """
+    DeleteConversation: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.DeleteConversationRequest, _conversation_pb2.DeleteConversationResponse]
+    """Deletes a conversation with its messages. Blobs that nothing refers to any more go with it.
+
+    Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `ABORTED`, reason `REVISION_MISMATCH`.
+    """
+    ForkConversation: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.ForkConversationRequest, _conversation_pb2.ForkConversationResponse]
+    """Copies the path to a message into a new conversation. Messages keep their ids, content, metadata and times.
+
+    Fails with:
+    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
+    - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
+    """
+    GetMessage: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.GetMessageRequest, _conversation_pb2.GetMessageResponse]
+    """Returns one message.
+
+    Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
+    """
+    UpdateMessage: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.UpdateMessageRequest, _conversation_pb2.UpdateMessageResponse]
+    """Changes a message's metadata or status. Its content never changes.
+
+    Fails with:
+    - `INVALID_ARGUMENT`, reason `INVALID_METADATA`: the metadata is wrong, or too large once merged.
+    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
+    - `ABORTED`, reason `REVISION_MISMATCH`: the conversation has changed since `if_revision`.
+    """
+    UploadImage: _grpc.StreamUnaryMultiCallable[_conversation_pb2.UploadImageRequest, _conversation_pb2.UploadImageResponse]
+    """Stores a picture under the hash of its bytes, so that messages can refer to it. Uploading it again changes nothing.
+
+    Fails with:
+    - `INVALID_ARGUMENT`, reason `UNSUPPORTED_IMAGE_FORMAT`: no PNG, JPEG, WebP or GIF.
+    - `INVALID_ARGUMENT`, reason `IMAGE_TOO_LARGE`: above 20 MiB (20,971,520 bytes) or 50 megapixels.
+    - `INVALID_ARGUMENT`, reason `IMAGE_DECODE_FAILED`: cut off or damaged.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`.
+    """
+    DownloadImage: _grpc.UnaryStreamMultiCallable[_conversation_pb2.DownloadImageRequest, _conversation_pb2.DownloadImageResponse]
+    """Streams the bytes of a stored picture, in chunks of at most 64 KiB.
+
+    Fails with `NOT_FOUND`, reason `BLOB_NOT_FOUND`.
+    """
+    SearchMessages: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.SearchMessagesRequest, _conversation_pb2.SearchMessagesResponse]
+    """Finds messages by their words, best match first.
+
+    Fails with `INVALID_ARGUMENT`, reason `INVALID_FILTER` or `INVALID_PAGE_TOKEN`, or `NOT_FOUND`, reason
+    `CONVERSATION_NOT_FOUND`.
+    """
+    ExportConversation: _grpc.UnaryStreamMultiCallable[_conversation_pb2.ExportConversationRequest, _conversation_pb2.ExportConversationResponse]
+    """Streams a conversation as a file, in chunks of at most 64 KiB, as it was when the call began.
+
+    Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
+    """
+    ImportConversation: _grpc.StreamUnaryMultiCallable[_conversation_pb2.ImportConversationRequest, _conversation_pb2.ImportConversationResponse]
+    """Makes a conversation of a file, all or nothing. What is missing in the format (ids, times) is made up.
+
+    Fails with:
+    - `INVALID_ARGUMENT`, reason `INVALID_CONVERSATION`: the file is not of its format; the message says where.
+    - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
+    """
+    WatchConversation: _grpc.UnaryStreamMultiCallable[_conversation_pb2.WatchConversationRequest, _conversation_pb2.WatchConversationResponse]
+    """Streams every change of a conversation, in order, each exactly once, from a revision on.
+
+    A watcher that was cut off goes on with `after_revision` set to the last revision it saw, also after a restart of the
+    server. The stream ends with `deleted` when the conversation is deleted, and otherwise only with the call.
+
+    Fails with:
+    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
+    - `OUT_OF_RANGE`, reason `FEED_COMPACTED`: changes since `after_revision` are no longer kept one by one; read the
+      conversation anew and go on from its revision.
+    - `INVALID_ARGUMENT`, reason `FIELD_INVALID`: `after_revision` lies in the future.
     """
 
 @_typing.type_check_only
@@ -107,6 +192,8 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE` and others: a `google.rpc.BadRequest` lists every field to change.
     - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `MESSAGE_NOT_FOUND` for an unknown parent.
     - `ALREADY_EXISTS`, reason `MESSAGE_ID_EXISTS`: another message has this id.
+    - `ABORTED`, reason `REVISION_MISMATCH`: the conversation has changed since `if_revision`.
+    - `INVALID_ARGUMENT`, reason `REQUEST_ID_MISMATCH`: another request had this `request_id`.
     - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
     """
     StreamMessages: _aio.UnaryStreamMultiCallable[_conversation_pb2.StreamMessagesRequest, _conversation_pb2.StreamMessagesResponse]  # type: ignore[assignment]
@@ -124,6 +211,89 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     Fails with:
     - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
     - `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`, above 4 MiB: stream the messages instead.
+    """
+    ListConversations: _aio.UnaryUnaryMultiCallable[_conversation_pb2.ListConversationsRequest, _conversation_pb2.ListConversationsResponse]  # type: ignore[assignment]
+    """Lists conversations, newest first, without their messages.
+
+    Fails with `INVALID_ARGUMENT`, reason `INVALID_PAGE_TOKEN` or `FIELD_INVALID`.
+    """
+    UpdateConversation: _aio.UnaryUnaryMultiCallable[_conversation_pb2.UpdateConversationRequest, _conversation_pb2.UpdateConversationResponse]  # type: ignore[assignment]
+    """Changes title, metadata or head.
+
+    Fails with:
+    - `INVALID_ARGUMENT`: the mask names something else, or the metadata is wrong.
+    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `MESSAGE_NOT_FOUND` for an unknown head.
+    - `ABORTED`, reason `REVISION_MISMATCH`: it has changed since `if_revision`.
+    """
+    DeleteConversation: _aio.UnaryUnaryMultiCallable[_conversation_pb2.DeleteConversationRequest, _conversation_pb2.DeleteConversationResponse]  # type: ignore[assignment]
+    """Deletes a conversation with its messages. Blobs that nothing refers to any more go with it.
+
+    Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `ABORTED`, reason `REVISION_MISMATCH`.
+    """
+    ForkConversation: _aio.UnaryUnaryMultiCallable[_conversation_pb2.ForkConversationRequest, _conversation_pb2.ForkConversationResponse]  # type: ignore[assignment]
+    """Copies the path to a message into a new conversation. Messages keep their ids, content, metadata and times.
+
+    Fails with:
+    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
+    - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
+    """
+    GetMessage: _aio.UnaryUnaryMultiCallable[_conversation_pb2.GetMessageRequest, _conversation_pb2.GetMessageResponse]  # type: ignore[assignment]
+    """Returns one message.
+
+    Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
+    """
+    UpdateMessage: _aio.UnaryUnaryMultiCallable[_conversation_pb2.UpdateMessageRequest, _conversation_pb2.UpdateMessageResponse]  # type: ignore[assignment]
+    """Changes a message's metadata or status. Its content never changes.
+
+    Fails with:
+    - `INVALID_ARGUMENT`, reason `INVALID_METADATA`: the metadata is wrong, or too large once merged.
+    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
+    - `ABORTED`, reason `REVISION_MISMATCH`: the conversation has changed since `if_revision`.
+    """
+    UploadImage: _aio.StreamUnaryMultiCallable[_conversation_pb2.UploadImageRequest, _conversation_pb2.UploadImageResponse]  # type: ignore[assignment]
+    """Stores a picture under the hash of its bytes, so that messages can refer to it. Uploading it again changes nothing.
+
+    Fails with:
+    - `INVALID_ARGUMENT`, reason `UNSUPPORTED_IMAGE_FORMAT`: no PNG, JPEG, WebP or GIF.
+    - `INVALID_ARGUMENT`, reason `IMAGE_TOO_LARGE`: above 20 MiB (20,971,520 bytes) or 50 megapixels.
+    - `INVALID_ARGUMENT`, reason `IMAGE_DECODE_FAILED`: cut off or damaged.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`.
+    """
+    DownloadImage: _aio.UnaryStreamMultiCallable[_conversation_pb2.DownloadImageRequest, _conversation_pb2.DownloadImageResponse]  # type: ignore[assignment]
+    """Streams the bytes of a stored picture, in chunks of at most 64 KiB.
+
+    Fails with `NOT_FOUND`, reason `BLOB_NOT_FOUND`.
+    """
+    SearchMessages: _aio.UnaryUnaryMultiCallable[_conversation_pb2.SearchMessagesRequest, _conversation_pb2.SearchMessagesResponse]  # type: ignore[assignment]
+    """Finds messages by their words, best match first.
+
+    Fails with `INVALID_ARGUMENT`, reason `INVALID_FILTER` or `INVALID_PAGE_TOKEN`, or `NOT_FOUND`, reason
+    `CONVERSATION_NOT_FOUND`.
+    """
+    ExportConversation: _aio.UnaryStreamMultiCallable[_conversation_pb2.ExportConversationRequest, _conversation_pb2.ExportConversationResponse]  # type: ignore[assignment]
+    """Streams a conversation as a file, in chunks of at most 64 KiB, as it was when the call began.
+
+    Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
+    """
+    ImportConversation: _aio.StreamUnaryMultiCallable[_conversation_pb2.ImportConversationRequest, _conversation_pb2.ImportConversationResponse]  # type: ignore[assignment]
+    """Makes a conversation of a file, all or nothing. What is missing in the format (ids, times) is made up.
+
+    Fails with:
+    - `INVALID_ARGUMENT`, reason `INVALID_CONVERSATION`: the file is not of its format; the message says where.
+    - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
+    """
+    WatchConversation: _aio.UnaryStreamMultiCallable[_conversation_pb2.WatchConversationRequest, _conversation_pb2.WatchConversationResponse]  # type: ignore[assignment]
+    """Streams every change of a conversation, in order, each exactly once, from a revision on.
+
+    A watcher that was cut off goes on with `after_revision` set to the last revision it saw, also after a restart of the
+    server. The stream ends with `deleted` when the conversation is deleted, and otherwise only with the call.
+
+    Fails with:
+    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
+    - `OUT_OF_RANGE`, reason `FEED_COMPACTED`: changes since `after_revision` are no longer kept one by one; read the
+      conversation anew and go on from its revision.
+    - `INVALID_ARGUMENT`, reason `FIELD_INVALID`: `after_revision` lies in the future.
     """
 
 class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -171,6 +341,8 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE` and others: a `google.rpc.BadRequest` lists every field to change.
         - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `MESSAGE_NOT_FOUND` for an unknown parent.
         - `ALREADY_EXISTS`, reason `MESSAGE_ID_EXISTS`: another message has this id.
+        - `ABORTED`, reason `REVISION_MISMATCH`: the conversation has changed since `if_revision`.
+        - `INVALID_ARGUMENT`, reason `REQUEST_ID_MISMATCH`: another request had this `request_id`.
         - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
         """
 
@@ -200,6 +372,161 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         Fails with:
         - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
         - `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`, above 4 MiB: stream the messages instead.
+        """
+
+    @_abc_1.abstractmethod
+    def ListConversations(
+        self,
+        request: _conversation_pb2.ListConversationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversation_pb2.ListConversationsResponse, _abc.Awaitable[_conversation_pb2.ListConversationsResponse]]:
+        """Lists conversations, newest first, without their messages.
+
+        Fails with `INVALID_ARGUMENT`, reason `INVALID_PAGE_TOKEN` or `FIELD_INVALID`.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateConversation(
+        self,
+        request: _conversation_pb2.UpdateConversationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversation_pb2.UpdateConversationResponse, _abc.Awaitable[_conversation_pb2.UpdateConversationResponse]]:
+        """Changes title, metadata or head.
+
+        Fails with:
+        - `INVALID_ARGUMENT`: the mask names something else, or the metadata is wrong.
+        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `MESSAGE_NOT_FOUND` for an unknown head.
+        - `ABORTED`, reason `REVISION_MISMATCH`: it has changed since `if_revision`.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteConversation(
+        self,
+        request: _conversation_pb2.DeleteConversationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversation_pb2.DeleteConversationResponse, _abc.Awaitable[_conversation_pb2.DeleteConversationResponse]]:
+        """Deletes a conversation with its messages. Blobs that nothing refers to any more go with it.
+
+        Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `ABORTED`, reason `REVISION_MISMATCH`.
+        """
+
+    @_abc_1.abstractmethod
+    def ForkConversation(
+        self,
+        request: _conversation_pb2.ForkConversationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversation_pb2.ForkConversationResponse, _abc.Awaitable[_conversation_pb2.ForkConversationResponse]]:
+        """Copies the path to a message into a new conversation. Messages keep their ids, content, metadata and times.
+
+        Fails with:
+        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
+        - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
+        """
+
+    @_abc_1.abstractmethod
+    def GetMessage(
+        self,
+        request: _conversation_pb2.GetMessageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversation_pb2.GetMessageResponse, _abc.Awaitable[_conversation_pb2.GetMessageResponse]]:
+        """Returns one message.
+
+        Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateMessage(
+        self,
+        request: _conversation_pb2.UpdateMessageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversation_pb2.UpdateMessageResponse, _abc.Awaitable[_conversation_pb2.UpdateMessageResponse]]:
+        """Changes a message's metadata or status. Its content never changes.
+
+        Fails with:
+        - `INVALID_ARGUMENT`, reason `INVALID_METADATA`: the metadata is wrong, or too large once merged.
+        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
+        - `ABORTED`, reason `REVISION_MISMATCH`: the conversation has changed since `if_revision`.
+        """
+
+    @_abc_1.abstractmethod
+    def UploadImage(
+        self,
+        request_iterator: _MaybeAsyncIterator[_conversation_pb2.UploadImageRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversation_pb2.UploadImageResponse, _abc.Awaitable[_conversation_pb2.UploadImageResponse]]:
+        """Stores a picture under the hash of its bytes, so that messages can refer to it. Uploading it again changes nothing.
+
+        Fails with:
+        - `INVALID_ARGUMENT`, reason `UNSUPPORTED_IMAGE_FORMAT`: no PNG, JPEG, WebP or GIF.
+        - `INVALID_ARGUMENT`, reason `IMAGE_TOO_LARGE`: above 20 MiB (20,971,520 bytes) or 50 megapixels.
+        - `INVALID_ARGUMENT`, reason `IMAGE_DECODE_FAILED`: cut off or damaged.
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`.
+        """
+
+    @_abc_1.abstractmethod
+    def DownloadImage(
+        self,
+        request: _conversation_pb2.DownloadImageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_conversation_pb2.DownloadImageResponse], _abc.AsyncIterator[_conversation_pb2.DownloadImageResponse]]:
+        """Streams the bytes of a stored picture, in chunks of at most 64 KiB.
+
+        Fails with `NOT_FOUND`, reason `BLOB_NOT_FOUND`.
+        """
+
+    @_abc_1.abstractmethod
+    def SearchMessages(
+        self,
+        request: _conversation_pb2.SearchMessagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversation_pb2.SearchMessagesResponse, _abc.Awaitable[_conversation_pb2.SearchMessagesResponse]]:
+        """Finds messages by their words, best match first.
+
+        Fails with `INVALID_ARGUMENT`, reason `INVALID_FILTER` or `INVALID_PAGE_TOKEN`, or `NOT_FOUND`, reason
+        `CONVERSATION_NOT_FOUND`.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportConversation(
+        self,
+        request: _conversation_pb2.ExportConversationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_conversation_pb2.ExportConversationResponse], _abc.AsyncIterator[_conversation_pb2.ExportConversationResponse]]:
+        """Streams a conversation as a file, in chunks of at most 64 KiB, as it was when the call began.
+
+        Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportConversation(
+        self,
+        request_iterator: _MaybeAsyncIterator[_conversation_pb2.ImportConversationRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversation_pb2.ImportConversationResponse, _abc.Awaitable[_conversation_pb2.ImportConversationResponse]]:
+        """Makes a conversation of a file, all or nothing. What is missing in the format (ids, times) is made up.
+
+        Fails with:
+        - `INVALID_ARGUMENT`, reason `INVALID_CONVERSATION`: the file is not of its format; the message says where.
+        - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchConversation(
+        self,
+        request: _conversation_pb2.WatchConversationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_conversation_pb2.WatchConversationResponse], _abc.AsyncIterator[_conversation_pb2.WatchConversationResponse]]:
+        """Streams every change of a conversation, in order, each exactly once, from a revision on.
+
+        A watcher that was cut off goes on with `after_revision` set to the last revision it saw, also after a restart of the
+        server. The stream ends with `deleted` when the conversation is deleted, and otherwise only with the call.
+
+        Fails with:
+        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
+        - `OUT_OF_RANGE`, reason `FEED_COMPACTED`: changes since `after_revision` are no longer kept one by one; read the
+          conversation anew and go on from its revision.
+        - `INVALID_ARGUMENT`, reason `FIELD_INVALID`: `after_revision` lies in the future.
         """
 
 def add_ConversationServiceServicer_to_server(servicer: ConversationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

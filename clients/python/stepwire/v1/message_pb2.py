@@ -27,7 +27,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19stepwire/v1/message.proto\x12\x0bstepwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfe\x02\n\x07Message\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tparent_id\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x08metadata\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12*\n\x06status\x18\x06 \x01(\x0e\x32\x1a.stepwire.v1.MessageStatus\x12\x0c\n\x04role\x18\x07 \x01(\t\x12\x0c\n\x04text\x18\x08 \x01(\t\x12)\n\treasoning\x18\n \x01(\x0b\x32\x16.stepwire.v1.Reasoning\x12&\n\x08tool_use\x18\x0b \x01(\x0b\x32\x14.stepwire.v1.ToolUse\x12,\n\x0btool_result\x18\x0c \x01(\x0b\x32\x17.stepwire.v1.ToolResult\">\n\tReasoning\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x10\n\x08provider\x18\x03 \x01(\t\"c\n\x07ToolUse\x12\x0f\n\x07tool_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x05input\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x11\n\ttool_type\x18\x04 \x01(\t\"?\n\nToolResult\x12\x0f\n\x07tool_id\x18\x01 \x01(\t\x12\x0e\n\x06result\x18\x02 \x01(\t\x12\x10\n\x08is_error\x18\x03 \x01(\x08\"H\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\x05index\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_index\"\xa1\x02\n\x05Usage\x12(\n\x06source\x18\x01 \x01(\x0e\x32\x18.stepwire.v1.UsageSource\x12\x1e\n\x11input_token_count\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x1f\n\x12output_token_count\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\"\n\x15reasoning_token_count\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12%\n\x18\x63\x61\x63hed_input_token_count\x18\x05 \x01(\x05H\x03\x88\x01\x01\x42\x14\n\x12_input_token_countB\x15\n\x13_output_token_countB\x18\n\x16_reasoning_token_countB\x1b\n\x19_cached_input_token_count\"\xcf\x01\n\x07\x46\x61ilure\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\x05\x12\x34\n\x08metadata\x18\x04 \x03(\x0b\x32\".stepwire.v1.Failure.MetadataEntry\x12.\n\x0bretry_delay\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"?\n\tViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t*l\n\rMessageStatus\x12\x1e\n\x1aMESSAGE_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17MESSAGE_STATUS_COMPLETE\x10\x01\x12\x1e\n\x1aMESSAGE_STATUS_INTERRUPTED\x10\x02*_\n\x0bUsageSource\x12\x1c\n\x18USAGE_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n\x13USAGE_SOURCE_ABSENT\x10\x01\x12\x19\n\x15USAGE_SOURCE_PROVIDER\x10\x02\x42;\n\x0f\x64\x65v.stepwire.v1P\x01Z&stepwire.dev/go/stepwire/v1;stepwirev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19stepwire/v1/message.proto\x12\x0bstepwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa2\x03\n\x07Message\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tparent_id\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x08metadata\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12*\n\x06status\x18\x06 \x01(\x0e\x32\x1a.stepwire.v1.MessageStatus\x12\x0c\n\x04role\x18\x07 \x01(\t\x12\x0c\n\x04text\x18\x08 \x01(\t\x12\"\n\x06images\x18\t \x03(\x0b\x32\x12.stepwire.v1.Image\x12)\n\treasoning\x18\n \x01(\x0b\x32\x16.stepwire.v1.Reasoning\x12&\n\x08tool_use\x18\x0b \x01(\x0b\x32\x14.stepwire.v1.ToolUse\x12,\n\x0btool_result\x18\x0c \x01(\x0b\x32\x17.stepwire.v1.ToolResult\"\xce\x01\n\x05Image\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12\r\n\x03uri\x18\x02 \x01(\tH\x00\x12\x11\n\x07\x62lob_id\x18\x03 \x01(\tH\x00\x12\x15\n\x0bserver_path\x18\x04 \x01(\tH\x00\x12\r\n\x05\x66\x65tch\x18\x05 \x01(\x08\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x12\n\nmedia_type\x18\x07 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x08 \x01(\t\x12\r\n\x05width\x18\t \x01(\x05\x12\x0e\n\x06height\x18\n \x01(\x05\x12\x12\n\nsize_bytes\x18\x0b \x01(\x03\x42\x08\n\x06source\">\n\tReasoning\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x10\n\x08provider\x18\x03 \x01(\t\"c\n\x07ToolUse\x12\x0f\n\x07tool_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x05input\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x11\n\ttool_type\x18\x04 \x01(\t\"?\n\nToolResult\x12\x0f\n\x07tool_id\x18\x01 \x01(\t\x12\x0e\n\x06result\x18\x02 \x01(\t\x12\x10\n\x08is_error\x18\x03 \x01(\x08\"H\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\x05index\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_index\"\xa1\x02\n\x05Usage\x12(\n\x06source\x18\x01 \x01(\x0e\x32\x18.stepwire.v1.UsageSource\x12\x1e\n\x11input_token_count\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x1f\n\x12output_token_count\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\"\n\x15reasoning_token_count\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12%\n\x18\x63\x61\x63hed_input_token_count\x18\x05 \x01(\x05H\x03\x88\x01\x01\x42\x14\n\x12_input_token_countB\x15\n\x13_output_token_countB\x18\n\x16_reasoning_token_countB\x1b\n\x19_cached_input_token_count\"\xcf\x01\n\x07\x46\x61ilure\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\x05\x12\x34\n\x08metadata\x18\x04 \x03(\x0b\x32\".stepwire.v1.Failure.MetadataEntry\x12.\n\x0bretry_delay\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"?\n\tViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t*l\n\rMessageStatus\x12\x1e\n\x1aMESSAGE_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17MESSAGE_STATUS_COMPLETE\x10\x01\x12\x1e\n\x1aMESSAGE_STATUS_INTERRUPTED\x10\x02*_\n\x0bUsageSource\x12\x1c\n\x18USAGE_SOURCE_UNSPECIFIED\x10\x00\x12\x17\n\x13USAGE_SOURCE_ABSENT\x10\x01\x12\x19\n\x15USAGE_SOURCE_PROVIDER\x10\x02\x42;\n\x0f\x64\x65v.stepwire.v1P\x01Z&stepwire.dev/go/stepwire/v1;stepwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,26 +37,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.stepwire.v1P\001Z&stepwire.dev/go/stepwire/v1;stepwirev1'
   _globals['_FAILURE_METADATAENTRY']._loaded_options = None
   _globals['_FAILURE_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_MESSAGESTATUS']._serialized_start=1393
-  _globals['_MESSAGESTATUS']._serialized_end=1501
-  _globals['_USAGESOURCE']._serialized_start=1503
-  _globals['_USAGESOURCE']._serialized_end=1598
+  _globals['_MESSAGESTATUS']._serialized_start=1638
+  _globals['_MESSAGESTATUS']._serialized_end=1746
+  _globals['_USAGESOURCE']._serialized_start=1748
+  _globals['_USAGESOURCE']._serialized_end=1843
   _globals['_MESSAGE']._serialized_start=138
-  _globals['_MESSAGE']._serialized_end=520
-  _globals['_REASONING']._serialized_start=522
-  _globals['_REASONING']._serialized_end=584
-  _globals['_TOOLUSE']._serialized_start=586
-  _globals['_TOOLUSE']._serialized_end=685
-  _globals['_TOOLRESULT']._serialized_start=687
-  _globals['_TOOLRESULT']._serialized_end=750
-  _globals['_EMBEDDING']._serialized_start=752
-  _globals['_EMBEDDING']._serialized_end=824
-  _globals['_USAGE']._serialized_start=827
-  _globals['_USAGE']._serialized_end=1116
-  _globals['_FAILURE']._serialized_start=1119
-  _globals['_FAILURE']._serialized_end=1326
-  _globals['_FAILURE_METADATAENTRY']._serialized_start=1279
-  _globals['_FAILURE_METADATAENTRY']._serialized_end=1326
-  _globals['_VIOLATION']._serialized_start=1328
-  _globals['_VIOLATION']._serialized_end=1391
+  _globals['_MESSAGE']._serialized_end=556
+  _globals['_IMAGE']._serialized_start=559
+  _globals['_IMAGE']._serialized_end=765
+  _globals['_REASONING']._serialized_start=767
+  _globals['_REASONING']._serialized_end=829
+  _globals['_TOOLUSE']._serialized_start=831
+  _globals['_TOOLUSE']._serialized_end=930
+  _globals['_TOOLRESULT']._serialized_start=932
+  _globals['_TOOLRESULT']._serialized_end=995
+  _globals['_EMBEDDING']._serialized_start=997
+  _globals['_EMBEDDING']._serialized_end=1069
+  _globals['_USAGE']._serialized_start=1072
+  _globals['_USAGE']._serialized_end=1361
+  _globals['_FAILURE']._serialized_start=1364
+  _globals['_FAILURE']._serialized_end=1571
+  _globals['_FAILURE_METADATAENTRY']._serialized_start=1524
+  _globals['_FAILURE_METADATAENTRY']._serialized_end=1571
+  _globals['_VIOLATION']._serialized_start=1573
+  _globals['_VIOLATION']._serialized_end=1636
 # @@protoc_insertion_point(module_scope)

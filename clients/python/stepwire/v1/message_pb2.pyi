@@ -31,7 +31,7 @@ USAGE_SOURCE_ABSENT: UsageSource
 USAGE_SOURCE_PROVIDER: UsageSource
 
 class Message(_message.Message):
-    __slots__ = ("id", "parent_id", "create_time", "update_time", "metadata", "status", "role", "text", "reasoning", "tool_use", "tool_result")
+    __slots__ = ("id", "parent_id", "create_time", "update_time", "metadata", "status", "role", "text", "images", "reasoning", "tool_use", "tool_result")
     ID_FIELD_NUMBER: _ClassVar[int]
     PARENT_ID_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -40,6 +40,7 @@ class Message(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
     REASONING_FIELD_NUMBER: _ClassVar[int]
     TOOL_USE_FIELD_NUMBER: _ClassVar[int]
     TOOL_RESULT_FIELD_NUMBER: _ClassVar[int]
@@ -51,10 +52,37 @@ class Message(_message.Message):
     status: MessageStatus
     role: str
     text: str
+    images: _containers.RepeatedCompositeFieldContainer[Image]
     reasoning: Reasoning
     tool_use: ToolUse
     tool_result: ToolResult
-    def __init__(self, id: _Optional[str] = ..., parent_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., status: _Optional[_Union[MessageStatus, str]] = ..., role: _Optional[str] = ..., text: _Optional[str] = ..., reasoning: _Optional[_Union[Reasoning, _Mapping]] = ..., tool_use: _Optional[_Union[ToolUse, _Mapping]] = ..., tool_result: _Optional[_Union[ToolResult, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., parent_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., status: _Optional[_Union[MessageStatus, str]] = ..., role: _Optional[str] = ..., text: _Optional[str] = ..., images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., reasoning: _Optional[_Union[Reasoning, _Mapping]] = ..., tool_use: _Optional[_Union[ToolUse, _Mapping]] = ..., tool_result: _Optional[_Union[ToolResult, _Mapping]] = ...) -> None: ...
+
+class Image(_message.Message):
+    __slots__ = ("data", "uri", "blob_id", "server_path", "fetch", "name", "media_type", "detail", "width", "height", "size_bytes")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    URI_FIELD_NUMBER: _ClassVar[int]
+    BLOB_ID_FIELD_NUMBER: _ClassVar[int]
+    SERVER_PATH_FIELD_NUMBER: _ClassVar[int]
+    FETCH_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    uri: str
+    blob_id: str
+    server_path: str
+    fetch: bool
+    name: str
+    media_type: str
+    detail: str
+    width: int
+    height: int
+    size_bytes: int
+    def __init__(self, data: _Optional[bytes] = ..., uri: _Optional[str] = ..., blob_id: _Optional[str] = ..., server_path: _Optional[str] = ..., fetch: bool = ..., name: _Optional[str] = ..., media_type: _Optional[str] = ..., detail: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class Reasoning(_message.Message):
     __slots__ = ("text", "signature", "provider")
