@@ -78,6 +78,42 @@ class ToolResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """One image of a message. Exactly one of `data`, `uri`, `blob_id` and `server_path` says where its bytes are.
+
+    What is known of the picture itself (`media_type`, size) is empty (0) for an address that was never fetched.
+    """
+
+    data: bytes = b""
+    """The file itself, as it was sent; a store replaces it by `blob_id`."""
+
+    uri: str = ""
+    """An address that the model's provider may fetch, or this server where `fetch` is set."""
+
+    blob_id: str = ""
+    """`sha256:` and 64 hexadecimal digits."""
+
+    server_path: str = ""
+    """A file of the server's machine, below a configured root."""
+
+    fetch: bool = False
+    """With `uri`: whether this server is to fetch the bytes and keep them."""
+
+    name: str = ""
+    media_type: str = ""
+    detail: str = "auto"
+    """How closely a model is to look: `auto`, `low` or `high`."""
+
+    width: int = 0
+    """In pixels."""
+
+    height: int = 0
+    """In pixels."""
+
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message of a conversation. At most one of text, `tool_use` and `tool_result` is set.
 
@@ -89,6 +125,7 @@ class Message:
     reasoning: Reasoning | None = None
     tool_use: ToolUse | None = None
     tool_result: ToolResult | None = None
+    images: tuple[Image, ...] = ()
     metadata: Mapping[str, Json] = field(default_factory=dict)
     status: MessageStatus = MessageStatus.COMPLETE
     id: str = ""
