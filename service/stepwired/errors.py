@@ -52,6 +52,7 @@ class Reason(StrEnum):
     CONCURRENCY_LIMITED = auto()
     SERVER_DRAINING = auto()
     SLOW_CONSUMER = auto()
+    SLOW_PRODUCER = auto()
 
     PROVIDER_API_KEY_INVALID = auto()
     PROVIDER_NOT_CONFIGURED = auto()

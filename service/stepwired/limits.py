@@ -87,3 +87,24 @@ class Limits:
 
     stalled_reader_s: float = 60.0
     """How long a reader may leave a stream unread before the call is ended."""
+
+    stalled_sender_s: float = 60.0
+    """How long a caller may send nothing in the middle of a request stream before the call is ended."""
+
+    message_images: int = 16
+    """Images of one message."""
+
+    inline_image_bytes: int = 4 * MIB
+    """One image whose bytes are in a request, so that requests stay below `request_bytes`."""
+
+    inline_images_bytes: int = 8 * MIB
+    """All images of one request together whose bytes are in it."""
+
+    chunk_bytes: int = 256 * KIB
+    """One piece of a file that is sent to the server."""
+
+    import_bytes: int = 64 * MIB
+    """One conversation as a file."""
+
+    uploads_bytes: int = 512 * MIB
+    """All files together that are being sent to the server just now. Further ones are refused at once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from stepwired.errors import Failure, InvalidRequest, Reason, Subject, Throttled
 from stepwired.events import Metrics
 from stepwired.limits import Limits
 from stepwired.rpc.call import REQUEST_ID, Call, Context, DeadlinePassed, Guard, request_id
-from stepwired.rpc.stall import StallWatch
+from stepwired.rpc.stall import Incoming, StallWatch, unread, unsent
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,8 @@ class Calls:
             call = self._begin(method, context)
             write = context.write
             guard = Guard(call)
-            stalled = StallWatch(call, self._limits.stalled_reader_s)
+            limit_s = self._limits.stalled_reader_s
+            stalled = StallWatch(lambda: call.writing, call.end, limit_s, unread(limit_s))
             try:
                 with guard:
                     self._admit(call, request, counted=counted)
@@ -106,6 +107,29 @@ class Calls:
                 self._end(call)
             assert guard.failure is not None
             await call.fail(guard.failure)
+
+        return handle
+
+    def collecting(
+        self, method: str, handler: Callable[[Any, Context], Awaitable[Any]], *, counted: bool
+    ) -> Callable[[Any, Context], Awaitable[Any]]:
+        """Wrap a handler that reads a stream and answers once; see `unary`. It reads message by message, as it likes."""
+
+        async def handle(requests: AsyncIterator[Any], context: Context) -> Any:
+            call = self._begin(method, context)
+            incoming = Incoming(requests)
+            limit_s = self._limits.stalled_sender_s
+            stalled = StallWatch(lambda: incoming.awaited, call.end, limit_s, unsent(limit_s))
+            guard = Guard(call)
+            try:
+                with guard:
+                    self._admit(call, None, counted=counted)
+                    return await handler(incoming, context)
+            finally:
+                stalled.stop()
+                self._end(call)
+            assert guard.failure is not None
+            return await call.fail(guard.failure)
 
         return handle
 

@@ -73,10 +73,15 @@ class Gate(grpc.GenericRpcHandler):
         return self._handlers.get(method)
 
     def _wrapped(self, method: str, handler: Handler, *, counted: bool) -> Handler:
-        behavior: Any = handler.stream_stream or handler.unary_stream or handler.unary_unary
+        behavior: Any = (
+            handler.stream_stream or handler.stream_unary or handler.unary_stream or handler.unary_unary
+        )
         decode = handler.request_deserializer
         assert decode is not None
         encode = handler.response_serializer
+        if handler.request_streaming and not handler.response_streaming:
+            collecting = self._calls.collecting(method, behavior, counted=counted)
+            return grpc.stream_unary_rpc_method_handler(collecting, _refusing(decode), encode)
         if handler.request_streaming:
             wrapped = self._calls.streaming(method, behavior, counted=counted)
             return _stream_stream(wrapped, _refusing(decode), encode)
