@@ -6,11 +6,12 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
 from stepwired.conversation import Conversation, MessageView
-from stepwired.errors import InvalidRequest, NotFound, Reason, Subject, Violation
-from stepwired.events import Json, Message
+from stepwired.events import Json, Message, MessageStatus
+from stepwired.store.nouns import Request
+from stepwired.store.parts import Blobs, Feed, Index
 
 
-class ConversationStore(Protocol):
+class ConversationStore(Index, Feed, Blobs, Protocol):
     """Conversations that outlive the process.
 
     Guarantees, the same for every implementation and tested as such:
@@ -25,6 +26,13 @@ class ConversationStore(Protocol):
       the write to be done, or refused, whole; `close` waits for it.
     - The loop is never blocked, by a write or by a slow read.
 
+    `request` makes a write safe to repeat for 24 hours of the store's own running time, which no clock can shorten: the
+    same request returns the first answer, whatever has happened since, and does nothing; another with its id is refused
+    (InvalidRequest, REQUEST_ID_MISMATCH). The answer goes with its conversation.
+
+    `if_revision` refuses a write unless the conversation has this revision (Conflict, REVISION_MISMATCH, with `revision`
+    in its metadata).
+
     Any method may raise, beside what it names:
         Throttled: STORE_FULL, the disk. Reads go on; writes work again when there is room.
         Unavailable: STORE_IO_ERROR, after which the store only reads until it is opened anew: nobody knows what reached
@@ -34,7 +42,8 @@ class ConversationStore(Protocol):
         Misconfigured: STORE_VERSION_UNSUPPORTED, a later version of this program stored it.
 
     Messages come in with what their caller set, and valid: texts that UTF-8 can say, JSON that a Struct can hold. They
-    go out complete, with id, parent and times.
+    go out complete, with id, parent and times. Images come in with a `uri`, or with the `blob_id` of a blob that is
+    there; what is known of a blob is filled in.
     """
 
     async def create(
@@ -45,6 +54,7 @@ class ConversationStore(Protocol):
         metadata: Mapping[str, Json] | None = None,
         messages: Sequence[Message] = (),
         allow_orphan: bool = False,
+        request: Request | None = None,
     ) -> tuple[Conversation, tuple[str, ...]]:
         """Create a conversation, under a new UUID unless an id is given, and append its first messages.
 
@@ -52,8 +62,8 @@ class ConversationStore(Protocol):
             The conversation and the ids of its messages, in their order.
 
         Raises:
-            InvalidRequest: All faults of the messages at once; see `conversation.grow`.
-            NotFound: MESSAGE_NOT_FOUND, a parent.
+            InvalidRequest: All faults of the messages at once; see `conversation.grow`. REQUEST_ID_MISMATCH.
+            NotFound: MESSAGE_NOT_FOUND, a parent; BLOB_NOT_FOUND.
             Conflict: CONVERSATION_EXISTS.
         """
 
@@ -64,6 +74,93 @@ class ConversationStore(Protocol):
             NotFound: CONVERSATION_NOT_FOUND.
         """
 
+    async def update(
+        self,
+        conversation_id: str,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, Json] | None = None,
+        merge: bool = False,
+        head_id: str | None = None,
+        if_revision: int | None = None,
+    ) -> Conversation:
+        """Change what is not None, all or nothing, as one change.
+
+        Args:
+            conversation_id: An existing conversation.
+            title: The new title.
+            metadata: The new metadata, or, with `merge`, a merge patch for it (RFC 7396).
+            merge: Whether `metadata` is a patch.
+            head_id: The new head.
+            if_revision: See the class.
+
+        Returns:
+            The conversation afterwards.
+
+        Raises:
+            NotFound: CONVERSATION_NOT_FOUND, or MESSAGE_NOT_FOUND for the head.
+            InvalidRequest: INVALID_METADATA, it is too large once merged.
+            Conflict: REVISION_MISMATCH.
+        """
+
+    async def delete(self, conversation_id: str, *, if_revision: int | None = None) -> None:
+        """Remove a conversation with all that belongs to it: messages, search, changes, answers kept for repeats.
+
+        Blobs that only it refers to go with it, or 24 hours after their last upload if that is later. Whoever follows
+        `changes` gets `Deleted`. About 1 s for 100,000 messages, during which no other write is done.
+
+        Raises:
+            NotFound: CONVERSATION_NOT_FOUND.
+            Conflict: REVISION_MISMATCH.
+        """
+
+    async def fork(
+        self,
+        conversation_id: str,
+        message_id: str = "",
+        *,
+        new_id: str = "",
+        title: str | None = None,
+        request: Request | None = None,
+    ) -> Conversation:
+        """Copy the path to a message into a new conversation. Messages keep all they have; metadata is copied as well.
+
+        Args:
+            conversation_id: The conversation to copy from.
+            message_id: The end of the path, and the new head. Default: the head.
+            new_id: Id of the copy. Default: a new UUID.
+            title: Title of the copy. Default: the same.
+            request: See the class.
+
+        Returns:
+            The copy.
+
+        Raises:
+            NotFound: CONVERSATION_NOT_FOUND or MESSAGE_NOT_FOUND.
+            Conflict: CONVERSATION_EXISTS.
+            InvalidRequest: REQUEST_ID_MISMATCH.
+        """
+
+    async def import_(
+        self, conversation: Conversation, messages: Sequence[Message], *, as_line: bool = False
+    ) -> Conversation:
+        """Make a conversation of what was exported, all or nothing: ids, parents, times, status and branches as given.
+
+        Args:
+            conversation: Its id (default: a new UUID), title, metadata, creation (default: now) and head (default: the
+                last message). All else is ignored.
+            messages: Parents before children. One without a parent is a first message; there may be several.
+            as_line: The messages name no parents: each follows the one before it.
+
+        Returns:
+            The conversation.
+
+        Raises:
+            InvalidRequest: All faults of the messages at once.
+            NotFound: BLOB_NOT_FOUND.
+            Conflict: CONVERSATION_EXISTS.
+        """
+
     async def append(
         self,
         conversation_id: str,
@@ -71,8 +168,10 @@ class ConversationStore(Protocol):
         *,
         keep_head: bool = False,
         allow_orphan: bool = False,
+        if_revision: int | None = None,
+        request: Request | None = None,
     ) -> tuple[Conversation, tuple[str, ...]]:
-        """Append messages, all or none, by the rules of `conversation.grow`.
+        """Append messages, all or none, by the rules of `conversation.grow`. Cost: that of the messages alone.
 
         Repeating an append whose messages carry ids of their own changes nothing.
 
@@ -81,17 +180,26 @@ class ConversationStore(Protocol):
 
         Raises:
             InvalidRequest: All faults of the messages at once; FIELD_INVALID where there would be too many.
-            NotFound: CONVERSATION_NOT_FOUND, or MESSAGE_NOT_FOUND for a parent.
-            Conflict: MESSAGE_ID_EXISTS.
+                REQUEST_ID_MISMATCH.
+            NotFound: CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND for a parent, BLOB_NOT_FOUND.
+            Conflict: MESSAGE_ID_EXISTS, REVISION_MISMATCH.
         """
 
-    async def begin_reply(self, conversation_id: str, messages: Sequence[Message], *, parent_id: str = "") -> str:
+    async def begin_reply(
+        self,
+        conversation_id: str,
+        messages: Sequence[Message],
+        *,
+        parent_id: str = "",
+        if_revision: int | None = None,
+    ) -> str:
         """Append what a model is to reply to, all or none, if there is room for a reply as well.
 
         Args:
             conversation_id: An existing conversation.
             messages: May be empty, to continue from `parent_id` or the head as it is.
             parent_id: What the first of them follows; the head if empty.
+            if_revision: See the class.
 
         Returns:
             The id of the message that the reply will follow.
@@ -121,13 +229,15 @@ class ConversationStore(Protocol):
     ) -> AsyncGenerator[tuple[Message, ...], None]:
         """Yield messages, parents before children, in pages of about `Limits.stream_message_bytes`; no page is empty.
 
-        Shows the conversation as it was at the first read, however long the reader takes: messages are only ever
-        added, and what is shown is fixed then. Memory: a page, and at most a few MB of positions for a conversation
-        of 100,000 messages. Nothing in the store is held while the reader does something else.
+        Shows the messages that there were at the first read, however long the reader takes: which ones is fixed then,
+        and each comes with its metadata and status of when its page is read. Memory: a page, and at most a few MB of
+        positions for a conversation of 100,000 messages. Nothing in the store is held while the reader does something
+        else. This is all that an export needs.
 
         Raises:
-            NotFound: CONVERSATION_NOT_FOUND or MESSAGE_NOT_FOUND, before the first page.
-            InvalidRequest: See `check_view`.
+            NotFound: CONVERSATION_NOT_FOUND or MESSAGE_NOT_FOUND, before the first page; CONVERSATION_NOT_FOUND between
+                pages, if it is deleted.
+            InvalidRequest: See `refusals.check_view`.
         """
 
     async def message(self, conversation_id: str, message_id: str) -> Message:
@@ -137,23 +247,26 @@ class ConversationStore(Protocol):
             NotFound: CONVERSATION_NOT_FOUND or MESSAGE_NOT_FOUND.
         """
 
+    async def update_message(
+        self,
+        conversation_id: str,
+        message_id: str,
+        *,
+        metadata: Mapping[str, Json] | None = None,
+        merge: bool = False,
+        status: MessageStatus | None = None,
+        if_revision: int | None = None,
+    ) -> tuple[Message, int]:
+        """Change metadata (replaced, or with `merge` patched as by RFC 7396) or status of a message, as one change.
+
+        Returns:
+            The message afterwards, and the conversation's revision.
+
+        Raises:
+            NotFound: CONVERSATION_NOT_FOUND or MESSAGE_NOT_FOUND.
+            InvalidRequest: INVALID_METADATA, it is too large once merged.
+            Conflict: REVISION_MISMATCH.
+        """
+
     async def close(self) -> None:
-        """Do what was handed over, then release everything. May be called again."""
-
-
-def check_view(view: MessageView, message_id: str) -> None:
-    """Refuse a view without the message it needs, or with one it has no use for.
-
-    Raises:
-        InvalidRequest: FIELD_REQUIRED or FIELD_INVALID, on `message_id`.
-    """
-    if (view is MessageView.PATH_TO) is not bool(message_id):
-        lacking = Violation("message_id", "is needed to know where the path ends", Reason.FIELD_REQUIRED)
-        extra = Violation("message_id", f"has no meaning in the view {view.value}")
-        raise InvalidRequest.of([extra if message_id else lacking])
-
-
-def conversation_not_found(conversation_id: str) -> NotFound:
-    """The failure that every store raises for an unknown conversation."""
-    subject = Subject("conversation", conversation_id)
-    return NotFound(Reason.CONVERSATION_NOT_FOUND, f"there is no conversation `{conversation_id}`", subject=subject)
+        """Do what was handed over, end readers of `changes`, then release everything. May be called again."""

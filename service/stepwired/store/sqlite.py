@@ -17,9 +17,9 @@ from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import Json, Message
 from stepwired.limits import Limits
 from stepwired.store import views
-from stepwired.store.base import check_view
 from stepwired.store.database import Durability, Home, open_reader, open_writer
 from stepwired.store.readers import Readers
+from stepwired.store.refusals import check_view
 from stepwired.store.tree import StoredTree, describe
 from stepwired.store.writer import Writer
 

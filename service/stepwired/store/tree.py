@@ -8,7 +8,7 @@ from stepwired.conversation import Conversation, Growth, message_not_found
 from stepwired.errors import Conflict, Reason, Subject
 from stepwired.events import Message
 from stepwired.store import codec
-from stepwired.store.base import conversation_not_found
+from stepwired.store.refusals import conversation_not_found
 
 #: `key = conversation << SHIFT | seq`; the key of seq 0 stands for "no message".
 SHIFT = 32

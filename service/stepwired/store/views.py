@@ -14,7 +14,7 @@ import apsw
 from stepwired.conversation import MessageView, message_not_found
 from stepwired.events import Message
 from stepwired.store import codec
-from stepwired.store.base import conversation_not_found
+from stepwired.store.refusals import conversation_not_found
 from stepwired.store.tree import SHIFT
 
 #: Messages of a page, however small they are: a page is decoded in one go.

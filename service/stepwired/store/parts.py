@@ -1,0 +1,124 @@
+"""What every store of conversations promises beside keeping trees: lists, search, changes, pictures.
+
+`base.ConversationStore` is all of them together, and says what holds for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Protocol
+
+from stepwired.conversation import Conversation
+from stepwired.events import Image
+from stepwired.store.nouns import Change, Hit, ListOrder
+
+
+class Index(Protocol):
+    """Finds conversations and messages."""
+
+    async def list(
+        self,
+        *,
+        page_size: int = 100,
+        after: str = "",
+        labels: Mapping[str, str] | None = None,
+        create_from_ns: int | None = None,
+        create_before_ns: int | None = None,
+        update_from_ns: int | None = None,
+        order: ListOrder = ListOrder.CREATE_TIME,
+    ) -> tuple[Sequence[Conversation], str]:
+        """List conversations, newest first. Cost: a page, and with labels and UPDATE_TIME all that have the first label.
+
+        By CREATE_TIME nothing is shown twice or missed while pages are read. By UPDATE_TIME, what changes meanwhile
+        moves to the front.
+
+        Args:
+            page_size: At most so many; a page may be shorter.
+            after: Where the page before ended, asked for with the same arguments.
+            labels: Texts that the metadata must have under these keys, on its first level.
+            create_from_ns: Created then or later.
+            create_before_ns: Created earlier.
+            update_from_ns: Last changed then or later.
+            order: What newest means.
+
+        Returns:
+            The conversations, and where they end: empty after the last page.
+
+        Raises:
+            InvalidRequest: INVALID_PAGE_TOKEN, `after` is none of ours.
+        """
+
+    async def search(
+        self, query: str, *, conversation_id: str = "", page_size: int = 20, after: str = ""
+    ) -> tuple[Sequence[Hit], str]:
+        """Find messages by words of their text or tool result, best match first.
+
+        Args:
+            query: Words that all must occur, in any order, case and accents aside; `"a phrase"`, `begin*`, `-without`.
+            conversation_id: Only in this one.
+            page_size: At most so many.
+            after: Where the page before ended, asked for with the same arguments.
+
+        Returns:
+            What was found, and where it ends: empty after the last page. What is stored between two pages may move hits
+            from one to the other.
+
+        Raises:
+            InvalidRequest: INVALID_FILTER, no word that must occur; INVALID_PAGE_TOKEN.
+            NotFound: CONVERSATION_NOT_FOUND.
+        """
+
+
+class Feed(Protocol):
+    """Tells what changes."""
+
+    def changes(
+        self, conversation_id: str, after_revision: int | None = None
+    ) -> AsyncGenerator[tuple[Change, ...], None]:
+        """Yield each change after a revision exactly once, in order, then those to come; no page is empty.
+
+        Ends after `Deleted`, and otherwise only with its reader or the store. Waiting costs nothing. Of a conversation
+        all appends are kept, and the newest updates: see `changes.KEPT_UPDATES`.
+
+        Args:
+            conversation_id: An existing conversation.
+            after_revision: The last one seen; 0 for all that there ever were. Default: the one of now.
+
+        Raises:
+            NotFound: CONVERSATION_NOT_FOUND.
+            InvalidRequest: FIELD_INVALID on `after_revision`, which lies in the future, or is negative.
+            Conflict: FEED_COMPACTED, with `earliestRevision` in its metadata: the smallest `after_revision` that works.
+                May also come later, to a reader that falls behind so far.
+            Unavailable: STORE_UNAVAILABLE, when the store is closed.
+        """
+
+
+class Blobs(Protocol):
+    """Keeps pictures."""
+
+    async def put_blob(self, image: Image, data: bytes) -> str:
+        """Keep the bytes of a picture once, under the hash of them. Nothing blocks on it but its caller.
+
+        A blob that no message refers to is kept for 24 hours of running time after its last upload, at least.
+
+        Args:
+            image: `media_type`, `width` and `height` are kept.
+            data: The whole file.
+
+        Returns:
+            `sha256:` and 64 hexadecimal digits.
+        """
+
+    async def blob(self, blob_id: str) -> Image:
+        """Say what is known of a blob: `blob_id`, `media_type`, `width`, `height`, `size_bytes`.
+
+        Raises:
+            NotFound: BLOB_NOT_FOUND.
+        """
+
+    def blob_chunks(self, blob_id: str) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes of a blob, in chunks of at most 64 KiB.
+
+        Raises:
+            NotFound: BLOB_NOT_FOUND; also between chunks, if nothing refers to it any more.
+        """
