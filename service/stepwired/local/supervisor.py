@@ -13,7 +13,8 @@ from pathlib import Path
 
 from stepwired.errors import Failure, Misconfigured, Reason, Subject, Unavailable
 from stepwired.local import catalogue, models
-from stepwired.local.process import Address, Child, StartFailed, StartTimedOut
+from stepwired.local.process import Address, Child, StartTimedOut
+from stepwired.processes.child import StartFailed
 
 _LOG = logging.getLogger("stepwired.local")
 

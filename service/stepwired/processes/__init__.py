@@ -1,0 +1,1 @@
+"""Child processes of this service: started, watched and ended by it, and never left behind."""
