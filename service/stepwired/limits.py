@@ -52,6 +52,18 @@ class Limits:
     metadata_keys: int = 1000
     """Keys of one metadata object, all levels together."""
 
+    image_bytes: int = 20 * MIB
+    """One picture's file."""
+
+    image_pixels: int = 50_000_000
+    """One picture, its width times its height. More are refused before they are decoded."""
+
+    image_decode_s: float = 5.0
+    """How long the decoder may work on one picture; what takes longer is taken for damaged."""
+
+    image_decode_bytes: int = 1280 * MIB
+    """Address space of a process that decodes pictures."""
+
     embed_texts: int = 256
     """Texts of one Embed call."""
 
