@@ -115,6 +115,8 @@ class ModelEntry:
     """Length of its vectors, if known: a reply of another length is refused."""
 
     is_default: bool = False
+    images: bool = False
+    """Whether it can look at pictures."""
 
 
 class Wire(Protocol):

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Literal
 
 from stepwired.errors import Failure, InvalidRequest, NotFound, Reason, Subject, Violation
-from stepwired.events import Batch, ChatRequest, Embeddings, EmbedRequest, ModelInfo, Usage, UsageSource
+from stepwired.events import (
+    Batch,
+    Chat,
+    ChatRequest,
+    Embeddings,
+    EmbedRequest,
+    Image,
+    Message,
+    ModelInfo,
+    Usage,
+    UsageSource,
+)
 from stepwired.providers import faults
 from stepwired.providers.base import Endpoint, ModelEntry, Wire
 from stepwired.providers.http import Http
@@ -18,6 +30,9 @@ Kind = Literal["chat", "embed"]
 
 #: The wire formats that an endpoint can name.
 WIRES: Mapping[str, Callable[[Endpoint, Http], Wire]] = {"openai": OpenAI}
+
+#: The bytes of a stored picture.
+Resolve = Callable[[str], Awaitable[bytes]]
 
 _FEATURE = {"chat": "chat", "embed": "embeddings"}
 
@@ -29,12 +44,16 @@ class Catalogue:
         endpoints: Servers, each name once.
         models: Models, each name and alias once; at most one default of a kind, else the first is it.
         http: Connections; closed by whoever made them.
+        resolve: The bytes of a stored picture, by its `blob_id`; raises NotFound BLOB_NOT_FOUND.
 
     Raises:
         ValueError: They do not fit together; the text says what to change.
     """
 
-    def __init__(self, endpoints: Iterable[Endpoint], models: Iterable[ModelEntry], http: Http) -> None:
+    def __init__(
+        self, endpoints: Iterable[Endpoint], models: Iterable[ModelEntry], http: Http, resolve: Resolve | None = None
+    ) -> None:
+        self._resolve_blob = resolve
         self._endpoints: dict[str, Endpoint] = {}
         self._wires: dict[str, Wire] = {}
         for endpoint in endpoints:
@@ -67,20 +86,58 @@ class Catalogue:
         if model is None:
             raise self._unknown(name, kind)
         if model.kind != kind:
-            text = f"{name} is no model for {_FEATURE[kind]}"
-            facts = {"model": name, "feature": _FEATURE[kind]}
-            violation = Violation("model", text, Reason.MODEL_FEATURE_UNSUPPORTED)
-            raise InvalidRequest(Reason.MODEL_FEATURE_UNSUPPORTED, text, metadata=facts, violations=[violation])
+            raise _unsupported(name, _FEATURE[kind], f"{name} is no model for {_FEATURE[kind]}")
         return model
 
     def chat(self, request: ChatRequest) -> AsyncGenerator[Batch, None]:
         """Make one reply. No generator of our own: each would be one more step on every token's way.
 
         Raises:
-            Failure: At once if the model cannot be resolved; while it is read, as the wire says.
+            Failure: At once if the model cannot be resolved or cannot do what is asked, as `check`; while it is read,
+                as the wire says, or BLOB_NOT_FOUND.
+        """
+        model = self.check(request)
+        request, wire = replace(request, model=model.provider_model), self._wires[model.endpoint]
+        if any(_is_stored(image) for message in request.messages for image in message.images):
+            return self._chat_with_stored(wire, request)
+        return wire.chat(request)
+
+    def check(self, request: ChatRequest) -> ModelEntry:
+        """The model that would answer.
+
+        Raises:
+            NotFound: MODEL_NOT_FOUND.
+            InvalidRequest: MODEL_FEATURE_UNSUPPORTED: it makes no replies, or is to look at pictures and cannot.
         """
         model = self.resolve(request.model, "chat")
-        return self._wires[model.endpoint].chat(replace(request, model=model.provider_model))
+        if not model.images and any(message.images for message in request.messages):
+            raise _unsupported(model.name, "images", f"{model.name} cannot look at images")
+        return model
+
+    def checked(self, chat: Chat) -> Chat:
+        """`chat`, which refuses at once what `check` refuses: before it stores a message that nobody will answer."""
+
+        def run(request: ChatRequest) -> AsyncGenerator[Batch, None]:
+            self.check(request)
+            return chat(request)
+
+        return run
+
+    async def _chat_with_stored(self, wire: Wire, request: ChatRequest) -> AsyncGenerator[Batch, None]:
+        messages = tuple([await self._with_bytes(message) for message in request.messages])
+        async with aclosing(wire.chat(replace(request, messages=messages))) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def _with_bytes(self, message: Message) -> Message:
+        if not any(map(_is_stored, message.images)):
+            return message
+        assert self._resolve_blob is not None, "who lets pictures be stored also says how they are read"
+        images = [
+            replace(image, data=await self._resolve_blob(image.blob_id)) if _is_stored(image) else image
+            for image in message.images
+        ]
+        return replace(message, images=tuple(images))
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """Turn texts into vectors, in as many calls as the provider needs, one after the other.
@@ -148,6 +205,17 @@ class Catalogue:
                 text += "; did you mean " + " or ".join(near) + "?"
         facts = {"model": name[:100]}
         return NotFound(Reason.MODEL_NOT_FOUND, text, metadata=facts, subject=Subject("model", name[:100]))
+
+
+def _is_stored(image: Image) -> bool:
+    """Whether its bytes have still to be read."""
+    return bool(image.blob_id) and not image.data
+
+
+def _unsupported(model: str, feature: str, text: str) -> InvalidRequest:
+    facts = {"model": model, "feature": feature}
+    violation = Violation("model", text, Reason.MODEL_FEATURE_UNSUPPORTED)
+    return InvalidRequest(Reason.MODEL_FEATURE_UNSUPPORTED, text, metadata=facts, violations=[violation])
 
 
 def _sum(usages: Iterable[Usage]) -> Usage:

@@ -118,6 +118,13 @@ class _Response(aiohttp.ClientResponse):
         return await super().start(connection)
 
 
+def trusted() -> ssl.SSLContext:
+    """The roots that come with httpx's certifi, or those that SSL_CERT_FILE or SSL_CERT_DIR name. Cost: 20 ms."""
+    context = httpx.create_ssl_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
 class Http:
     """Connections to all providers. Make it inside the running loop, and `aclose` it there.
 
@@ -126,9 +133,7 @@ class Http:
     """
 
     def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
-        # The roots that come with httpx's certifi, or those that SSL_CERT_FILE or SSL_CERT_DIR name.
-        context = ssl_context or httpx.create_ssl_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context = ssl_context or trusted()
 
         def session() -> aiohttp.ClientSession:
             return aiohttp.ClientSession(

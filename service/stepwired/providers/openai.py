@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import sys
 from array import array
@@ -11,10 +12,11 @@ import msgspec
 
 from stepwired.errors import Failure
 from stepwired.events import Batch, ChatRequest, Embeddings, EmbedRequest
+from stepwired.limits import KIB
 from stepwired.providers import faults
 from stepwired.providers.base import Address, Endpoint
 from stepwired.providers.http import Http
-from stepwired.providers.openai_request import chat_body, embed_body
+from stepwired.providers.openai_request import chat_body, embed_body, image_bytes
 from stepwired.providers.openai_shapes import MALFORMED, Embedded, read_usage
 from stepwired.providers.openai_stream import Decoder
 from stepwired.providers.refusals import BODY_BYTES, Asked, of_event, of_response
@@ -22,6 +24,9 @@ from stepwired.providers.reply import Reply
 
 #: What servers call a stream of events, besides those that do not say what it is.
 _STREAMS = ("text/event-stream", "text/plain", "application/octet-stream", "")
+
+_LARGE_BYTES = 256 * KIB
+"""From here on a request is written in a thread, so that nobody else waits for it."""
 
 
 class OpenAI:
@@ -48,8 +53,10 @@ class OpenAI:
         asked = Asked(self._endpoint.name, request.model, address.key())
         budget = self._endpoint.budget
         decoder = Decoder(asked, budget.event_bytes)
+        is_large = image_bytes(request.messages) > _LARGE_BYTES
+        body = await asyncio.to_thread(chat_body, request) if is_large else chat_body(request)
         async with self._http.post(
-            asked.provider, f"{address.base_url}/chat/completions", chat_body(request), key=asked.key, budget=budget
+            asked.provider, f"{address.base_url}/chat/completions", body, key=asked.key, budget=budget
         ) as reply:
             await _check(reply, asked, _STREAMS)
             while chunk := await _read(reply, decoder):
