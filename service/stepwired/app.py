@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 
 from stepwired import config
+from stepwired.imaging.files import Files
+from stepwired.imaging.intake import Images
+from stepwired.imaging.pool import Decoders
 from stepwired.local.catalogue import Kind, find
 from stepwired.local.models import installed
 from stepwired.local.supervisor import LocalModel, Supervisor
 from stepwired.observe.metrics import NoMetrics
 from stepwired.providers.base import Address, Budget, Endpoint, ModelEntry, Secret, static
-from stepwired.providers.catalogue import Catalogue
+from stepwired.providers.catalogue import Catalogue, Resolve
 from stepwired.providers.http import Http
 from stepwired.rpc.convert.chat import chat_request_of_json
 from stepwired.rpc.convert.runs import as_json
@@ -23,6 +26,7 @@ from stepwired.rpc.server import Parts, Server
 from stepwired.steps.leaves import Models
 from stepwired.steps.named import discover
 from stepwired.steps.registry import Registry
+from stepwired.store.parts import Blobs
 from stepwired.store.replies import recorded
 from stepwired.store.sqlite import SqliteStore
 
@@ -72,8 +76,10 @@ async def service(settings: config.Settings, environ: Mapping[str, str] = os.env
             settings.server.data_dir, limits=settings.limits, durability=settings.server.durability
         )
         parts.push_async_callback(store.close)
-        catalogue = catalogue_of(settings, supervisor, http, environ)
-        chat = recorded(catalogue.chat, store)
+        images = images_of(settings)
+        parts.push_async_callback(images.close)
+        catalogue = catalogue_of(settings, supervisor, http, environ, blob_bytes(store))
+        chat = catalogue.checked(recorded(catalogue.chat, store))
         read_request = partial(chat_request_of_json, limits=settings.limits)
         steps = Registry(Models(chat, catalogue.embed, read_request, as_json), named, settings.limits)
         server = Server(Parts(chat, catalogue.embed, catalogue, store, steps), settings.limits, NoMetrics())
@@ -83,10 +89,48 @@ async def service(settings: config.Settings, environ: Mapping[str, str] = os.env
         yield Running(server, f"{host}:{port}")
 
 
+def images_of(settings: config.Settings) -> Images:
+    """All ways for a picture to come in. Starts nothing.
+
+    Raises:
+        ConfigError: A host that may be fetched from cannot be one.
+    """
+    fetch = None
+    if settings.images.fetch == "public":
+        from stepwired.providers.fetch import ImageFetcher
+
+        try:
+            fetch = ImageFetcher(settings.limits, allow_hosts=settings.images.allow_hosts).fetch
+        except ValueError as error:
+            raise config.ConfigError([f"images.allow_hosts: {error}"]) from error
+    return Images(Decoders(settings.limits), Files(settings.images.roots, settings.limits), fetch, settings.limits)
+
+
+def blob_bytes(store: Blobs) -> Resolve:
+    """How the bytes of a stored picture are read, whole."""
+
+    async def read(blob_id: str) -> bytes:
+        async with aclosing(store.blob_chunks(blob_id)) as chunks:
+            return b"".join([chunk async for chunk in chunks])
+
+    return read
+
+
 def catalogue_of(
-    settings: config.Settings, supervisor: Supervisor, http: Http, environ: Mapping[str, str]
+    settings: config.Settings,
+    supervisor: Supervisor,
+    http: Http,
+    environ: Mapping[str, str],
+    resolve: Resolve | None = None,
 ) -> Catalogue:
     """All models: the configured ones, then those of this machine.
+
+    Args:
+        settings: Which there are.
+        supervisor: Starts those of this machine.
+        http: Connections to the others.
+        environ: Holds their keys.
+        resolve: The bytes of a stored picture.
 
     Raises:
         ConfigError: They do not fit together, or a key file cannot be read.
@@ -101,7 +145,7 @@ def catalogue_of(
             endpoints.append(endpoint)
             models.append(model)
     try:
-        return Catalogue(endpoints, models, http)
+        return Catalogue(endpoints, models, http, resolve)
     except ValueError as error:
         raise config.ConfigError([str(error)]) from error
 
@@ -122,7 +166,9 @@ def _endpoint(name: str, given: config.Endpoint, environ: Mapping[str, str]) -> 
 def _model(name: str, given: config.Model) -> ModelEntry:
     provider_model = given.model or name
     dimensions = given.dimensions or config.DIMENSIONS.get(provider_model)
-    return ModelEntry(name, given.kind, given.endpoint, provider_model, given.aliases, dimensions, given.default)
+    return ModelEntry(
+        name, given.kind, given.endpoint, provider_model, given.aliases, dimensions, given.default, given.images
+    )
 
 
 def _local(
@@ -187,6 +233,11 @@ def _explained_settings(settings: config.Settings, environ: Mapping[str, str]) -
     for kind, default in ((Kind.CHAT, settings.local.chat), (Kind.EMBED, settings.local.embed)):
         if settings.local.enabled and default not in there:
             yield f"missing    the local model for {kind.value}: run `stepwired models pull {default}`"
+    if settings.images.fetch != "off":
+        hosts = ", ".join(settings.images.allow_hosts) or "any public server"
+        yield f"fetches    images that requests name, from {hosts}"
+    for root in settings.images.roots:
+        yield f"reads      images that requests name, below {root}"
     for name, endpoint in settings.endpoints.items():
         key = "no key"
         if endpoint.api_key_env:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import msgspec
-from msgspec import Meta
-from platformdirs import user_data_path
 
 from stepwired.limits import Limits
+from stepwired.settings import Endpoint, Images, Local, Model, Server, Settings
+
+__all__ = ["DIMENSIONS", "ConfigError", "Endpoint", "Images", "Local", "Model", "Server", "Settings", "load"]
 
 PREFIX = "STEPWIRE_"
 FILE = "stepwire.toml"
@@ -35,110 +36,12 @@ DIMENSIONS = {"text-embedding-3-large": 3072, "text-embedding-3-small": 1536, "t
 
 T = TypeVar("T")
 
-Port = Annotated[int, Meta(ge=0, le=65535)]
-Seconds = Annotated[float, Meta(ge=0)]
-Text = Annotated[str, Meta(min_length=1)]
-
 
 class ConfigError(Exception):
     """The settings cannot be used. Each line says where and what to change."""
 
     def __init__(self, faults: Iterable[str]) -> None:
         super().__init__("\n".join(faults))
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """`[server]`. The field `grpc_port` is also read from `STEPWIRE_GRPC_PORT`, and so on for the rest."""
-
-    host: Text = "127.0.0.1"
-    """Address to listen on. Anything but a loopback address is refused: there is neither TLS nor a token yet."""
-
-    grpc_port: Port = 50051
-    """Port of the gRPC services; 0 takes a free one and prints it."""
-
-    data_dir: Path = field(default_factory=lambda: user_data_path("stepwire"))
-    """Where conversations and local models are kept."""
-
-    durability: Literal["full", "relaxed"] = "full"
-    """`full`: what is acknowledged survives the loss of power. `relaxed`: the end of the process only, but faster."""
-
-    shutdown_grace_s: Seconds = 20.0
-    """Seconds that running calls get to finish after SIGTERM."""
-
-    drain_delay_s: Seconds = 0.0
-    """Seconds that new calls are still served after SIGTERM, for load balancers that learn of it late."""
-
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-
-
-@dataclass(frozen=True, slots=True)
-class Local:
-    """`[local]`: the models that run on this machine."""
-
-    enabled: bool = True
-    chat: Text = "smollm2"
-    """The default chat model, as `stepwired models list` names it."""
-
-    embed: Text = "minilm"
-    """The default embedding model."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """`[endpoints.NAME]`: a server that offers models."""
-
-    base_url: Text
-    """Such as `https://api.openai.com/v1`; the paths of the wire are appended."""
-
-    wire: Text = "openai"
-    """The format it speaks."""
-
-    api_key_env: str = ""
-    """Environment variable that holds the key. Without one, no key is sent."""
-
-    api_key_file: Path | None = None
-    """File that holds the key, instead of a variable."""
-
-    connect_s: Seconds = 5.0
-    first_byte_s: Seconds = 60.0
-    idle_s: Seconds = 60.0
-    total_s: Seconds = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """`[models.NAME]`: a model that callers can name."""
-
-    endpoint: Text
-    """One of the endpoints."""
-
-    model: str = ""
-    """What the provider calls it; empty if the same."""
-
-    aliases: tuple[Text, ...] = ()
-    kind: Literal["chat", "embed"] = "chat"
-    dimensions: Annotated[int, Meta(ge=1, le=65536)] | None = None
-    """Length of its vectors. Needed for a model for embeddings that is not one of OpenAI's."""
-
-    default: bool = False
-    """Whether it answers where a request names no model."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """All that the operator can decide."""
-
-    server: Server = field(default_factory=Server)
-    local: Local = field(default_factory=Local)
-    limits: Limits = field(default_factory=Limits)
-    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
-    models: Mapping[str, Model] = field(default_factory=dict)
-    source: Path | None = None
-    """The file that was read, if any."""
-
-    warnings: tuple[str, ...] = ()
-    """What looks like a mistake and is none that stops the server."""
 
 
 def load(
@@ -170,13 +73,16 @@ def load(
         server=server or Server(),
         local=reader.section(Local, tables.pop("local", {}), "local") or Local(),
         limits=reader.section(Limits, tables.pop("limits", {}), "limits") or Limits(),
+        images=reader.section(Images, tables.pop("images", {}), "images") or Images(),
         endpoints=reader.sections(Endpoint, tables.pop("endpoints", {}), "endpoints"),
         models=reader.sections(Model, tables.pop("models", {}), "models"),
         source=source,
         warnings=tuple(_strangers(environ)),
     )
     for name in tables:
-        reader.faults.append(f"{name}: {_unknown(name, ['server', 'local', 'limits', 'endpoints', 'models'])}")
+        reader.faults.append(
+            f"{name}: {_unknown(name, ['server', 'local', 'limits', 'images', 'endpoints', 'models'])}"
+        )
     _check(settings, reader.faults)
     if reader.faults:
         where = f"{source}: " if source else ""
@@ -271,6 +177,11 @@ def _check(settings: Settings, faults: list[str]) -> None:
     """Find what is wrong between settings that are right each by itself."""
     limits = ((name, getattr(settings.limits, name)) for name in _names(Limits))
     faults += [f"limits.{name}: has to be above 0" for name, value in limits if value <= 0]
+    if settings.images.allow_hosts and settings.images.fetch == "off":
+        faults.append('images.allow_hosts: has a meaning only with fetch = "public"')
+    for root in settings.images.roots:
+        if not root.is_absolute() or not root.is_dir():
+            faults.append(f"images.roots: {root} has to be the absolute path of a folder")
     for name, endpoint in settings.endpoints.items():
         if not endpoint.base_url.startswith(("http://", "https://")):
             faults.append(f"endpoints.{name}.base_url: has to begin with http:// or https://")

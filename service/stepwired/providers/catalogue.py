@@ -21,6 +21,7 @@ from stepwired.events import (
     Usage,
     UsageSource,
 )
+from stepwired.limits import MIB
 from stepwired.providers import faults
 from stepwired.providers.base import Endpoint, ModelEntry, Wire
 from stepwired.providers.http import Http
@@ -30,6 +31,9 @@ Kind = Literal["chat", "embed"]
 
 #: The wire formats that an endpoint can name.
 WIRES: Mapping[str, Callable[[Endpoint, Http], Wire]] = {"openai": OpenAI}
+
+_IMAGES_BYTES = 64 * MIB
+"""Of all stored pictures that one request to a model is made of, which are in memory at once."""
 
 #: The bytes of a stored picture.
 Resolve = Callable[[str], Awaitable[bytes]]
@@ -124,6 +128,10 @@ class Catalogue:
         return run
 
     async def _chat_with_stored(self, wire: Wire, request: ChatRequest) -> AsyncGenerator[Batch, None]:
+        size = sum(image.size_bytes for message in request.messages for image in message.images)
+        if size > _IMAGES_BYTES:
+            text = f"these messages have {size} bytes of images, and a model is sent at most {_IMAGES_BYTES}"
+            raise InvalidRequest(Reason.IMAGE_TOO_LARGE, text, metadata={"limitBytes": str(_IMAGES_BYTES)})
         messages = tuple([await self._with_bytes(message) for message in request.messages])
         async with aclosing(wire.chat(replace(request, messages=messages))) as batches:
             async for batch in batches:

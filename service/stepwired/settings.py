@@ -1,0 +1,129 @@
+"""What an operator can decide, section by section; `config` reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta
+from platformdirs import user_data_path
+
+from stepwired.limits import Limits
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(ge=0)]
+Text = Annotated[str, Meta(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """`[server]`. The field `grpc_port` is also read from `STEPWIRE_GRPC_PORT`, and so on for the rest."""
+
+    host: Text = "127.0.0.1"
+    """Address to listen on. Anything but a loopback address is refused: there is neither TLS nor a token yet."""
+
+    grpc_port: Port = 50051
+    """Port of the gRPC services; 0 takes a free one and prints it."""
+
+    data_dir: Path = field(default_factory=lambda: user_data_path("stepwire"))
+    """Where conversations and local models are kept."""
+
+    durability: Literal["full", "relaxed"] = "full"
+    """`full`: what is acknowledged survives the loss of power. `relaxed`: the end of the process only, but faster."""
+
+    shutdown_grace_s: Seconds = 20.0
+    """Seconds that running calls get to finish after SIGTERM."""
+
+    drain_delay_s: Seconds = 0.0
+    """Seconds that new calls are still served after SIGTERM, for load balancers that learn of it late."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """`[local]`: the models that run on this machine."""
+
+    enabled: bool = True
+    chat: Text = "smollm2"
+    """The default chat model, as `stepwired models list` names it."""
+
+    embed: Text = "minilm"
+    """The default embedding model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """`[endpoints.NAME]`: a server that offers models."""
+
+    base_url: Text
+    """Such as `https://api.openai.com/v1`; the paths of the wire are appended."""
+
+    wire: Text = "openai"
+    """The format it speaks."""
+
+    api_key_env: str = ""
+    """Environment variable that holds the key. Without one, no key is sent."""
+
+    api_key_file: Path | None = None
+    """File that holds the key, instead of a variable."""
+
+    connect_s: Seconds = 5.0
+    first_byte_s: Seconds = 60.0
+    idle_s: Seconds = 60.0
+    total_s: Seconds = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """`[models.NAME]`: a model that callers can name."""
+
+    endpoint: Text
+    """One of the endpoints."""
+
+    model: str = ""
+    """What the provider calls it; empty if the same."""
+
+    aliases: tuple[Text, ...] = ()
+    kind: Literal["chat", "embed"] = "chat"
+    dimensions: Annotated[int, Meta(ge=1, le=65536)] | None = None
+    """Length of its vectors. Needed for a model for embeddings that is not one of OpenAI's."""
+
+    default: bool = False
+    """Whether it answers where a request names no model."""
+
+    images: bool = False
+    """Whether it can look at images. Requests with images are refused where it cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """`[images]`: where this server itself reads images, beside requests. Nowhere by default."""
+
+    fetch: Literal["off", "public"] = "off"
+    """`public`: an image's URL is fetched where a request says `fetch`, from servers with public addresses only."""
+
+    allow_hosts: tuple[Text, ...] = ()
+    """With `fetch`: only from these hosts, as in `images.example.com` or `*.example.com`."""
+
+    roots: tuple[Path, ...] = ()
+    """Folders whose files a request may name with `server_path`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that the operator can decide."""
+
+    server: Server = field(default_factory=Server)
+    local: Local = field(default_factory=Local)
+    limits: Limits = field(default_factory=Limits)
+    images: Images = field(default_factory=Images)
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+    models: Mapping[str, Model] = field(default_factory=dict)
+    source: Path | None = None
+    """The file that was read, if any."""
+
+    warnings: tuple[str, ...] = ()
+    """What looks like a mistake and is none that stops the server."""
