@@ -11,6 +11,9 @@
 from stepwire import errors
 from stepwire._aio import AsyncClient
 from stepwire._blocking import Client
+from stepwire._conversation import Conversation
+from stepwire._conversation_aio import AsyncConversation
+from stepwire._pictures import image
 from stepwire.replies import (
     ChatEvent,
     Finished,
@@ -30,25 +33,30 @@ from stepwire.results import (
     SearchHit,
     StageEvent,
     StepResult,
-    Stored,
 )
+from stepwire.stored import ConversationChange, MessageHit, Stored, UpdatedMessage
 from stepwire.v1.chat_pb2 import ChatOptions, Model
-from stepwire.v1.conversation_pb2 import Conversation
+from stepwire.v1.conversation_pb2 import Conversation as ConversationInfo
 from stepwire.v1.embed_pb2 import EmbeddingModel
-from stepwire.v1.message_pb2 import Message
+from stepwire.v1.message_pb2 import Image, Message
 from stepwire.v1.step_run_pb2 import Step, StepInfo, StepMetadata
 
 __all__ = [
     "AsyncClient",
+    "AsyncConversation",
     "ChatEvent",
     "ChatOptions",
     "Client",
     "Conversation",
+    "ConversationChange",
+    "ConversationInfo",
     "EmbeddingModel",
     "EmbeddingResult",
     "FinishReason",
     "Finished",
+    "Image",
     "Message",
+    "MessageHit",
     "Model",
     "ReasoningDelta",
     "Reply",
@@ -65,6 +73,8 @@ __all__ = [
     "StepResult",
     "Stored",
     "TextDelta",
+    "UpdatedMessage",
     "Usage",
     "errors",
+    "image",
 ]

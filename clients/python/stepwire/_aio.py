@@ -8,12 +8,15 @@ from stepwire._chat import ChatCalls
 from stepwire._connection import Connection
 from stepwire._conversations import ConversationCalls
 from stepwire._embed import EmbedCalls
+from stepwire._messages import MessageCalls
 from stepwire._steps import StepCalls
+from stepwire._transfer import TransferCalls
+from stepwire._watch import WatchCalls
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 
 
-class AsyncClient(ChatCalls, EmbedCalls, ConversationCalls, StepCalls):
+class AsyncClient(ChatCalls, EmbedCalls, ConversationCalls, MessageCalls, TransferCalls, WatchCalls, StepCalls):
     """Talks to one Stepwire server. Share one client: it carries any number of calls over one connection.
 
         async with AsyncClient("localhost:50051") as client:
@@ -25,7 +28,8 @@ class AsyncClient(ChatCalls, EmbedCalls, ConversationCalls, StepCalls):
     Args:
         target: Address of the server, `host:port`. Nothing is connected before the first call.
         timeout_s: Seconds that a quick call may take, such as a lookup.
-        long_timeout_s: Seconds that a call may take in which a model works: `chat`, `embed`, `search`, `collect`.
+        long_timeout_s: Seconds that a call may take that sends a file, or in which a model works: `chat`, `embed`,
+            `search`, `collect`.
         idle_s: Seconds that a stream may be silent. Streams have no other limit unless a call names one. The default
             is what a server grants a model for one reply; a dead connection is noticed within 40 seconds anyway.
     """

@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from typing import Self, TypeVar
 
 from stepwire import errors
 from stepwire._aio import DEFAULT_TARGET, AsyncClient
 from stepwire._callbacks import Delivery, Worker
+from stepwire._faces import iterates, waits
 from stepwire._portal import Portal
 
-P = ParamSpec("P")
 T = TypeVar("T")
-
-
-def _waits(
-    method: Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[Client, P], T]:
-    def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._portal.run(lambda: method(self._aio, *args, **kwargs))
-
-    return _described(call, method)
-
-
-def _iterates(
-    method: Callable[Concatenate[AsyncClient, P], AsyncGenerator[T, None]],
-) -> Callable[Concatenate[Client, P], Generator[T, None, None]]:
-    def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Generator[T, None, None]:
-        return self._portal.iterate(method(self._aio, *args, **kwargs))
-
-    return _described(call, method)
-
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _described(call: F, method: Callable[..., Any]) -> F:
-    functools.update_wrapper(call, method)
-    del call.__wrapped__  # type: ignore[attr-defined]  # it is a coroutine function, and `call` is not
-    call.__doc__ = (method.__doc__ or "").replace("async for", "for").replace("await ", "")
-    return call
 
 
 class Client:
@@ -57,7 +28,8 @@ class Client:
     Args:
         target: Address of the server, `host:port`. Nothing is connected before the first call.
         timeout_s: Seconds that a quick call may take, such as a lookup.
-        long_timeout_s: Seconds that a call may take in which a model works: `chat`, `embed`, `search`, `collect`.
+        long_timeout_s: Seconds that a call may take that sends a file, or in which a model works: `chat`, `embed`,
+            `search`, `collect`.
         idle_s: Seconds that a stream may be silent. Streams have no other limit unless a call names one.
     """
 
@@ -75,28 +47,42 @@ class Client:
         # Also runs when the client is dropped, or at the end of the program.
         self._finish = weakref.finalize(self, _close, self._aio, self._portal, self._worker)
 
-    chat = _waits(AsyncClient.chat)
-    stream_chat = _iterates(AsyncClient.stream_chat)
-    models = _waits(AsyncClient.models)
-    model = _waits(AsyncClient.model)
+    chat = waits(AsyncClient.chat)
+    stream_chat = iterates(AsyncClient.stream_chat)
+    models = waits(AsyncClient.models)
+    model = waits(AsyncClient.model)
 
-    embed = _waits(AsyncClient.embed)
-    stream_embeddings = _iterates(AsyncClient.stream_embeddings)
-    search = _waits(AsyncClient.search)
-    embedding_models = _waits(AsyncClient.embedding_models)
-    embedding_model = _waits(AsyncClient.embedding_model)
+    embed = waits(AsyncClient.embed)
+    stream_embeddings = iterates(AsyncClient.stream_embeddings)
+    search = waits(AsyncClient.search)
+    embedding_models = waits(AsyncClient.embedding_models)
+    embedding_model = waits(AsyncClient.embedding_model)
 
-    create_conversation = _waits(AsyncClient.create_conversation)
-    conversation = _waits(AsyncClient.conversation)
-    append = _waits(AsyncClient.append)
-    messages = _iterates(AsyncClient.messages)
-    render = _waits(AsyncClient.render)
+    create_conversation = waits(AsyncClient.create_conversation)
+    conversation = waits(AsyncClient.conversation)
+    list_conversations = iterates(AsyncClient.list_conversations)
+    update_conversation = waits(AsyncClient.update_conversation)
+    delete_conversation = waits(AsyncClient.delete_conversation)
+    fork_conversation = waits(AsyncClient.fork_conversation)
+    watch_conversation = iterates(AsyncClient.watch_conversation)
 
-    run = _iterates(AsyncClient.run)
-    run_events = _iterates(AsyncClient.run_events)
-    collect = _waits(AsyncClient.collect)
-    list_steps = _waits(AsyncClient.list_steps)
-    validate = _waits(AsyncClient.validate)
+    append = waits(AsyncClient.append)
+    messages = iterates(AsyncClient.messages)
+    get_message = waits(AsyncClient.get_message)
+    update_message = waits(AsyncClient.update_message)
+    render = waits(AsyncClient.render)
+    search_messages = iterates(AsyncClient.search_messages)
+
+    upload_image = waits(AsyncClient.upload_image)
+    download_image = waits(AsyncClient.download_image)
+    export_conversation = waits(AsyncClient.export_conversation)
+    import_conversation = waits(AsyncClient.import_conversation)
+
+    run = iterates(AsyncClient.run)
+    run_events = iterates(AsyncClient.run_events)
+    collect = waits(AsyncClient.collect)
+    list_steps = waits(AsyncClient.list_steps)
+    validate = waits(AsyncClient.validate)
 
     def start_with_callbacks(
         self,
@@ -137,6 +123,12 @@ class Client:
             reading.cancel()
 
         return cancel
+
+    def _wait(self, make: Callable[[], Awaitable[T]]) -> T:
+        return self._portal.run(make)
+
+    def _iterate(self, stream: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+        return self._portal.iterate(stream)
 
     def close(self) -> None:
         """End all calls, which fail with `errors.Cancelled`, and the connection. May be called again."""

@@ -8,8 +8,10 @@ from importlib import metadata
 MAX_RECEIVE_BYTES = 8 * 1024 * 1024
 """Twice the largest reply that the server makes."""
 
-#: Calls that change nothing, so that a second attempt does no harm. A chat costs money each time, an append
-#: or a run may have happened although its answer was lost: those are the caller's to repeat.
+#: Calls to which a second attempt does no harm: they change nothing, or carry a request id, which this package sets on
+#: each of them, so that the server answers a repeat as it did the first. A chat costs money each time; an update, a
+#: deletion, an import or a run may have happened although its answer was lost: those are the caller's to repeat.
+#: A watch goes on by itself, from where it was.
 IDEMPOTENT = {
     "stepwire.v1.ChatService": ("ListModels", "GetModel"),
     "stepwire.v1.EmbedService": (
@@ -19,7 +21,19 @@ IDEMPOTENT = {
         "StreamEmbeddings",
         "Search",
     ),
-    "stepwire.v1.ConversationService": ("GetConversation", "StreamMessages", "RenderConversation"),
+    "stepwire.v1.ConversationService": (
+        "CreateConversation",
+        "AppendMessages",
+        "ForkConversation",
+        "GetConversation",
+        "ListConversations",
+        "StreamMessages",
+        "GetMessage",
+        "SearchMessages",
+        "RenderConversation",
+        "DownloadImage",
+        "ExportConversation",
+    ),
     "stepwire.v1.StepRunService": ("ListSteps", "ValidateStep"),
 }
 

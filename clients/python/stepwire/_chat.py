@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from typing import TypeVar
 
-from stepwire import _requests, errors, replies
+from stepwire import _pictures, _requests, errors, replies
 from stepwire._connection import Connection
 from stepwire._requests import MessageLike, OptionsLike
 from stepwire.v1 import chat_pb2
-
-Q = TypeVar("Q", chat_pb2.ChatRequest, chat_pb2.StreamChatRequest)
 
 PAGE_SIZE = 1000
 
@@ -30,6 +27,7 @@ class ChatCalls:
         system: str = "",
         conversation_id: str = "",
         parent_id: str = "",
+        if_revision: int | None = None,
         options: OptionsLike | None = None,
         timeout_s: float | None = None,
     ) -> replies.Reply:
@@ -45,6 +43,7 @@ class ChatCalls:
             system: What the model is told before everything else; never stored.
             conversation_id: Chat within this stored conversation: what is given here is appended to it, then the reply.
             parent_id: With a conversation, the message to continue from; empty for its head.
+            if_revision: With a conversation, fail unless it has this revision.
             options: How to answer; what is not set is the provider's default.
             timeout_s: Seconds until this fails with `DeadlineExceeded`; None for the client's `long_timeout_s`.
 
@@ -52,8 +51,15 @@ class ChatCalls:
             errors.Error: The call failed; the subclass says what to do. It is not repeated by itself.
         """
         with _requests.checked():
-            request = _request(
-                chat_pb2.ChatRequest, prompt, messages, model, system, conversation_id, parent_id, options
+            request = chat_pb2.ChatRequest(
+                prompt=prompt,
+                messages=await _pictures.fitted(self._connection, _requests.messages(messages), timeout_s),
+                model=model,
+                system=system,
+                conversation_id=conversation_id,
+                parent_id=parent_id,
+                if_revision=if_revision,
+                options=_requests.options(options),
             )
         response = await self._connection.unary(self._connection.chat.Chat, request, timeout_s, is_long=True)
         return replies.Reply(response.text, replies.Finished.of(response.finished), response)
@@ -67,6 +73,7 @@ class ChatCalls:
         system: str = "",
         conversation_id: str = "",
         parent_id: str = "",
+        if_revision: int | None = None,
         options: OptionsLike | None = None,
         timeout_s: float | None = None,
     ) -> AsyncGenerator[replies.ChatEvent, None]:
@@ -85,6 +92,7 @@ class ChatCalls:
             system: What the model is told before everything else; never stored.
             conversation_id: Chat within this stored conversation: what is given here is appended to it, then the reply.
             parent_id: With a conversation, the message to continue from; empty for its head.
+            if_revision: With a conversation, fail unless it has this revision.
             options: How to answer; what is not set is the provider's default.
             timeout_s: Seconds for the whole of it; None for no limit but the client's `idle_s` between two events.
 
@@ -92,8 +100,15 @@ class ChatCalls:
             errors.Error: The call failed, perhaps after some events; the subclass says what to do.
         """
         with _requests.checked():
-            request = _request(
-                chat_pb2.StreamChatRequest, prompt, messages, model, system, conversation_id, parent_id, options
+            request = chat_pb2.StreamChatRequest(
+                prompt=prompt,
+                messages=await _pictures.fitted(self._connection, _requests.messages(messages), timeout_s),
+                model=model,
+                system=system,
+                conversation_id=conversation_id,
+                parent_id=parent_id,
+                if_revision=if_revision,
+                options=_requests.options(options),
             )
         event: replies.ChatEvent | None = None
         async with aclosing(self._connection.stream(self._connection.chat.StreamChat, request, timeout_s)) as responses:
@@ -139,24 +154,3 @@ class ChatCalls:
         with _requests.checked():
             request = chat_pb2.GetModelRequest(name=name)
         return (await self._connection.unary(self._connection.chat.GetModel, request, timeout_s)).model
-
-
-def _request(
-    kind: type[Q],
-    prompt: str,
-    messages: Iterable[MessageLike],
-    model: str,
-    system: str,
-    conversation_id: str,
-    parent_id: str,
-    options: OptionsLike | None,
-) -> Q:
-    return kind(
-        prompt=prompt,
-        messages=_requests.messages(messages),
-        model=model,
-        system=system,
-        conversation_id=conversation_id,
-        parent_id=parent_id,
-        options=_requests.options(options),
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Generator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -38,6 +38,11 @@ class Connection:
         self._idle_s = idle_s
         self._channel: grpc.aio.Channel | None = None
         self._is_closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be called any more."""
+        return self._is_closed
 
     async def close(self) -> None:
         """End all calls and the connection; nothing can be called afterwards. May be called again."""
@@ -84,25 +89,64 @@ class Connection:
             return await call
 
     async def stream(
-        self, method: grpc.aio.UnaryStreamMultiCallable[Q, R], request: Q, timeout_s: float | None
+        self,
+        method: grpc.aio.UnaryStreamMultiCallable[Q, R],
+        request: Q,
+        timeout_s: float | None,
+        *,
+        idle_s: float | None = None,
     ) -> AsyncGenerator[R, None]:
-        """Call and yield the answers. Closing the generator cancels the call: a bare gRPC call would run on."""
+        """Call and yield the answers. Closing the generator cancels the call: a bare gRPC call would run on.
+
+        Args:
+            method: The stub's method.
+            request: Its request.
+            timeout_s: For the whole of it; None for no limit.
+            idle_s: How long it may be silent; None for the connection's own limit.
+        """
         self._open()
         call = method(request, timeout=_finite(timeout_s))
         try:
-            while (response := await self._read(call)) is not None:
+            while (response := await self._read(call, self._idle_s if idle_s is None else idle_s)) is not None:
                 yield response
         finally:
             call.cancel()  # does nothing to a call that is over
 
-    async def _read(self, call: grpc.aio.UnaryStreamCall[Q, R]) -> R | None:
+    async def upload(
+        self,
+        method: grpc.aio.StreamUnaryMultiCallable[Q, R],
+        requests: AsyncGenerator[Q, None],
+        timeout_s: float | None,
+    ) -> R:
+        """Call with many requests and wait for the one answer, which may come before all is sent.
+
+        Request by request: an iterator handed to gRPC that raises would end the call as cancelled, and its error be
+        lost. `requests` is closed at the end.
+        """
+        self._open()
+        async with aclosing(requests):
+            call = method(timeout=_finite(self.long_timeout_s if timeout_s is None else timeout_s))
+            try:
+                with self._own_errors():
+                    async for request in requests:
+                        try:
+                            await call.write(request)
+                        except asyncio.InvalidStateError:  # refused already: the answer says why
+                            break
+                    else:
+                        await call.done_writing()
+                    return await call
+            finally:
+                call.cancel()
+
+    async def _read(self, call: grpc.aio.UnaryStreamCall[Q, R], idle_s: float) -> R | None:
         try:
             with self._own_errors():
-                async with asyncio.timeout(_finite(self._idle_s)):
+                async with asyncio.timeout(_finite(idle_s)):
                     response = await call.read()
         except TimeoutError:
             raise errors.DeadlineExceeded(
-                f"{self.target} sent nothing for {self._idle_s:g} s", code="DEADLINE_EXCEEDED"
+                f"{self.target} sent nothing for {idle_s:g} s", code="DEADLINE_EXCEEDED"
             ) from None
         return None if response is grpc.aio.EOF else cast(R, response)
 

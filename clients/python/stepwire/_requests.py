@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias, TypeVar
+from datetime import datetime
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from google.protobuf import json_format
 from google.protobuf.message import Message as AnyMessage
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from stepwire import errors
-from stepwire.v1 import chat_pb2, message_pb2, step_run_pb2
+from stepwire.v1 import chat_pb2, conversation_pb2, message_pb2, step_run_pb2
 
 M = TypeVar("M", bound=AnyMessage)
 
-#: A message: its text, its JSON (`{"role": "assistant", "text": "Hello"}`) or the real thing.
+#: A message: its text, its JSON (`{"role": "assistant", "text": "Hello"}`), in which `images` may hold what
+#: `stepwire.image` makes, or the real thing.
 MessageLike: TypeAlias = str | Mapping[str, Any] | message_pb2.Message
 
 #: A step: the name of one, its JSON (`{"map": {"step": {"named": "upper"}}}`) or the real thing.
@@ -22,6 +25,16 @@ StepLike: TypeAlias = str | Mapping[str, Any] | step_run_pb2.Step
 
 #: How to answer: JSON (`{"temperature": 0.2}`) or the real thing.
 OptionsLike: TypeAlias = Mapping[str, Any] | chat_pb2.ChatOptions
+
+#: A choice among the messages of a conversation.
+View: TypeAlias = Literal["head_path", "path_to", "leftmost", "all"]
+
+VIEWS: Mapping[View, conversation_pb2.MessageView] = {
+    "head_path": conversation_pb2.MESSAGE_VIEW_HEAD_PATH,
+    "path_to": conversation_pb2.MESSAGE_VIEW_PATH_TO,
+    "leftmost": conversation_pb2.MESSAGE_VIEW_LEFTMOST,
+    "all": conversation_pb2.MESSAGE_VIEW_ALL,
+}
 
 
 @contextmanager
@@ -39,6 +52,10 @@ def message(value: MessageLike) -> message_pb2.Message:
     """Make one message; a text is the user's."""
     if isinstance(value, str):
         return message_pb2.Message(text=value)
+    if isinstance(value, Mapping) and "images" in value:
+        made = _made({name: part for name, part in value.items() if name != "images"}, message_pb2.Message)
+        made.images.extend(_made(picture, message_pb2.Image) for picture in _several(value["images"], "images"))
+        return made
     return _made(value, message_pb2.Message)
 
 
@@ -60,6 +77,25 @@ def steps(values: StepLike | Sequence[StepLike]) -> list[step_run_pb2.Step]:
         step_run_pb2.Step(named=value) if isinstance(value, str) else _made(value, step_run_pb2.Step)
         for value in values
     ]
+
+
+def metadata_update(merge: bool) -> conversation_pb2.MetadataUpdate:
+    """Say what becomes of the metadata that is there."""
+    return conversation_pb2.METADATA_UPDATE_MERGE if merge else conversation_pb2.METADATA_UPDATE_REPLACE
+
+
+def timestamp(value: datetime | str | None) -> Timestamp | None:
+    """Make a time of one that names its zone, or of a text such as `2024-01-01T00:00:00Z`; None stays unset."""
+    if value is None:
+        return None
+    made = Timestamp()
+    try:
+        # Without a zone it would be read as UTC, which its writer may not have meant.
+        made.FromJsonString(value if isinstance(value, str) else value.isoformat())
+    except ValueError:
+        why = f"`{value}` is no time with a zone, such as 2024-01-01T00:00:00Z"
+        raise errors.InvalidRequest(why, code="INVALID_ARGUMENT", reason="INVALID_TIME") from None
+    return made
 
 
 def texts(values: Iterable[str], what: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What embeddings, searches, stores and runs come to, each with the wire's message as `proto`."""
+"""What embeddings, searches and runs come to, each with the wire's message as `proto`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from stepwire import _status, _values, _vectors, errors
-from stepwire.v1 import conversation_pb2, embed_pb2, message_pb2, step_run_pb2
+from stepwire.v1 import embed_pb2, message_pb2, step_run_pb2
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +22,6 @@ __all__ = [
     "SearchHit",
     "StageEvent",
     "StepResult",
-    "Stored",
 ]
 
 
@@ -62,19 +61,6 @@ class SearchHit:
 
     text: str
     """The document."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What a conversation has become, and the ids of the messages just stored, in the order given."""
-
-    conversation: conversation_pb2.Conversation
-    message_ids: list[str]
-
-    @property
-    def id(self) -> str:
-        """The conversation's id."""
-        return self.conversation.id
 
 
 @dataclass(frozen=True, slots=True)

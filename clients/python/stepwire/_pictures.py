@@ -1,0 +1,141 @@
+"""Pictures on their way into messages: read on the caller's side, checked, and uploaded where they are large."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import TypeAlias
+
+from stepwire import _files, errors
+from stepwire._connection import Connection
+from stepwire.v1 import conversation_pb2, message_pb2
+
+#: A picture: path of a file here, an `http` or `https` URL, bytes, a file opened for reading bytes, or the real thing.
+PictureLike: TypeAlias = _files.Source | message_pb2.Image
+
+MAX_BYTES = 20 * 1024 * 1024
+MAX_INLINE_BYTES = 4 * 1024 * 1024
+MAX_REQUEST_BYTES = 8 * 1024 * 1024
+"""All pictures of one request together. What is larger is uploaded first."""
+
+_ALLOWED = "image/gif, image/jpeg, image/png, image/webp"
+
+
+def image(source: PictureLike, *, name: str = "", detail: str = "", fetch: bool = False) -> message_pb2.Image:
+    """Make a picture for a message. A local file is read here and now; the server never sees its path.
+
+        picture = stepwire.image("cat.png")
+        print(await client.chat(messages=[{"text": "What is this?", "images": [picture]}]))
+
+    The server decides by decoding whether it is a picture; here only its first bytes and its size are looked at.
+
+    Args:
+        source: Path of a file, an `http` or `https` URL, bytes, a file opened for reading bytes, what `upload_image`
+            returned, or its `blob_id`.
+        name: What people call it; the file's name if empty.
+        detail: How closely the model should look: `auto`, `low` or `high`; empty for `auto`.
+        fetch: With a URL, let the server fetch it now and keep it; by default the model's provider is given the URL.
+
+    Raises:
+        OSError: The file cannot be read.
+        errors.InvalidRequest: It has more than 20 MiB, or is no PNG, JPEG, WebP or GIF.
+    """
+    made = message_pb2.Image()
+    match source:
+        case message_pb2.Image():
+            made.CopyFrom(source)
+        case str() if source.startswith(("http://", "https://")):
+            made.uri, made.fetch = source, fetch
+        case str() if _is_blob_id(source):
+            made.blob_id = source
+        case _:
+            made.data = _read(source)
+            made.media_type = _media_type(made.data)
+            made.name = _files.name_of(source)
+    made.name = name or made.name
+    made.detail = detail or made.detail
+    return made
+
+
+async def upload(
+    connection: Connection, source: _files.Source, name: str, timeout_s: float | None
+) -> message_pb2.Image:
+    """Store a picture at the server, and describe it as the server does."""
+
+    async def requests() -> AsyncGenerator[conversation_pb2.UploadImageRequest, None]:
+        yield conversation_pb2.UploadImageRequest(name=name or _files.name_of(source))
+        async with aclosing(_files.chunks(source)) as pieces:
+            async for piece in pieces:
+                yield conversation_pb2.UploadImageRequest(chunk=piece)
+
+    response = await connection.upload(connection.conversations.UploadImage, requests(), timeout_s)
+    return response.image
+
+
+async def fitted(
+    connection: Connection, messages: Sequence[message_pb2.Message], timeout_s: float | None
+) -> Sequence[message_pb2.Message]:
+    """Upload the pictures that a request cannot carry, the largest first. The messages given are not changed."""
+    places = [
+        (len(picture.data), at, index)
+        for at, message in enumerate(messages)
+        for index, picture in enumerate(message.images)
+        if picture.data
+    ]
+    left = sum(size for size, _, _ in places)
+    if left <= MAX_REQUEST_BYTES and all(size <= MAX_INLINE_BYTES for size, _, _ in places):
+        return messages
+    made = list(messages)
+    for size, at, index in sorted(places, reverse=True):
+        if size <= MAX_INLINE_BYTES and left <= MAX_REQUEST_BYTES:
+            break
+        left -= size
+        if made[at] is messages[at]:
+            made[at] = message_pb2.Message()
+            made[at].CopyFrom(messages[at])
+        picture = made[at].images[index]
+        picture.blob_id = (await upload(connection, picture.data, picture.name, timeout_s)).blob_id
+    return made
+
+
+def _is_blob_id(text: str) -> bool:
+    return text.startswith("sha256:") and len(text) == len("sha256:") + 64
+
+
+def _read(source: _files.Source) -> bytes:
+    if isinstance(source, bytes):
+        data = source
+    elif isinstance(source, str | os.PathLike):
+        with Path(source).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    else:
+        data = source.read(MAX_BYTES + 1)
+        if not isinstance(data, bytes):
+            raise TypeError('the file gives text: open it with "rb"')
+    if len(data) > MAX_BYTES:
+        raise errors.InvalidRequest(
+            f"a picture has at most {MAX_BYTES} bytes, and this one has more",
+            code="INVALID_ARGUMENT",
+            reason="IMAGE_TOO_LARGE",
+            metadata={"limitBytes": str(MAX_BYTES)},
+        )
+    return data
+
+
+def _media_type(data: bytes) -> str:
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "image/webp"
+    raise errors.InvalidRequest(
+        "the bytes are no PNG, JPEG, WebP or GIF",
+        code="INVALID_ARGUMENT",
+        reason="UNSUPPORTED_IMAGE_FORMAT",
+        metadata={"allowed": _ALLOWED},
+    )

@@ -1,0 +1,44 @@
+"""A reply in a conversation that is kept here, by the rules that the server keeps for its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stepwire import _requests, replies
+from stepwire._tree import Tree, for_model
+from stepwire.v1 import message_pb2
+
+
+class Talk:
+    """Takes the user's prompt, if there is one, and then the reply to it.
+
+    Attributes:
+        messages: What the model is to be sent.
+    """
+
+    def __init__(self, tree: Tree, prompt: str, parent_id: str) -> None:
+        self._tree = tree
+        if prompt:
+            with _requests.checked():
+                asked = message_pb2.Message(role="user", text=prompt, parent_id=parent_id)
+            parent_id = tree.add(asked)
+        self._after = parent_id or tree.head_id
+        self.messages = for_model(tree.path(self._after))
+
+    def keep(self, finished: replies.Finished) -> replies.Finished:
+        """Append the reply after what was sent; the head follows if it is still there."""
+        is_branch = self._tree.head_id != self._after
+        kept = [self._tree.get(self._append(message, keep_head=is_branch)) for message in finished.messages]
+        return replace(finished, messages=kept, branched=is_branch)
+
+    def keep_partial(self, text: str) -> None:
+        """Append what there is of a reply that was cut off."""
+        message = message_pb2.Message(role="assistant", text=text, status=message_pb2.MESSAGE_STATUS_INTERRUPTED)
+        self._append(message, keep_head=self._tree.head_id != self._after)
+
+    def _append(self, message: message_pb2.Message, *, keep_head: bool) -> str:
+        placed = message_pb2.Message()
+        placed.CopyFrom(message)
+        placed.parent_id = self._after
+        self._after = self._tree.add(placed, keep_head=keep_head)
+        return self._after
