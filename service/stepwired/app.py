@@ -22,6 +22,7 @@ from stepwired.providers.catalogue import Catalogue, Resolve
 from stepwired.providers.http import Http
 from stepwired.rpc.convert.chat import chat_request_of_json
 from stepwired.rpc.convert.runs import as_json
+from stepwired.rpc.pictures import Pictures
 from stepwired.rpc.server import Parts, Server
 from stepwired.steps.leaves import Models
 from stepwired.steps.named import discover
@@ -79,10 +80,11 @@ async def service(settings: config.Settings, environ: Mapping[str, str] = os.env
         images = images_of(settings)
         parts.push_async_callback(images.close)
         catalogue = catalogue_of(settings, supervisor, http, environ, blob_bytes(store))
-        chat = catalogue.checked(recorded(catalogue.chat, store))
+        pictures = Pictures(images, store)
+        chat = catalogue.checked(pictures.taking(recorded(catalogue.chat, store)))
         read_request = partial(chat_request_of_json, limits=settings.limits)
         steps = Registry(Models(chat, catalogue.embed, read_request, as_json), named, settings.limits)
-        server = Server(Parts(chat, catalogue.embed, catalogue, store, steps), settings.limits, NoMetrics())
+        server = Server(Parts(chat, catalogue.embed, catalogue, store, steps, pictures), settings.limits, NoMetrics())
         parts.push_async_callback(server.drain, 0.0)  # does nothing to a server that was drained
         port = await server.start(settings.server.host, settings.server.grpc_port)
         host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host

@@ -152,8 +152,8 @@ class ChatRequest:
     """One reply to be made.
 
     With a `conversation_id`, `messages` are appended to that conversation first and the model is sent the path
-    to the last of them; `parent_id` continues from that message instead of the head. `system` is sent before
-    everything else and never stored.
+    to the last of them; `parent_id` continues from that message instead of the head, and `if_revision` refuses a
+    conversation that has changed since. `system` is sent before everything else and never stored.
     """
 
     model: str = ""
@@ -161,6 +161,7 @@ class ChatRequest:
     messages: tuple[Message, ...] = ()
     conversation_id: str = ""
     parent_id: str = ""
+    if_revision: int | None = None
     options: ChatOptions = ChatOptions()
 
 

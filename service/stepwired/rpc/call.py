@@ -42,6 +42,9 @@ class Call:
     has_place: bool = False
     """Whether it takes one of the places of `max_calls`."""
 
+    is_endless: bool = False
+    """Whether only its caller ends it, so that draining does not wait for it."""
+
     ended_by: Failure | None = None
     """Why we ended it ourselves."""
 

@@ -43,7 +43,7 @@ class Calls:
     def refusal(self) -> Failure | None:
         """Say why no further call is taken just now; None if one is."""
         if self._draining:
-            return Unavailable(Reason.SERVER_DRAINING, "the server is shutting down; try again")
+            return _draining()
         if self._places >= self._limits.max_calls:
             return Throttled(
                 Reason.CONCURRENCY_LIMITED,
@@ -79,13 +79,21 @@ class Calls:
         return handle
 
     def streaming(
-        self, method: str, handler: Callable[[Any, Context], Any], *, counted: bool
+        self, method: str, handler: Callable[[Any, Context], Any], *, counted: bool, endless: bool = False
     ) -> Callable[[Any, Context], Awaitable[None]]:
-        """Wrap a handler that answers with a stream; see `unary`. Costs two attribute writes a message."""
+        """Wrap a handler that answers with a stream; see `unary`. Costs two attribute writes a message.
+
+        Args:
+            method: Its full name.
+            handler: As generated code registers it.
+            counted: Whether its calls take places of `max_calls`.
+            endless: Whether its calls are ended as soon as the server drains, because only their callers end them.
+        """
         generates = inspect.isasyncgenfunction(handler)
 
         async def handle(request: Any, context: Context) -> None:
             call = self._begin(method, context)
+            call.is_endless = endless
             write = context.write
             guard = Guard(call)
             limit_s = self._limits.stalled_reader_s
@@ -113,7 +121,7 @@ class Calls:
     def collecting(
         self, method: str, handler: Callable[[Any, Context], Awaitable[Any]], *, counted: bool
     ) -> Callable[[Any, Context], Awaitable[Any]]:
-        """Wrap a handler that reads a stream and answers once; see `unary`. It reads message by message, as it likes."""
+        """Wrap a handler that reads a stream, message by message, and answers once; see `unary`."""
 
         async def handle(requests: AsyncIterator[Any], context: Context) -> Any:
             call = self._begin(method, context)
@@ -146,13 +154,16 @@ class Calls:
     async def drain(self, grace_s: float) -> None:
         """Take no further calls, give those that run `grace_s`, end the others and wait until they have cleaned up."""
         self._draining = True
+        for call in tuple(self._live):
+            if call.is_endless:
+                call.end(_draining())
         try:
             async with asyncio.timeout(grace_s):
                 await self._idle.wait()
         except TimeoutError:
             log.info("draining: %d calls were ended after %.1f s", self._places, grace_s)
         for call in tuple(self._live):
-            call.end(Unavailable(Reason.SERVER_DRAINING, "the server is shutting down; try again"))
+            call.end(_draining())
         try:
             async with asyncio.timeout(_FINALIZERS_S):
                 await self._ended.wait()
@@ -204,3 +215,7 @@ class Calls:
             self._places -= 1
             if not self._places:
                 self._idle.set()
+
+
+def _draining() -> Failure:
+    return Unavailable(Reason.SERVER_DRAINING, "the server is shutting down; try again")

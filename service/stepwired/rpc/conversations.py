@@ -1,36 +1,18 @@
-"""Serves `stepwire.v1.ConversationService`."""
+"""Serves `stepwire.v1.ConversationService`: the calls on whole conversations, and all others from their modules."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Any
-
-import grpc
-
 from stepwire.v1 import conversation_pb2, conversation_pb2_grpc
-from stepwired import conversation as rules
-from stepwired.events import Message
-from stepwired.limits import Limits
+from stepwired.rpc import paging
 from stepwired.rpc.convert import conversations as convert
-from stepwired.rpc.convert.messages import message_proto
-from stepwired.rpc.convert.values import too_large
-from stepwired.store.base import ConversationStore
+from stepwired.rpc.files import FileCalls
+from stepwired.rpc.kept import Context, Kept, repeatable
+from stepwired.rpc.messages import MessageCalls
+from stepwired.rpc.watch import WatchCalls
 
-Context = grpc.aio.ServicerContext[Any, Any]
 
-
-class ConversationServicer(conversation_pb2_grpc.ConversationServiceServicer):
-    """Durable trees of messages. Holds no state of its own.
-
-    Args:
-        store: Keeps them.
-        limits: Of messages and replies.
-    """
-
-    def __init__(self, store: ConversationStore, limits: Limits) -> None:
-        self._store = store
-        self._limits = limits
+class ConversationCalls(Kept):
+    """Calls on whole conversations."""
 
     async def CreateConversation(
         self, request: conversation_pb2.CreateConversationRequest, _: Context
@@ -40,8 +22,9 @@ class ConversationServicer(conversation_pb2_grpc.ConversationServiceServicer):
             asked.conversation_id,
             title=asked.title,
             metadata=asked.metadata,
-            messages=asked.messages,
+            messages=await self._pictures.taken(asked.messages),
             allow_orphan=asked.allow_orphan,
+            request=await repeatable(request),
         )
         return conversation_pb2.CreateConversationResponse(
             conversation=convert.conversation_proto(created), message_ids=ids
@@ -53,63 +36,64 @@ class ConversationServicer(conversation_pb2_grpc.ConversationServiceServicer):
         found = await self._store.get(convert.conversation_id(request.conversation_id))
         return conversation_pb2.GetConversationResponse(conversation=convert.conversation_proto(found))
 
-    async def AppendMessages(
-        self, request: conversation_pb2.AppendMessagesRequest, _: Context
-    ) -> conversation_pb2.AppendMessagesResponse:
-        messages = convert.appended(request, self._limits)
-        changed, ids = await self._store.append(
-            request.conversation_id, messages, keep_head=request.keep_head, allow_orphan=request.allow_orphan
+    async def ListConversations(
+        self, request: conversation_pb2.ListConversationsRequest, _: Context
+    ) -> conversation_pb2.ListConversationsResponse:
+        asked = convert.listing(request, self._limits)
+        found, end = await self._store.list(
+            page_size=asked.page_size,
+            after=asked.after,
+            labels=asked.labels,
+            create_from_ns=asked.create_from_ns,
+            create_before_ns=asked.create_before_ns,
+            update_from_ns=asked.update_from_ns,
+            order=asked.order,
         )
-        return conversation_pb2.AppendMessagesResponse(
-            conversation=convert.conversation_proto(changed), message_ids=ids
+        return conversation_pb2.ListConversationsResponse(
+            conversations=map(convert.conversation_proto, found),
+            next_page_token=paging.token(asked.call, end) if end else "",
         )
 
-    async def StreamMessages(
-        self, request: conversation_pb2.StreamMessagesRequest, _: Context
-    ) -> AsyncGenerator[conversation_pb2.StreamMessagesResponse, None]:
-        view = convert.view(request)
-        pages = self._store.messages(request.conversation_id, view, request.message_id)
-        async with aclosing(pages):
-            async for page in pages:
-                for response in _responses(page, self._limits.stream_message_bytes):
-                    yield response
+    async def UpdateConversation(
+        self, request: conversation_pb2.UpdateConversationRequest, _: Context
+    ) -> conversation_pb2.UpdateConversationResponse:
+        asked = convert.update(request, self._limits)
+        changed = await self._store.update(
+            request.conversation.id,
+            title=asked.title,
+            metadata=asked.metadata,
+            merge=asked.merge,
+            head_id=asked.head_id,
+            if_revision=convert.if_revision(request),
+        )
+        return conversation_pb2.UpdateConversationResponse(conversation=convert.conversation_proto(changed))
 
-    async def RenderConversation(
-        self, request: conversation_pb2.RenderConversationRequest, _: Context
-    ) -> conversation_pb2.RenderConversationResponse:
-        style = convert.render_format(request)
-        if request.message_id:
-            message = await self._store.message(request.conversation_id, request.message_id)
-            text = rules.view(message, style)
-        else:
-            text = await self._prompt(request.conversation_id, style, include_tools=request.include_tools)
-        response = conversation_pb2.RenderConversationResponse(text=text)
-        if response.ByteSize() > self._limits.reply_bytes:
-            raise too_large(self._limits.reply_bytes, "StreamMessages")
-        return response
+    async def DeleteConversation(
+        self, request: conversation_pb2.DeleteConversationRequest, _: Context
+    ) -> conversation_pb2.DeleteConversationResponse:
+        conversation_id = convert.conversation_id(request.conversation_id)
+        await self._store.delete(conversation_id, if_revision=convert.if_revision(request))
+        return conversation_pb2.DeleteConversationResponse()
 
-    async def _prompt(self, conversation_id: str, style: rules.RenderFormat, *, include_tools: bool) -> str:
-        """Render the path to the head. Reads no further than a reply can be long."""
-        messages: list[Message] = []
-        characters = 0
-        async with aclosing(self._store.messages(conversation_id)) as pages:
-            async for page in pages:
-                for message in page:
-                    messages.append(message)
-                    characters += len(message.text)
-                if characters > self._limits.reply_bytes:
-                    raise too_large(self._limits.reply_bytes, "StreamMessages")
-        return rules.single_prompt(messages, style, include_tools=include_tools)
+    async def ForkConversation(
+        self, request: conversation_pb2.ForkConversationRequest, _: Context
+    ) -> conversation_pb2.ForkConversationResponse:
+        title = convert.fork(request)
+        made = await self._store.fork(
+            request.conversation_id,
+            request.message_id,
+            new_id=request.new_conversation_id,
+            title=title,
+            request=await repeatable(request),
+        )
+        return conversation_pb2.ForkConversationResponse(conversation=convert.conversation_proto(made))
 
 
-def _responses(page: tuple[Message, ...], limit_bytes: int) -> list[conversation_pb2.StreamMessagesResponse]:
-    """Fill as few responses as can be, none larger than the limit unless a single message is."""
-    responses = [conversation_pb2.StreamMessagesResponse()]
-    size = 0
-    for message in map(message_proto, page):
-        size += message.ByteSize() + 8
-        if size > limit_bytes and responses[-1].messages:
-            responses.append(conversation_pb2.StreamMessagesResponse())
-            size = message.ByteSize() + 8
-        responses[-1].messages.append(message)
-    return responses if responses[-1].messages else []
+class ConversationServicer(
+    ConversationCalls,
+    MessageCalls,
+    FileCalls,
+    WatchCalls,
+    conversation_pb2_grpc.ConversationServiceServicer,
+):
+    """Durable trees of messages: every call."""

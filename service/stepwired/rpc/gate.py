@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
@@ -42,7 +42,13 @@ class Gate(grpc.GenericRpcHandler):
         self._counted: set[str] = set()
 
     def serve(
-        self, service: str, handlers: Mapping[str, Handler], *, counted: bool = True, is_open: bool = False
+        self,
+        service: str,
+        handlers: Mapping[str, Handler],
+        *,
+        counted: bool = True,
+        is_open: bool = False,
+        endless: Collection[str] = (),
     ) -> None:
         """Serve the methods of `service`.
 
@@ -51,10 +57,11 @@ class Gate(grpc.GenericRpcHandler):
             handlers: By method name, as generated code makes them.
             counted: Whether its calls take places of `max_calls` and are refused while the server drains.
             is_open: Whether everybody may call it.
+            endless: The methods whose calls are ended as soon as the server drains.
         """
         for name, handler in handlers.items():
             method = f"/{service}/{name}"
-            self._handlers[method] = self._wrapped(method, handler, counted=counted)
+            self._handlers[method] = self._wrapped(method, handler, counted=counted, endless=name in endless)
             if counted:
                 self._counted.add(method)
             if is_open:
@@ -72,10 +79,8 @@ class Gate(grpc.GenericRpcHandler):
             return _stream_stream(self._calls.rejecting(method, refusal), None, None)
         return self._handlers.get(method)
 
-    def _wrapped(self, method: str, handler: Handler, *, counted: bool) -> Handler:
-        behavior: Any = (
-            handler.stream_stream or handler.stream_unary or handler.unary_stream or handler.unary_unary
-        )
+    def _wrapped(self, method: str, handler: Handler, *, counted: bool, endless: bool) -> Handler:
+        behavior: Any = handler.stream_stream or handler.stream_unary or handler.unary_stream or handler.unary_unary
         decode = handler.request_deserializer
         assert decode is not None
         encode = handler.response_serializer
@@ -86,7 +91,7 @@ class Gate(grpc.GenericRpcHandler):
             wrapped = self._calls.streaming(method, behavior, counted=counted)
             return _stream_stream(wrapped, _refusing(decode), encode)
         if handler.response_streaming:
-            wrapped = self._calls.streaming(method, behavior, counted=counted)
+            wrapped = self._calls.streaming(method, behavior, counted=counted, endless=endless)
             return grpc.unary_stream_rpc_method_handler(wrapped, _marking(decode), encode)
         single = self._calls.unary(method, behavior, counted=counted)
         return grpc.unary_unary_rpc_method_handler(single, _marking(decode), encode)

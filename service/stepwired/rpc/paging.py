@@ -1,11 +1,11 @@
-"""Pages of a list that is sorted by name, asked for with tokens that only say where to go on."""
+"""Pages of a list, asked for with tokens that only say where to go on."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from stepwired.errors import Reason
 from stepwired.rpc.violations import Faults
@@ -35,26 +35,49 @@ def page(
         InvalidRequest: FIELD_INVALID or INVALID_PAGE_TOKEN.
     """
     faults = Faults()
+    size = size_of(page_size, faults)
+    after = position(call, page_token, faults)
+    faults.stop()
+    left = sorted((item for item in items if not page_token or key(item) > after), key=key)
+    return left[:size], token(call, key(left[size - 1])) if len(left) > size else ""
+
+
+def size_of(page_size: int, faults: Faults, *, default: int = _DEFAULT_SIZE, most: int = _MAX_SIZE) -> int:
+    """Read how many items to show."""
     if page_size:
-        faults.within("page_size", page_size, 1, _MAX_SIZE)
+        faults.within("page_size", page_size, 1, most)
+    return page_size or default
+
+
+def asked(call: str, request: Any) -> str:
+    """Name what is listed: the call with all that its request says beside page and size.
+
+    A token of other filters would show some of theirs and some of these, and so it is one of another call.
+    """
+    filters = type(request).FromString(request.SerializeToString())
+    filters.ClearField("page_size")
+    filters.ClearField("page_token")
+    return f"{call} {binascii.crc32(filters.SerializeToString(deterministic=True)):08x}"
+
+
+def position(call: str, page_token: str, faults: Faults) -> str:
+    """Read where to go on; empty for the beginning, or beside a violation."""
     after = _read(call, page_token) if page_token else ""
     if after is None:
         faults.add("page_token", "was not made by this call", Reason.INVALID_PAGE_TOKEN)
-    faults.stop()
-    size = page_size or _DEFAULT_SIZE
-    left = sorted((item for item in items if not page_token or key(item) > (after or "")), key=key)
-    return left[:size], _token(call, key(left[size - 1])) if len(left) > size else ""
+    return after or ""
 
 
-def _token(call: str, after: str) -> str:
+def token(call: str, after: str) -> str:
+    """Write where to go on; empty for the end."""
     raw = f"{call}\0{after}".encode()
     return base64.urlsafe_b64encode(binascii.crc32(raw).to_bytes(4, "big") + raw).decode().rstrip("=")
 
 
-def _read(call: str, token: str) -> str | None:
+def _read(call: str, given: str) -> str | None:
     try:
-        packed = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        packed = base64.urlsafe_b64decode(given + "=" * (-len(given) % 4))
         made_by, _, after = packed[4:].decode().partition("\0")
     except ValueError:
         return None
-    return after if made_by == call and _token(call, after) == token else None
+    return after if made_by == call and token(call, after) == given else None

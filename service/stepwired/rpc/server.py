@@ -24,10 +24,15 @@ from stepwired.rpc.conversations import ConversationServicer
 from stepwired.rpc.embed import EmbedServicer
 from stepwired.rpc.gate import Authorize, Collector, Gate, anybody
 from stepwired.rpc.models import Models
+from stepwired.rpc.pictures import Pictures
 from stepwired.rpc.step_runs import Runner, StepRunServicer
+from stepwired.rpc.uploads import Uploads
 from stepwired.store.base import ConversationStore
 
 _HEALTH = "grpc.health.v1.Health"
+
+#: Calls that only their callers end, and which these begin again where they were: draining does not wait for them.
+_ENDLESS = frozenset({"WatchConversation"})
 
 
 class CannotListen(Exception):
@@ -43,6 +48,7 @@ class Parts:
     models: Models
     store: ConversationStore
     steps: Runner
+    pictures: Pictures
 
 
 class Server:
@@ -116,10 +122,11 @@ class Server:
         into: Any = ours  # generated code wants a server, and uses only what a Collector has
         chat_pb2_grpc.add_ChatServiceServicer_to_server(ChatServicer(parts.chat, parts.models, limits), into)
         embed_pb2_grpc.add_EmbedServiceServicer_to_server(EmbedServicer(parts.embed, parts.models, limits), into)
-        conversation_pb2_grpc.add_ConversationServiceServicer_to_server(ConversationServicer(parts.store, limits), into)
+        conversations = ConversationServicer(parts.store, parts.pictures, Uploads(limits), limits)
+        conversation_pb2_grpc.add_ConversationServiceServicer_to_server(conversations, into)
         step_run_pb2_grpc.add_StepRunServiceServicer_to_server(StepRunServicer(parts.steps, limits), into)
         for name, handlers in ours.services.items():
-            gate.serve(name, handlers)
+            gate.serve(name, handlers, endless=_ENDLESS)
         into = tools
         health_pb2_grpc.add_HealthServicer_to_server(self._health, into)
         gate.serve(_HEALTH, tools.services[_HEALTH], counted=False, is_open=True)

@@ -56,6 +56,9 @@ def chat_request(given: chat_pb2.StreamChatRequest | chat_pb2.ChatRequest, limit
     faults.id("parent_id", given.parent_id)
     if given.parent_id and not given.conversation_id:
         faults.add("parent_id", "has a meaning only beside a conversation_id")
+    revision = given.if_revision if given.HasField("if_revision") else None
+    if revision is not None and not given.conversation_id:
+        faults.add("if_revision", "has a meaning only beside a conversation_id")
     if not (given.prompt or given.messages or given.conversation_id):
         text = "there is nothing to reply to: set prompt, messages or conversation_id"
         faults.add("prompt", text, Reason.INVALID_CONVERSATION)
@@ -63,7 +66,7 @@ def chat_request(given: chat_pb2.StreamChatRequest | chat_pb2.ChatRequest, limit
     faults.stop()
     if given.prompt:
         so_far = (*so_far, Message(text=given.prompt))
-    return ChatRequest(given.model, given.system, so_far, given.conversation_id, given.parent_id, options)
+    return ChatRequest(given.model, given.system, so_far, given.conversation_id, given.parent_id, revision, options)
 
 
 def chat_options(path: str, given: chat_pb2.ChatOptions, faults: Faults) -> ChatOptions:

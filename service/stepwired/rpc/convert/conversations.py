@@ -8,28 +8,40 @@ from dataclasses import dataclass
 from google.protobuf import struct_pb2
 
 from stepwire.v1 import conversation_pb2
-from stepwired.conversation import Conversation, MessageView, RenderFormat
+from stepwired.conversation import Conversation
 from stepwired.errors import Reason
 from stepwired.events import Json, Message
 from stepwired.limits import Limits
+from stepwired.rpc import paging
 from stepwired.rpc.convert.messages import messages
-from stepwired.rpc.convert.values import json_of_struct, struct_of_json, timestamp
+from stepwired.rpc.convert.values import json_of_struct, nanoseconds, struct_of_json, timestamp
 from stepwired.rpc.violations import Faults
+from stepwired.store.nouns import ListOrder
 
-_TITLE_BYTES = 1000
+TITLE_BYTES = 1000
 
-_VIEWS = {
-    conversation_pb2.MESSAGE_VIEW_UNSPECIFIED: MessageView.HEAD_PATH,
-    conversation_pb2.MESSAGE_VIEW_HEAD_PATH: MessageView.HEAD_PATH,
-    conversation_pb2.MESSAGE_VIEW_PATH_TO: MessageView.PATH_TO,
-    conversation_pb2.MESSAGE_VIEW_LEFTMOST: MessageView.LEFTMOST,
-    conversation_pb2.MESSAGE_VIEW_ALL: MessageView.ALL,
+_LABELS = 16
+_REQUEST_ID_CHARACTERS = 36
+_UPDATED = ("title", "metadata", "head_id")
+
+_ORDERS = {
+    conversation_pb2.CONVERSATION_ORDER_UNSPECIFIED: ListOrder.CREATE_TIME,
+    conversation_pb2.CONVERSATION_ORDER_CREATE_TIME: ListOrder.CREATE_TIME,
+    conversation_pb2.CONVERSATION_ORDER_UPDATE_TIME: ListOrder.UPDATE_TIME,
 }
-_FORMATS = {
-    conversation_pb2.RENDER_FORMAT_UNSPECIFIED: RenderFormat.BRACKETS,
-    conversation_pb2.RENDER_FORMAT_BRACKETS: RenderFormat.BRACKETS,
-    conversation_pb2.RENDER_FORMAT_GEPPETTO: RenderFormat.GEPPETTO,
+_IS_MERGE = {
+    conversation_pb2.METADATA_UPDATE_UNSPECIFIED: False,
+    conversation_pb2.METADATA_UPDATE_REPLACE: False,
+    conversation_pb2.METADATA_UPDATE_MERGE: True,
 }
+
+
+_HasRevision = (
+    conversation_pb2.AppendMessagesRequest
+    | conversation_pb2.UpdateConversationRequest
+    | conversation_pb2.DeleteConversationRequest
+    | conversation_pb2.UpdateMessageRequest
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +63,10 @@ def creation(given: conversation_pb2.CreateConversationRequest, limits: Limits) 
     """
     faults = Faults()
     faults.id("conversation_id", given.conversation_id)
-    faults.text("title", given.title, _TITLE_BYTES)
-    metadata = _metadata("metadata", given.metadata, limits, faults) if given.HasField("metadata") else {}
+    faults.text("title", given.title, TITLE_BYTES)
+    metadata = metadata_of("metadata", given.metadata, limits, faults) if given.HasField("metadata") else {}
     first = messages("messages", given.messages, limits, faults)
+    request_id(given.request_id, faults)
     faults.stop()
     return Creation(given.conversation_id, given.title, metadata, first, given.allow_orphan)
 
@@ -69,6 +82,7 @@ def appended(given: conversation_pb2.AppendMessagesRequest, limits: Limits) -> t
     if not given.messages:
         faults.add("messages", "is needed: it is empty", Reason.FIELD_REQUIRED)
     read = messages("messages", given.messages, limits, faults)
+    request_id(given.request_id, faults)
     faults.stop()
     return read
 
@@ -85,40 +99,6 @@ def conversation_id(given: str) -> str:
     return given
 
 
-def view(given: conversation_pb2.StreamMessagesRequest) -> MessageView:
-    """Read which messages to stream.
-
-    Raises:
-        InvalidRequest: With every fault that shows without the view's own rule, `conversation.check_view`.
-    """
-    faults = Faults()
-    faults.id("conversation_id", given.conversation_id, required=True)
-    chosen = _VIEWS.get(given.view)
-    if chosen is None:
-        faults.add("view", f"{given.view} is no view")
-    faults.id("message_id", given.message_id)
-    faults.stop()
-    assert chosen is not None
-    return chosen
-
-
-def render_format(given: conversation_pb2.RenderConversationRequest) -> RenderFormat:
-    """Read how to write messages.
-
-    Raises:
-        InvalidRequest: With every fault.
-    """
-    faults = Faults()
-    faults.id("conversation_id", given.conversation_id, required=True)
-    faults.id("message_id", given.message_id)
-    chosen = _FORMATS.get(given.format)
-    if chosen is None:
-        faults.add("format", f"{given.format} is no format")
-    faults.stop()
-    assert chosen is not None
-    return chosen
-
-
 def conversation_proto(conversation: Conversation) -> conversation_pb2.Conversation:
     """Write a conversation, without its messages."""
     return conversation_pb2.Conversation(
@@ -133,7 +113,124 @@ def conversation_proto(conversation: Conversation) -> conversation_pb2.Conversat
     )
 
 
-def _metadata(path: str, given: struct_pb2.Struct, limits: Limits, faults: Faults) -> dict[str, Json]:
+def metadata_of(path: str, given: struct_pb2.Struct, limits: Limits, faults: Faults) -> dict[str, Json]:
+    """Read metadata, or a patch for some."""
     read = json_of_struct(given)
     faults.metadata(path, read, limits)
     return read
+
+
+def is_merge(given: int, faults: Faults) -> bool:
+    """Read what to do with the metadata that is there."""
+    if given not in _IS_MERGE:
+        faults.add("metadata_update", f"{given} is no way to update metadata")
+    return _IS_MERGE.get(given, False)  # type: ignore[call-overload, no-any-return]
+
+
+def request_id(given: str, faults: Faults) -> None:
+    """Check what makes a call repeatable; an empty one is none."""
+    if len(given) > _REQUEST_ID_CHARACTERS or not (given.isascii() and given.isprintable()):
+        faults.add("request_id", f"must be 1 to {_REQUEST_ID_CHARACTERS} printable ASCII characters")
+
+
+def if_revision(given: _HasRevision) -> int | None:
+    """Read which revision the caller knows, if that matters; any other than the conversation's own is refused."""
+    return given.if_revision if given.HasField("if_revision") else None
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What to change; None stays as it is."""
+
+    title: str | None
+    metadata: Mapping[str, Json] | None
+    head_id: str | None
+    merge: bool
+
+
+def update(given: conversation_pb2.UpdateConversationRequest, limits: Limits) -> Update:
+    """Read what to change.
+
+    Raises:
+        InvalidRequest: With every fault.
+    """
+    faults = Faults()
+    new = given.conversation
+    faults.id("conversation.id", new.id, required=True)
+    title = head_id = None
+    metadata = None
+    masked = given.update_mask.paths
+    for index, path in enumerate(masked):
+        if path not in _UPDATED:
+            text = f"`{path[:64]}` cannot be updated; {', '.join(_UPDATED)} can"
+            faults.add(f"update_mask.paths[{index}]", text)
+    if "title" in masked or (not masked and new.title):
+        faults.text("conversation.title", new.title, TITLE_BYTES)
+        title = new.title
+    if "metadata" in masked or (not masked and new.HasField("metadata")):
+        metadata = metadata_of("conversation.metadata", new.metadata, limits, faults)
+    if "head_id" in masked or (not masked and new.head_id):
+        faults.id("conversation.head_id", new.head_id, required=True)
+        head_id = new.head_id
+    if not masked and title is None and metadata is None and head_id is None:
+        faults.add("update_mask", "is needed: nothing is set that can be updated", Reason.FIELD_REQUIRED)
+    merge = is_merge(given.metadata_update, faults)
+    faults.stop()
+    return Update(title, metadata, head_id, merge)
+
+
+def fork(given: conversation_pb2.ForkConversationRequest) -> str | None:
+    """Read what to copy; the new title, or None for the old one.
+
+    Raises:
+        InvalidRequest: With every fault.
+    """
+    faults = Faults()
+    faults.id("conversation_id", given.conversation_id, required=True)
+    faults.id("message_id", given.message_id)
+    faults.id("new_conversation_id", given.new_conversation_id)
+    faults.text("title", given.title, TITLE_BYTES)
+    request_id(given.request_id, faults)
+    faults.stop()
+    return given.title or None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Which conversations to list."""
+
+    call: str
+    """What tokens of further pages are made for."""
+
+    page_size: int
+    after: str
+    labels: Mapping[str, str]
+    create_from_ns: int | None
+    create_before_ns: int | None
+    update_from_ns: int | None
+    order: ListOrder
+
+
+def listing(given: conversation_pb2.ListConversationsRequest, limits: Limits) -> Listing:
+    """Read which conversations to list.
+
+    Raises:
+        InvalidRequest: With every fault.
+    """
+    faults = Faults()
+    call = paging.asked("ListConversations", given)
+    size = paging.size_of(given.page_size, faults)
+    after = paging.position(call, given.page_token, faults)
+    if faults.count("labels", len(given.labels), _LABELS):
+        for key in sorted(given.labels):  # protobuf keeps maps in no order
+            faults.text("labels", key, limits.metadata_bytes)
+            faults.text("labels", given.labels[key], limits.metadata_bytes)
+    create_from, create_before, update_from = (
+        nanoseconds(name, getattr(given, name), faults) if given.HasField(name) else None
+        for name in ("create_time_from", "create_time_before", "update_time_from")
+    )
+    if given.order not in _ORDERS:
+        faults.add("order", f"{given.order} is no order")
+    faults.stop()
+    labels, order = dict(given.labels), _ORDERS[given.order]
+    return Listing(call, size, after, labels, create_from, create_before, update_from, order)

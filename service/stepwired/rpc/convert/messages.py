@@ -12,6 +12,7 @@ from stepwired.conversation import check_messages, role_named
 from stepwired.errors import Reason
 from stepwired.events import Json, Message, MessageStatus, Reasoning, Role, ToolResult, ToolUse, Usage, UsageSource
 from stepwired.limits import Limits
+from stepwired.rpc.convert.images import image_proto, images, inline_bytes
 from stepwired.rpc.convert.values import json_of_struct, nanoseconds, struct_of_json, timestamp
 from stepwired.rpc.violations import Faults, ordered, utf8_bytes
 
@@ -45,6 +46,10 @@ def messages(path: str, given: Sequence[message_pb2.Message], limits: Limits, fa
     size = sum(_text_bytes(item) for item in read)
     if size > limits.request_text_bytes:
         faults.add(path, f"have {size} bytes of text together, and the limit is {limits.request_text_bytes}")
+    size = inline_bytes(image for item in read for image in item.images)
+    if size > limits.inline_images_bytes:
+        limit = f"the limit is {limits.inline_images_bytes}: upload some of them first, with UploadImage"
+        faults.add(path, f"have {size} bytes of images together, and {limit}", Reason.IMAGE_TOO_LARGE)
     return read
 
 
@@ -64,6 +69,7 @@ def message(path: str, given: message_pb2.Message, limits: Limits, faults: Fault
     return Message(
         role=role,
         text=given.text,
+        images=images(f"{path}.images", given.images, limits, faults),
         reasoning=_reasoning(f"{path}.reasoning", given.reasoning, limits, faults)
         if given.HasField("reasoning")
         else None,
@@ -86,6 +92,7 @@ def message_proto(message: Message) -> message_pb2.Message:
         status=_STATUS[message.status],
         role=message.role,
         text=message.text,
+        images=map(image_proto, message.images),
     )
     if message.metadata:
         written.metadata.CopyFrom(struct_of_json(message.metadata))

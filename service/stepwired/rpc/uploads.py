@@ -1,0 +1,96 @@
+"""Collects the files that callers send in pieces, within limits of each and of all together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
+from typing import Protocol
+
+from stepwired.errors import Failure, InvalidRequest, Reason, Subject, Throttled, Violation
+from stepwired.limits import Limits
+
+
+class Piece(Protocol):
+    """A message of an upload."""
+
+    @property
+    def chunk(self) -> bytes:
+        """The next bytes; may be empty."""
+
+
+class Uploads:
+    """All files that are being sent to one server."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._held_bytes = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Size of all that is held just now."""
+        return self._held_bytes
+
+    @contextmanager
+    def holding(self, limit_bytes: int, too_large: Failure) -> Generator[Upload]:
+        """Collect one file, which counts until it is left.
+
+        Args:
+            limit_bytes: Most that it may have.
+            too_large: How the call fails that sends more.
+        """
+        upload = Upload(self, limit_bytes, too_large, self._limits.chunk_bytes)
+        try:
+            yield upload
+        finally:
+            self._held_bytes -= len(upload.data)
+
+    def take(self, size: int) -> None:
+        """Count so many bytes more.
+
+        Raises:
+            Throttled: CONCURRENCY_LIMITED: there would be too many.
+        """
+        limit_bytes = self._limits.uploads_bytes
+        if self._held_bytes + size > limit_bytes:
+            raise Throttled(
+                Reason.CONCURRENCY_LIMITED,
+                f"files of {limit_bytes} bytes are being sent already; try again",
+                metadata={"limit": str(limit_bytes)},
+                retry_after_s=1.0,
+                subject=Subject("server", "uploads"),
+            )
+        self._held_bytes += size
+
+
+class Upload:
+    """One file on its way to us."""
+
+    def __init__(self, uploads: Uploads, limit_bytes: int, too_large: Failure, chunk_bytes: int) -> None:
+        self.data = bytearray()
+        self._uploads = uploads
+        self._limit_bytes = limit_bytes
+        self._too_large = too_large
+        self._chunk_bytes = chunk_bytes
+
+    async def add_all(self, first: Piece, others: AsyncIterator[Piece]) -> None:
+        """Collect all pieces. Reads none beyond the first that is too much.
+
+        Raises:
+            InvalidRequest: FIELD_INVALID, a piece is too large.
+            Failure: The file is too large, or there is no room for it.
+        """
+        self._add(first.chunk)
+        async for piece in others:
+            self._add(piece.chunk)
+        # gRPC ends the stream of a caller who cancelled just like one that is whole, and cancels us a turn later.
+        await asyncio.sleep(0)
+
+    def _add(self, chunk: bytes) -> None:
+        if len(chunk) > self._chunk_bytes:
+            text = f"has {len(chunk)} bytes, and the limit is {self._chunk_bytes}: send more and smaller ones"
+            raise InvalidRequest.of([Violation("chunk", text)])
+        if len(self.data) + len(chunk) > self._limit_bytes:
+            raise self._too_large
+        self._uploads.take(len(chunk))
+        self.data += chunk
