@@ -150,7 +150,7 @@ async def test_a_reply_that_finds_the_disk_full_fails_after_its_text(store: Sqli
     model = Model([STARTED], [TextDelta("x"), finished(answer("x" * 1_000_000))])
     async with aclosing(recorded(model, store)(says("q"))) as stream:
         assert await anext(stream) == [STARTED]
-        await store._writer.submit(lambda db: db.pragma("max_page_count", db.pragma("page_count") + 5))
+        await store._core.writer.submit(lambda db: db.pragma("max_page_count", db.pragma("page_count") + 5))
         with pytest.raises(Throttled) as caught:
             await anext(stream)
     assert caught.value.reason is Reason.STORE_FULL
@@ -165,7 +165,7 @@ async def test_a_failure_is_not_hidden_by_one_of_the_store(
     model = Model([STARTED, TextDelta(text)], failure=Unavailable(Reason.PROVIDER_STREAM_TRUNCATED, "gone"))
     async with aclosing(recorded(model, store)(says("q"))) as stream:
         await anext(stream)
-        await store._writer.submit(lambda db: db.pragma("max_page_count", db.pragma("page_count") + 5))
+        await store._core.writer.submit(lambda db: db.pragma("max_page_count", db.pragma("page_count") + 5))
         with pytest.raises(Unavailable) as caught:
             await anext(stream)
     assert caught.value.reason is Reason.PROVIDER_STREAM_TRUNCATED

@@ -30,7 +30,7 @@ async def read_ids(store: SqliteStore, name: str, view: MessageView = MessageVie
 
 
 async def on_writer(store: SqliteStore, sql: str) -> Any:
-    return await store._writer.submit(lambda db: db.execute(sql).fetchall())
+    return await store._core.writer.submit(lambda db: db.execute(sql).fetchall())
 
 
 async def test_sixteen_writers_get_dense_revisions_and_every_read_sees_every_answered_append(
@@ -74,7 +74,7 @@ async def held(store: SqliteStore) -> AsyncGenerator[threading.Event]:
         release.wait(30)
 
     await store.create("c")
-    waiting = store._writer.submit(wait)
+    waiting = store._core.writer.submit(wait)
     await entered.wait()
     yield release
     release.set()
@@ -90,10 +90,10 @@ async def test_writes_that_wait_share_one_commit(store: SqliteStore) -> None:
         return False
 
     await store.create("c")
-    await store._writer.submit(lambda db: db.set_commit_hook(count))
+    await store._core.writer.submit(lambda db: db.set_commit_hook(count))
     commits = 0
     release = threading.Event()
-    waiting = store._writer.submit(lambda _: release.wait(30))
+    waiting = store._core.writer.submit(lambda _: release.wait(30))
     appends = [asyncio.create_task(store.append("c", said(f"m{number}"))) for number in range(100)]
     await asyncio.sleep(0)  # each runs to its first wait, which is after it handed over
     release.set()
@@ -229,7 +229,7 @@ async def test_a_write_that_is_too_large_for_the_disk_fails_alone(store: SqliteS
     def shrink(db: apsw.Connection) -> None:
         db.pragma("max_page_count", db.pragma("page_count") + 20)
 
-    shrunk = store._writer.submit(shrink)
+    shrunk = store._core.writer.submit(shrink)
     texts = ("small", "x" * MIB, "tiny")
     tasks = [asyncio.create_task(store.append("c", [Message(text=text)])) for text in texts]
     await asyncio.sleep(0)

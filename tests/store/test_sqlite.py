@@ -25,7 +25,7 @@ async def read_ids(store: SqliteStore, name: str, view: MessageView = MessageVie
 
 
 async def on_writer(store: SqliteStore, sql: str) -> Any:
-    return await store._writer.submit(lambda db: db.execute(sql).fetchall())
+    return await store._core.writer.submit(lambda db: db.execute(sql).fetchall())
 
 
 async def test_what_was_created_is_read_back_the_same(store: SqliteStore) -> None:

@@ -113,7 +113,7 @@ async def test_an_unexpected_error_reaches_its_caller_and_undoes_its_write(store
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await store._writer.submit(half)
+        await store._core.writer.submit(half)
     with pytest.raises(apsw.SQLError):
-        await store._writer.submit(lambda db: db.execute("no such statement"))
+        await store._core.writer.submit(lambda db: db.execute("no such statement"))
     assert (await store.get("c")).id == "c"

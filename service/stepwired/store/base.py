@@ -30,8 +30,8 @@ class ConversationStore(Index, Feed, Blobs, Protocol):
     same request returns the first answer, whatever has happened since, and does nothing; another with its id is refused
     (InvalidRequest, REQUEST_ID_MISMATCH). The answer goes with its conversation.
 
-    `if_revision` refuses a write unless the conversation has this revision (Conflict, REVISION_MISMATCH, with `revision`
-    in its metadata).
+    `if_revision` refuses a write unless the conversation has this revision (Conflict, REVISION_MISMATCH, with
+    `revision` in its metadata).
 
     Any method may raise, beside what it names:
         Throttled: STORE_FULL, the disk. Reads go on; writes work again when there is room.

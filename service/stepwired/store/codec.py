@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -12,7 +13,17 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from stepwire.v1 import conversation_pb2, message_pb2
 from stepwired.conversation import Conversation
 from stepwired.errors import Broken, Misconfigured, Reason, Subject
-from stepwired.events import MAX_SAFE_INTEGER, Json, Message, MessageStatus, Reasoning, Role, ToolResult, ToolUse
+from stepwired.events import (
+    MAX_SAFE_INTEGER,
+    Image,
+    Json,
+    Message,
+    MessageStatus,
+    Reasoning,
+    Role,
+    ToolResult,
+    ToolUse,
+)
 
 _NS = 1_000_000_000
 _STATUS_TO_WIRE = {
@@ -20,6 +31,7 @@ _STATUS_TO_WIRE = {
     MessageStatus.INTERRUPTED: message_pb2.MESSAGE_STATUS_INTERRUPTED,
 }
 _STATUS_FROM_WIRE = {wire: status for status, wire in _STATUS_TO_WIRE.items()}
+_Wire = message_pb2.Message | conversation_pb2.Conversation | conversation_pb2.AppendMessagesResponse
 _ROLES = {role.value: role for role in Role}
 
 
@@ -33,6 +45,7 @@ def encode_message(message: Message) -> bytes:
         status=_STATUS_TO_WIRE[message.status],
         role=message.role.value,
         text=message.text,
+        images=map(_image, message.images),
     )
     if message.metadata:
         wire.metadata.CopyFrom(_struct(message.metadata))
@@ -79,6 +92,7 @@ def decode_message(body: bytes) -> Message:
         reasoning=thoughts,
         tool_use=use,
         tool_result=result,
+        images=tuple(map(_read_image, wire.images)),
         metadata=_json(wire.metadata) if wire.HasField("metadata") else {},
         status=status,
         id=wire.id,
@@ -86,6 +100,17 @@ def decode_message(body: bytes) -> Message:
         create_time_ns=_nanoseconds(wire.create_time),
         update_time_ns=_nanoseconds(wire.update_time),
     )
+
+
+def searchable_text(body: bytes) -> str:
+    """The text of a stored message that a search goes through: what is said, or what a tool answered.
+
+    Raises:
+        Broken: STORE_CORRUPT, the bytes are no message.
+    """
+    wire = message_pb2.Message()
+    _parse(wire, body, "message")
+    return wire.text or wire.tool_result.result
 
 
 def encode_conversation(conversation: Conversation) -> bytes:
@@ -108,19 +133,82 @@ def decode_conversation(
     """
     wire = conversation_pb2.Conversation()
     _parse(wire, body, "conversation")
-    return Conversation(
-        id=wire.id,
-        title=wire.title,
+    return replace(
+        _conversation(wire),
         head_id=head_id,
         revision=revision,
-        metadata=_json(wire.metadata) if wire.HasField("metadata") else {},
-        create_time_ns=_nanoseconds(wire.create_time),
-        update_time_ns=update_time_ns,
         message_count=message_count,
+        update_time_ns=update_time_ns,
     )
 
 
-def _parse(wire: message_pb2.Message | conversation_pb2.Conversation, body: bytes, kind: str) -> None:
+def encode_answer(conversation: Conversation, ids: Sequence[str] = ()) -> bytes:
+    """Serialize a conversation with all that it says, and ids of messages."""
+    wire = conversation_pb2.AppendMessagesResponse(message_ids=ids)
+    wire.conversation.MergeFromString(encode_conversation(conversation))
+    wire.conversation.head_id = conversation.head_id
+    wire.conversation.revision = conversation.revision
+    wire.conversation.message_count = conversation.message_count
+    wire.conversation.update_time.CopyFrom(_timestamp(conversation.update_time_ns))
+    return wire.SerializeToString(deterministic=True)
+
+
+def decode_answer(body: bytes) -> tuple[Conversation, tuple[str, ...]]:
+    """Read back what `encode_answer` made.
+
+    Raises:
+        Broken: STORE_CORRUPT, the bytes are no answer.
+    """
+    wire = conversation_pb2.AppendMessagesResponse()
+    _parse(wire, body, "answer")
+    return _conversation(wire.conversation), tuple(wire.message_ids)
+
+
+def _conversation(wire: conversation_pb2.Conversation) -> Conversation:
+    return Conversation(
+        id=wire.id,
+        title=wire.title,
+        head_id=wire.head_id,
+        revision=wire.revision,
+        metadata=_json(wire.metadata) if wire.HasField("metadata") else {},
+        create_time_ns=_nanoseconds(wire.create_time),
+        update_time_ns=_nanoseconds(wire.update_time),
+        message_count=wire.message_count,
+    )
+
+
+def _image(image: Image) -> message_pb2.Image:
+    if image.data or image.server_path:
+        raise ValueError("a store takes pictures by `uri` or `blob_id`")
+    wire = message_pb2.Image(
+        name=image.name,
+        media_type=image.media_type,
+        detail=image.detail,
+        width=image.width,
+        height=image.height,
+        size_bytes=image.size_bytes,
+    )
+    if image.blob_id:
+        wire.blob_id = image.blob_id
+    else:
+        wire.uri = image.uri
+    return wire
+
+
+def _read_image(wire: message_pb2.Image) -> Image:
+    return Image(
+        uri=wire.uri,
+        blob_id=wire.blob_id,
+        name=wire.name,
+        media_type=wire.media_type,
+        detail=wire.detail,
+        width=wire.width,
+        height=wire.height,
+        size_bytes=wire.size_bytes,
+    )
+
+
+def _parse(wire: _Wire, body: bytes, kind: str) -> None:
     try:
         wire.ParseFromString(body)
     except DecodeError:

@@ -14,6 +14,7 @@ import apsw
 
 from stepwired.errors import Misconfigured, Reason, Subject, Unavailable
 from stepwired.store.faults import failure_of
+from stepwired.store.functions import add_functions
 
 Durability = Literal["full", "relaxed"]
 """`full`: a write returns after it reached the disk. `relaxed`: after it reached the operating system, so that the end
@@ -108,6 +109,7 @@ def open_reader(path: Path) -> apsw.Connection:
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     db.set_busy_timeout(BUSY_TIMEOUT_MS)
     db.wal_autocheckpoint(0)
+    add_functions(db)
     return db
 
 
@@ -125,7 +127,9 @@ def _configure(db: apsw.Connection, path: Path, durability: Durability) -> None:
     db.pragma("synchronous", "FULL" if durability == "full" else "NORMAL")
     db.pragma("foreign_keys", True)
     db.pragma("journal_size_limit", WAL_KEPT_BYTES)
+    db.pragma("temp_store", "MEMORY")
     db.wal_autocheckpoint(0)  # the writer does it, after the answers are out
+    add_functions(db)
 
 
 def _migrate(db: apsw.Connection, path: Path) -> None:

@@ -27,7 +27,7 @@ class Index(Protocol):
         update_from_ns: int | None = None,
         order: ListOrder = ListOrder.CREATE_TIME,
     ) -> tuple[Sequence[Conversation], str]:
-        """List conversations, newest first. Cost: a page, and with labels and UPDATE_TIME all that have the first label.
+        """List conversations, newest first. Cost: a page; by UPDATE_TIME with labels, all that have the first one.
 
         By CREATE_TIME nothing is shown twice or missed while pages are read. By UPDATE_TIME, what changes meanwhile
         moves to the front.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import apsw
@@ -57,3 +58,14 @@ class Readers:
             raise
         finally:
             self._idle.put(db)
+
+
+@contextmanager
+def one_moment(db: apsw.Connection) -> Iterator[None]:
+    """All reads within see the store as it was at the first of them."""
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")

@@ -64,8 +64,8 @@ def bad_position() -> InvalidRequest:
 def feed_compacted(conversation_id: str, earliest_revision: int) -> Conflict:
     """The failure of a reader of changes who comes too late."""
     text = (
-        f"changes of conversation `{conversation_id}` before revision {earliest_revision} are no longer kept one by one:"
-        " read it anew and go on from its revision"
+        f"changes of conversation `{conversation_id}` before revision {earliest_revision} are no longer kept one by"
+        " one: read it anew and go on from its revision"
     )
     metadata = {"earliestRevision": str(earliest_revision)}
     return Conflict(Reason.FEED_COMPACTED, text, metadata=metadata, subject=Subject("conversation", conversation_id))

@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
 import apsw
 
-from stepwired.conversation import Conversation, MessageView, grow
+from stepwired.conversation import Conversation, Growth, MessageView, grow, plant
 from stepwired.errors import InvalidRequest, Reason, Violation
-from stepwired.events import Json, Message
+from stepwired.events import Json, Message, MessageStatus
 from stepwired.limits import Limits
-from stepwired.store import views
-from stepwired.store.database import Durability, Home, open_reader, open_writer
-from stepwired.store.readers import Readers
+from stepwired.store import edits, views
+from stepwired.store.answers import Answer, once
+from stepwired.store.core import Core, whole_microseconds
+from stepwired.store.database import Durability
+from stepwired.store.edits import Edit
+from stepwired.store.nouns import Request
 from stepwired.store.refusals import check_view
+from stepwired.store.sqlite_parts import SqliteParts
 from stepwired.store.tree import StoredTree, describe
-from stepwired.store.writer import Writer
-
-READERS = 4
 
 
-class SqliteStore:
+class SqliteStore(SqliteParts):
     """A `ConversationStore` in a folder of its own, for one process at a time. Made by `open`."""
 
-    def __init__(
-        self, home: Home, writer: Writer, readers: Readers, limits: Limits, clock_ns: Callable[[], int]
-    ) -> None:
-        self._home = home
-        self._writer = writer
-        self._readers = readers
-        self._limits = limits
-        self._clock_ns = clock_ns
+    def __init__(self, core: Core) -> None:
+        super().__init__(core)
         self._closed = False
 
     @classmethod
@@ -47,30 +41,23 @@ class SqliteStore:
         limits: Limits | None = None,
         durability: Durability = "full",
         clock_ns: Callable[[], int] = time.time_ns,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> SqliteStore:
         """Open the store, or make it. Call it after anything that forks.
 
         Args:
             folder: Made with mode 0700 if it is missing; the files in it are for their owner alone.
-            limits: `conversation_messages` and `stream_message_bytes` are kept here.
+            limits: `conversation_messages`, `stream_message_bytes` and those of merged metadata are kept here.
             durability: See `database.Durability`.
             clock_ns: Now, in nanoseconds since 1970, for the times that messages carry. Order does not depend on it.
+            monotonic_s: Seconds since any moment, for what is kept for a time.
 
         Raises:
             Unavailable: STORE_UNAVAILABLE, another process has it open; the message names its id.
             Misconfigured: STORE_UNAVAILABLE or STORE_VERSION_UNSUPPORTED; the message says what to do.
             Broken: STORE_CORRUPT.
         """
-        loop = asyncio.get_running_loop()
-        async with AsyncExitStack() as undo:
-            home = Home(folder)
-            undo.callback(home.close)
-            db = await loop.run_in_executor(None, open_writer, home.path, durability)
-            writer = Writer(db, loop)
-            undo.push_async_callback(writer.close)
-            readers = Readers([open_reader(home.path) for _ in range(READERS)])
-            undo.pop_all()
-        return cls(home, writer, readers, limits or Limits(), clock_ns)
+        return cls(await Core.open(folder, limits or Limits(), durability, clock_ns, monotonic_s))
 
     async def create(
         self,
@@ -80,20 +67,23 @@ class SqliteStore:
         metadata: Mapping[str, Json] | None = None,
         messages: Sequence[Message] = (),
         allow_orphan: bool = False,
+        request: Request | None = None,
     ) -> tuple[Conversation, tuple[str, ...]]:
-        now_ns = self._now_ns()
+        now_ns = self._core.now_ns()
         made = Conversation(conversation_id or str(uuid.uuid4()), title, metadata=metadata or {}, create_time_ns=now_ns)
 
-        def work(db: apsw.Connection) -> tuple[Conversation, tuple[str, ...]]:
+        def work(db: apsw.Connection) -> Answer:
+            return once(db, "create", request, self._core.clock.now_s(), lambda: create(db))
+
+        def create(db: apsw.Connection) -> tuple[int, Conversation, tuple[str, ...]]:
             tree = StoredTree.create(db, made)
             growth = grow(tree, messages, **self._rules(now_ns, allow_orphan=allow_orphan))
-            tree.write(growth, now_ns)
-            return describe(db, made.id), growth.ids
+            return _grown(db, tree, growth, made.id, now_ns)
 
-        return await self._writer.submit(work)
+        return await self._core.write(made.id, work)
 
     async def get(self, conversation_id: str) -> Conversation:
-        return await self._readers.read(lambda db: describe(db, conversation_id))
+        return await self._core.readers.read(lambda db: describe(db, conversation_id))
 
     async def append(
         self,
@@ -102,23 +92,33 @@ class SqliteStore:
         *,
         keep_head: bool = False,
         allow_orphan: bool = False,
+        if_revision: int | None = None,
+        request: Request | None = None,
     ) -> tuple[Conversation, tuple[str, ...]]:
-        now_ns = self._now_ns()
+        now_ns = self._core.now_ns()
 
-        def work(db: apsw.Connection) -> tuple[Conversation, tuple[str, ...]]:
-            tree = StoredTree.open(db, conversation_id)
-            rules = self._rules(now_ns, keep_head=keep_head, allow_orphan=allow_orphan)
-            growth = grow(tree, messages, **rules)
-            tree.write(growth, now_ns)
-            return describe(db, conversation_id), growth.ids
+        def work(db: apsw.Connection) -> Answer:
+            return once(db, "append", request, self._core.clock.now_s(), lambda: append(db))
 
-        return await self._writer.submit(work)
+        def append(db: apsw.Connection) -> tuple[int, Conversation, tuple[str, ...]]:
+            tree = StoredTree.open(db, conversation_id, if_revision)
+            growth = grow(tree, messages, **self._rules(now_ns, keep_head=keep_head, allow_orphan=allow_orphan))
+            return _grown(db, tree, growth, conversation_id, now_ns)
 
-    async def begin_reply(self, conversation_id: str, messages: Sequence[Message], *, parent_id: str = "") -> str:
-        now_ns = self._now_ns()
+        return await self._core.write(conversation_id, work)
+
+    async def begin_reply(
+        self,
+        conversation_id: str,
+        messages: Sequence[Message],
+        *,
+        parent_id: str = "",
+        if_revision: int | None = None,
+    ) -> str:
+        now_ns = self._core.now_ns()
 
         def work(db: apsw.Connection) -> str:
-            tree = StoredTree.open(db, conversation_id)
+            tree = StoredTree.open(db, conversation_id, if_revision)
             growth = grow(tree, messages, **self._rules(now_ns, parent_id=parent_id, room_count=1))
             last = growth.ids[-1] if growth.ids else parent_id or tree.head_id
             if not last:
@@ -128,12 +128,12 @@ class SqliteStore:
             tree.write(growth, now_ns)
             return last
 
-        return await self._writer.submit(work)
+        return await self._core.write(conversation_id, work)
 
     async def append_reply(
         self, conversation_id: str, parent_id: str, messages: Sequence[Message]
     ) -> tuple[tuple[Message, ...], bool]:
-        now_ns = self._now_ns()
+        now_ns = self._core.now_ns()
 
         def work(db: apsw.Connection) -> tuple[tuple[Message, ...], bool]:
             tree = StoredTree.open(db, conversation_id)
@@ -143,31 +143,106 @@ class SqliteStore:
             tree.write(growth, now_ns)
             return growth.new, branched
 
-        return await self._writer.submit(work)
+        return await self._core.write(conversation_id, work)
 
     async def messages(
         self, conversation_id: str, view: MessageView = MessageView.HEAD_PATH, message_id: str = ""
     ) -> AsyncGenerator[tuple[Message, ...], None]:
         check_view(view, message_id)
-        page_bytes = self._limits.stream_message_bytes
-        runs = await self._readers.read(lambda db: views.find_runs(db, conversation_id, view, message_id))
-        while page := await self._readers.read(lambda db: views.read_page(db, conversation_id, runs, page_bytes)):
+        read, page_bytes = self._core.readers.read, self._core.limits.stream_message_bytes
+        runs = await read(lambda db: views.find_runs(db, conversation_id, view, message_id))
+        while page := await read(lambda db: views.read_page(db, conversation_id, runs, page_bytes)):
             yield page
 
     async def message(self, conversation_id: str, message_id: str) -> Message:
-        return await self._readers.read(lambda db: views.read_message(db, conversation_id, message_id))
+        return await self._core.readers.read(lambda db: views.read_message(db, conversation_id, message_id))
+
+    async def update(
+        self,
+        conversation_id: str,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, Json] | None = None,
+        merge: bool = False,
+        head_id: str | None = None,
+        if_revision: int | None = None,
+    ) -> Conversation:
+        edit = Edit(title=title, head_id=head_id, metadata=metadata, merge=merge)
+        now_ns, limits = self._core.now_ns(), self._core.limits
+
+        def work(db: apsw.Connection) -> Conversation:
+            return edits.update(db, conversation_id, edit, if_revision=if_revision, limits=limits, now_ns=now_ns)
+
+        return await self._core.write(conversation_id, work)
+
+    async def update_message(
+        self,
+        conversation_id: str,
+        message_id: str,
+        *,
+        metadata: Mapping[str, Json] | None = None,
+        merge: bool = False,
+        status: MessageStatus | None = None,
+        if_revision: int | None = None,
+    ) -> tuple[Message, int]:
+        edit = Edit(status=status, metadata=metadata, merge=merge)
+        now_ns, limits = self._core.now_ns(), self._core.limits
+
+        def work(db: apsw.Connection) -> tuple[Message, int]:
+            return edits.update_message(
+                db, conversation_id, message_id, edit, if_revision=if_revision, limits=limits, now_ns=now_ns
+            )
+
+        return await self._core.write(conversation_id, work)
+
+    async def delete(self, conversation_id: str, *, if_revision: int | None = None) -> None:
+        await self._core.writer.submit(
+            lambda db: edits.delete(db, conversation_id, if_revision),
+            lambda gone: self._core.bells.ring_deleted(conversation_id, *gone),
+        )
+
+    async def fork(
+        self,
+        conversation_id: str,
+        message_id: str = "",
+        *,
+        new_id: str = "",
+        title: str | None = None,
+        request: Request | None = None,
+    ) -> Conversation:
+        copy = Conversation(new_id or str(uuid.uuid4()), create_time_ns=self._core.now_ns())
+
+        def work(db: apsw.Connection) -> Answer:
+            return once(db, "fork", request, self._core.clock.now_s(), lambda: fork(db))
+
+        def fork(db: apsw.Connection) -> tuple[int, Conversation, tuple[str, ...]]:
+            key = edits.fork(db, conversation_id, message_id, copy, title)
+            return key, describe(db, copy.id), ()
+
+        return (await self._core.write(copy.id, work))[0]
+
+    async def import_(
+        self, conversation: Conversation, messages: Sequence[Message], *, as_line: bool = False
+    ) -> Conversation:
+        now_ns = self._core.now_ns()
+        made = replace(
+            conversation,
+            id=conversation.id or str(uuid.uuid4()),
+            create_time_ns=whole_microseconds(conversation.create_time_ns) or now_ns,
+        )
+
+        def work(db: apsw.Connection) -> Conversation:
+            tree = StoredTree.create(db, made)
+            limit = self._core.limits.conversation_messages
+            growth = plant(messages, now_ns=now_ns, message_limit=limit, head_id=made.head_id, as_line=as_line)
+            return _grown(db, tree, growth, made.id, now_ns)[1]
+
+        return await self._core.write(made.id, work)
 
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
-            async with AsyncExitStack() as undo:
-                undo.callback(self._home.close)
-                undo.push_async_callback(self._writer.close)  # last connection: it empties the WAL
-                await self._readers.close()
-
-    def _now_ns(self) -> int:
-        """Now, cut to what a column keeps, so that what a write returns is what a read will show."""
-        return self._clock_ns() // 1000 * 1000
+            await self._core.close()
 
     def _rules(
         self,
@@ -180,7 +255,7 @@ class SqliteStore:
     ) -> _Rules:
         return _Rules(
             now_ns=now_ns,
-            message_limit=self._limits.conversation_messages - room_count,
+            message_limit=self._core.limits.conversation_messages - room_count,
             parent_id=parent_id,
             keep_head=keep_head,
             allow_orphan=allow_orphan,
@@ -195,3 +270,10 @@ class _Rules(TypedDict):
     parent_id: str
     keep_head: bool
     allow_orphan: bool
+
+
+def _grown(
+    db: apsw.Connection, tree: StoredTree, growth: Growth, conversation_id: str, now_ns: int
+) -> tuple[int, Conversation, tuple[str, ...]]:
+    tree.write(growth, now_ns)
+    return tree.key, describe(db, conversation_id), growth.ids

@@ -5,13 +5,11 @@ from __future__ import annotations
 import apsw
 
 from stepwired.conversation import Conversation, Growth, message_not_found
-from stepwired.errors import Conflict, Reason, Subject
 from stepwired.events import Message
-from stepwired.store import codec
-from stepwired.store.refusals import conversation_not_found
-
-#: `key = conversation << SHIFT | seq`; the key of seq 0 stands for "no message".
-SHIFT = 32
+from stepwired.store import blobs, codec, search
+from stepwired.store.keys import SHIFT
+from stepwired.store.labels import add_labels
+from stepwired.store.refusals import check_revision, conversation_exists, conversation_not_found
 
 _CONVERSATION = """
 SELECT c.key, c.head, coalesce(m.id, ''), c.revision, c.message_count, c.update_time_us, c.body
@@ -42,19 +40,21 @@ class StoredTree:
 
     def __init__(self, db: apsw.Connection, row: tuple[int, int, str, int, int]) -> None:
         self._db = db
-        self._key, self._head, self.head_id, self.revision, self.message_count = row
-        self._keys = {self.head_id: self._head, "": self._key << SHIFT}
+        self.key, self._head, self.head_id, self.revision, self.message_count = row
+        self._keys = {self.head_id: self._head, "": self.key << SHIFT}
 
     @classmethod
-    def open(cls, db: apsw.Connection, conversation_id: str) -> StoredTree:
+    def open(cls, db: apsw.Connection, conversation_id: str, if_revision: int | None = None) -> StoredTree:
         """Find a conversation.
 
         Raises:
             NotFound: CONVERSATION_NOT_FOUND.
+            Conflict: REVISION_MISMATCH.
         """
         row = db.execute(_CONVERSATION, (conversation_id,)).fetchone()
         if row is None:
             raise conversation_not_found(conversation_id)
+        check_revision(conversation_id, row[3], if_revision)
         return cls(db, row[:5])
 
     @classmethod
@@ -65,8 +65,7 @@ class StoredTree:
             Conflict: CONVERSATION_EXISTS.
         """
         if db.execute("SELECT 1 FROM conversation WHERE id = ?", (conversation.id,)).fetchone():
-            text = f"conversation `{conversation.id}` exists already: choose another id, or append to it"
-            raise Conflict(Reason.CONVERSATION_EXISTS, text, subject=Subject("conversation", conversation.id))
+            raise conversation_exists(conversation.id)
         time_us = conversation.create_time_ns // 1000
         values = (conversation.id, time_us, time_us, codec.encode_conversation(conversation))
         db.execute(
@@ -75,38 +74,54 @@ class StoredTree:
             values,
         )
         key = db.last_insert_rowid()
+        add_labels(db, key, time_us, conversation.metadata)
         return cls(db, (key, key << SHIFT, "", 1, 0))
 
     def find(self, message_id: str) -> Message | None:
         row = self._db.execute(
-            "SELECT key, body FROM message WHERE conversation = ? AND id = ?", (self._key, message_id)
+            "SELECT key, body FROM message WHERE conversation = ? AND id = ?", (self.key, message_id)
         ).fetchone()
         if row is None:
             return None
         self._keys[message_id] = row[0]
         return codec.decode_message(row[1])
 
-    def require(self, message_id: str) -> None:
-        """Raise NotFound, MESSAGE_NOT_FOUND, unless there is such a message."""
+    def require(self, message_id: str) -> int:
+        """The key of a message; NotFound, MESSAGE_NOT_FOUND, is raised if there is none."""
         if message_id not in self._keys and self.find(message_id) is None:
             raise message_not_found(message_id)
+        return self._keys[message_id]
+
+    def read(self, message_id: str) -> Message:
+        """A message; NotFound, MESSAGE_NOT_FOUND, is raised if there is none."""
+        if (message := self.find(message_id)) is None:
+            raise message_not_found(message_id)
+        return message
+
+    def require_message(self, message_id: str) -> int:
+        """As `require`, and the empty id is no message either."""
+        self.read(message_id)
+        return self._keys[message_id]
 
     def has_tool_use(self, tool_id: str, message_id: str) -> bool:
-        values = {"conversation": self._key, "tool_id": tool_id, "start": self._keys[message_id]}
+        values = {"conversation": self.key, "tool_id": tool_id, "start": self._keys[message_id]}
         return self._db.execute(_IS_USED, values).fetchone() is not None
 
     def write(self, growth: Growth, now_ns: int) -> None:
         """Add the new messages, and move the head."""
         rows = []
-        for message in growth.new:
+        uses: list[tuple[int, int]] = []
+        for given in growth.new:
             self.message_count += 1
             self.revision += 1
-            key = self._keys[message.id] = self._key << SHIFT | self.message_count
+            key = self._keys[given.id] = self.key << SHIFT | self.message_count
+            message, shown = blobs.resolve(self._db, given) if given.images else (given, ())
+            uses += [(key, blob) for blob in shown]
             rows.append(
                 (
                     key,
                     self._keys[message.parent_id],
-                    self._key,
+                    self.key,
                     message.id,
                     self.revision,
                     message.id == growth.head_id,
@@ -118,8 +133,10 @@ class StoredTree:
             )
         if rows:
             self._db.executemany(_INSERT_MESSAGE, rows)
+            self._db.executemany("INSERT INTO blob_use (message, blob) VALUES (?, ?)", uses)
+            search.note_new(self._db, rows[0][0], rows[-1][0])
             self.head_id = growth.head_id
-            values = (self._keys[growth.head_id], self.revision, self.message_count, now_ns // 1000, self._key)
+            values = (self._keys[growth.head_id], self.revision, self.message_count, now_ns // 1000, self.key)
             self._db.execute(
                 "UPDATE conversation SET head = ?, revision = ?, message_count = ?, update_time_us = ? WHERE key = ?",
                 values,

@@ -14,8 +14,8 @@ import apsw
 from stepwired.conversation import MessageView, message_not_found
 from stepwired.events import Message
 from stepwired.store import codec
+from stepwired.store.keys import SHIFT
 from stepwired.store.refusals import conversation_not_found
-from stepwired.store.tree import SHIFT
 
 #: Messages of a page, however small they are: a page is decoded in one go.
 PAGE_MESSAGES = 500

@@ -32,16 +32,29 @@ CHECKPOINT_PAGES, TRUNCATE_PAGES = 1000, 8000
 class _Job:
     work: Callable[[apsw.Connection], Any]
     answer: asyncio.Future[Any]
+    then: Callable[[Any], None] | None
     outcome: Any = None
     failure: Exception | None = None
 
 
 class Writer:
-    """Owns the connection that writes; `close` before the loop ends."""
+    """Owns the connection that writes; `close` before the loop ends.
 
-    def __init__(self, db: apsw.Connection, loop: asyncio.AbstractEventLoop) -> None:
+    Args:
+        db: The connection.
+        loop: Where answers go.
+        finish: What is done once for all writes of a transaction, just before they are committed.
+    """
+
+    def __init__(
+        self,
+        db: apsw.Connection,
+        loop: asyncio.AbstractEventLoop,
+        finish: Callable[[apsw.Connection], None] = lambda _: None,
+    ) -> None:
         self._db = db
         self._loop = loop
+        self._finish = finish
         self._pid = os.getpid()
         self._todo: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._refusal: Callable[[], Failure] | None = None
@@ -52,12 +65,15 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[apsw.Connection], T]) -> asyncio.Future[T]:
+    def submit(
+        self, work: Callable[[apsw.Connection], T], then: Callable[[T], None] | None = None
+    ) -> asyncio.Future[T]:
         """Hand over a write at once; its answer comes after the commit.
 
         Args:
             work: Runs on the writer's thread within a transaction, and again if another write spoiled that one. What
                 it raises undoes what it did, and nothing else.
+            then: Is told on the loop what `work` returned, once that is committed, even if the caller is gone.
 
         Raises:
             Unavailable: STORE_UNAVAILABLE after `close`; STORE_IO_ERROR once the disk has failed.
@@ -67,7 +83,7 @@ class Writer:
         if self._refusal is not None:
             raise self._refusal()
         answer: asyncio.Future[T] = self._loop.create_future()
-        self._todo.put(_Job(work, answer))
+        self._todo.put(_Job(work, answer, then))
         return answer
 
     async def close(self) -> None:
@@ -98,6 +114,7 @@ class Writer:
             self._db.execute("BEGIN IMMEDIATE")
             for job in group:
                 self._attempt(job)
+            self._finish(self._db)
             self._db.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  # whatever it is, callers have to hear of it
             failure = self._undo(error)
@@ -160,6 +177,9 @@ class Writer:
 
 
 def _settle(group: Sequence[_Job]) -> None:
+    for job in group:
+        if job.then is not None and job.failure is None:
+            job.then(job.outcome)
     for job in group:
         if job.answer.done():  # its caller was cancelled
             continue

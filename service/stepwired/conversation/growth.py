@@ -1,63 +1,15 @@
-"""What a conversation is: the rules of its tree, the choices among its messages, and how they are written as text.
-
-Pure: a store asks these functions from within its transaction, so that every store decides alike.
-"""
+"""The rules of a conversation's tree: what may be appended, and what that does."""
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from typing import Protocol
 
+from stepwired.conversation.metadata import compact_json
 from stepwired.errors import Conflict, InvalidRequest, NotFound, Reason, Subject, Violation
-from stepwired.events import Json, Message, Role
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """A tree of messages, without the messages. Times are nanoseconds since 1970, UTC."""
-
-    id: str
-    title: str = ""
-    head_id: str = ""
-    """The message that the next one follows; empty as long as there is none."""
-
-    revision: int = 1
-    """Counts the changes from 1, the creation: each message appended takes one."""
-
-    metadata: Mapping[str, Json] = field(default_factory=dict)
-    create_time_ns: int = 0
-    update_time_ns: int = 0
-    message_count: int = 0
-
-
-class MessageView(Enum):
-    """A choice among the messages of a conversation."""
-
-    HEAD_PATH = "head_path"
-    """From the first message to the head."""
-
-    PATH_TO = "path_to"
-    """From the first message to a given one."""
-
-    LEFTMOST = "leftmost"
-    """From the first message along each oldest child."""
-
-    ALL = "all"
-    """All messages, in the order they were appended, so that parents come before children."""
-
-
-class RenderFormat(Enum):
-    """How chat messages are written as text."""
-
-    BRACKETS = "brackets"
-    """`[role]: text`."""
-
-    GEPPETTO = "geppetto"
-    """`(role): text`, with a newline before text that begins with a code fence."""
+from stepwired.events import Message, Role
 
 
 class Tree(Protocol):
@@ -101,7 +53,7 @@ def role_named(name: str, *, tool_use: bool = False, tool_result: bool = False) 
 
 def is_empty(message: Message) -> bool:
     """Whether the message has no content at all; thoughts of a model are content."""
-    return not (message.text or message.reasoning or message.tool_use or message.tool_result)
+    return not (message.text or message.images or message.reasoning or message.tool_use or message.tool_result)
 
 
 def check_messages(messages: Sequence[Message], path: str = "messages") -> list[Violation]:
@@ -121,11 +73,11 @@ def check_messages(messages: Sequence[Message], path: str = "messages") -> list[
         found.append(Violation(f"{path}[{index}]{part}", description, Reason.INVALID_MESSAGE))
 
     for index, message in enumerate(messages):
-        contents = (message.text, message.tool_use, message.tool_result)
+        contents = (message.text or message.images, message.tool_use, message.tool_result)
         if is_empty(message):
-            fault(index, "", "has no content: set text, tool_use or tool_result")
+            fault(index, "", "has no content: set text, images, tool_use or tool_result")
         elif sum(map(bool, contents)) > 1:
-            fault(index, "", "has more than one of text, tool_use and tool_result: send a message for each")
+            fault(index, "", "has more than one of text or images, tool_use and tool_result: send a message for each")
         if message.reasoning and message.role is not Role.ASSISTANT:
             fault(index, ".reasoning", f"belongs to messages of the assistant, and this one's role is {message.role}")
         if message.id and places[message.id] != index:
@@ -175,6 +127,53 @@ def grow(
         raise failure
     head_id = next(reversed(work.new)) if work.new and not keep_head else tree.head_id
     return Growth(tuple(work.ids), tuple(work.new.values()), head_id)
+
+
+def plant(
+    messages: Sequence[Message], *, now_ns: int, message_limit: int, head_id: str = "", as_line: bool = False
+) -> Growth:
+    """Decide what importing `messages` into an empty conversation makes, or why it cannot be done.
+
+    Ids, parents, times and status stay as given, tool results need no use before them, and there may be several first
+    messages. What is missing is made up: ids, times, and, with `as_line`, parents.
+
+    Args:
+        messages: Parents before children.
+        now_ns: For messages without a time.
+        message_limit: How many there may be.
+        head_id: The head; the last message if empty.
+        as_line: Each message follows the one before it.
+
+    Raises:
+        InvalidRequest: All faults of the messages at once.
+    """
+    faults = check_messages(messages)
+    if len(messages) > message_limit:
+        text = f"are {len(messages)} messages, and a conversation holds at most {message_limit}"
+        faults.append(Violation("messages", text))
+    given = {message.id for message in messages}
+    new: dict[str, Message] = {}
+    before = ""
+    for index, message in enumerate(messages):
+        parent_id = before if as_line else message.parent_id
+        if not as_line and parent_id and parent_id not in given:
+            text = f"`{parent_id}` is none of the messages"
+            faults.append(Violation(f"messages[{index}].parent_id", text, Reason.INVALID_MESSAGE))
+        before = message.id or str(uuid.uuid4())
+        create_time_ns = message.create_time_ns or now_ns
+        new[before] = replace(
+            message,
+            id=before,
+            parent_id=parent_id,
+            create_time_ns=create_time_ns,
+            update_time_ns=message.update_time_ns or create_time_ns,
+        )
+    if head_id and head_id not in new:
+        text = f"`{head_id}` is none of the messages"
+        faults.append(Violation("conversation.head_id", text, Reason.INVALID_MESSAGE))
+    if faults:
+        raise InvalidRequest.of(faults)
+    return Growth(tuple(new), tuple(new.values()), head_id or before)
 
 
 @dataclass(slots=True)
@@ -248,51 +247,6 @@ def _content(message: Message) -> tuple[object, ...]:
     use = message.tool_use and replace(message.tool_use, input={})
     # Compared as JSON, because `True == 1` in Python.
     use_input = message.tool_use and compact_json(message.tool_use.input)
-    return message.role, message.text, message.reasoning, use, use_input, message.tool_result
-
-
-def for_model(messages: Iterable[Message]) -> tuple[Message, ...]:
-    """The messages that a model is sent, in their order: all but those with `hidden: true` in their metadata.
-
-    Interrupted replies are sent as far as they came, because the user has read them and may refer to them.
-    """
-    return tuple(message for message in messages if message.metadata.get("hidden") is not True)
-
-
-def view(message: Message, style: RenderFormat = RenderFormat.BRACKETS) -> str:
-    """One message as text: `[role]: text` without trailing newlines, `ToolUseContent{…}` or `ToolResultContent{…}`."""
-    if use := message.tool_use:
-        return f"ToolUseContent{{ToolID: {use.tool_id}, Name: {use.name}, Input: {compact_json(use.input)}}}"
-    if result := message.tool_result:
-        return f"ToolResultContent{{ToolID: {result.tool_id}, Result: {result.result}}}"
-    return _spoken(message, style).rstrip("\n")
-
-
-def single_prompt(
-    messages: Iterable[Message], style: RenderFormat = RenderFormat.BRACKETS, *, include_tools: bool = False
-) -> str:
-    """All messages as one prompt: a line for each, or the bare text of a chat message that is the only one."""
-    everything = tuple(messages)
-    if len(everything) == 1 and not (everything[0].tool_use or everything[0].tool_result):
-        return everything[0].text
-    return "".join(prompt_line(message, style, include_tools=include_tools) for message in everything)
-
-
-def prompt_line(message: Message, style: RenderFormat = RenderFormat.BRACKETS, *, include_tools: bool = False) -> str:
-    """A message's part of a prompt of several, newline included; empty for what is left out of it."""
-    if message.tool_use:
-        return f"[tool-use {message.tool_use.name}]: {compact_json(message.tool_use.input)}\n" if include_tools else ""
-    if message.tool_result:
-        return f"[tool-result]: {message.tool_result.result}\n" if include_tools else ""
-    return _spoken(message, style) + "\n"
-
-
-def compact_json(value: Mapping[str, Json]) -> str:
-    """JSON without blanks, keys sorted, so that equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _spoken(message: Message, style: RenderFormat) -> str:
-    if style is RenderFormat.GEPPETTO:
-        return f"({message.role}): " + ("\n" if message.text.startswith("```") else "") + message.text
-    return f"[{message.role}]: {message.text}"
+    # What is known of a stored picture was filled in by the store.
+    images = [(image.uri, image.blob_id, image.name, image.detail) for image in message.images]
+    return message.role, message.text, message.reasoning, use, use_input, message.tool_result, images
