@@ -45,16 +45,19 @@ def recorded(chat: Chat, store: ConversationStore) -> Chat:
 
 async def _run(chat: Chat, store: ConversationStore, request: ChatRequest) -> AsyncGenerator[Batch, None]:
     conversation_id = request.conversation_id
-    last_id = await store.begin_reply(conversation_id, request.messages, parent_id=request.parent_id)
+    last_id = await store.begin_reply(
+        conversation_id, request.messages, parent_id=request.parent_id, if_revision=request.if_revision
+    )
     path: list[Message] = []
     async with aclosing(store.messages(conversation_id, MessageView.PATH_TO, last_id)) as pages:
         async for page in pages:
             path.extend(for_model(page))
+    asked = replace(request, messages=tuple(path), conversation_id="", parent_id="", if_revision=None)
     texts: list[str] = []
     whole = False
     try:
         # Closed before the `finally` below: the provider must not go on talking while we write.
-        async with aclosing(chat(replace(request, messages=tuple(path), conversation_id="", parent_id=""))) as batches:
+        async with aclosing(chat(asked)) as batches:
             async for batch in batches:
                 texts += [event.text for event in batch if isinstance(event, TextDelta)]
                 finished = batch[-1]

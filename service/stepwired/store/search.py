@@ -51,8 +51,9 @@ def prepare(db: apsw.Connection) -> None:
 def index_new(db: apsw.Connection) -> None:
     """Put what was noted into the index. It must be there before a message can be taken out of it."""
     db.execute(
+        # A cross join, so that SQLite does not look for new messages among all there are.
         "INSERT INTO message_index (rowid, text) SELECT t.key, t.text FROM temp.unindexed AS u"
-        " JOIN message_text AS t ON t.key BETWEEN u.first AND u.last ORDER BY t.key"
+        " CROSS JOIN message_text AS t ON t.key BETWEEN u.first AND u.last ORDER BY u.first"
     )
     db.execute("DELETE FROM temp.unindexed")
 
