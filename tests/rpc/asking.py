@@ -10,7 +10,7 @@ from google.protobuf import struct_pb2
 from stepwire.v1 import chat_pb2, conversation_pb2, embed_pb2, message_pb2, step_run_pb2
 from stepwired.errors import InvalidRequest, Violation
 from stepwired.limits import Limits
-from stepwired.rpc.convert import conversations, embeddings
+from stepwired.rpc.convert import changes, conversations, embeddings, file_calls, message_calls
 from stepwired.rpc.convert.chat import chat_request
 from stepwired.rpc.convert.steps import SpecReader, run_input
 from stepwired.rpc.violations import Faults
@@ -21,32 +21,46 @@ LIMITS = Limits()
 Request = Any
 
 
+def _run(request: step_run_pb2.RunStepRequest) -> None:
+    faults = Faults()
+    SpecReader(LIMITS, faults).specs(request.steps)
+    run_input(request, LIMITS, faults)
+    faults.stop()
+
+
+C = conversation_pb2
+
+#: What reads each request.
+READERS: dict[type, Callable[[Any], object]] = {
+    chat_pb2.StreamChatRequest: lambda request: chat_request(request, LIMITS),
+    chat_pb2.ChatRequest: lambda request: chat_request(request, LIMITS),
+    embed_pb2.EmbedRequest: lambda request: embeddings.embed_texts(request, LIMITS),
+    embed_pb2.StreamEmbeddingsRequest: lambda request: embeddings.stream_texts(request, LIMITS),
+    embed_pb2.SearchRequest: lambda request: embeddings.search(request, LIMITS),
+    step_run_pb2.RunStepRequest: _run,
+    C.CreateConversationRequest: lambda request: conversations.creation(request, LIMITS),
+    C.AppendMessagesRequest: lambda request: conversations.appended(request, LIMITS),
+    C.GetConversationRequest: lambda request: conversations.conversation_id(request.conversation_id),
+    C.DeleteConversationRequest: lambda request: conversations.conversation_id(request.conversation_id),
+    C.ListConversationsRequest: lambda request: conversations.listing(request, LIMITS),
+    C.UpdateConversationRequest: lambda request: conversations.update(request, LIMITS),
+    C.ForkConversationRequest: conversations.fork,
+    C.StreamMessagesRequest: message_calls.view,
+    C.RenderConversationRequest: message_calls.render_format,
+    C.GetMessageRequest: message_calls.message_named,
+    C.UpdateMessageRequest: lambda request: message_calls.message_update(request, LIMITS),
+    C.SearchMessagesRequest: message_calls.message_search,
+    C.WatchConversationRequest: changes.watch,
+    C.UploadImageRequest: file_calls.picture_name,
+    C.DownloadImageRequest: file_calls.blob_named,
+    C.ExportConversationRequest: file_calls.export,
+    C.ImportConversationRequest: file_calls.import_,
+}
+
+
 def violations(request: Request) -> tuple[Violation, ...]:
     try:
-        match request:
-            case chat_pb2.StreamChatRequest() | chat_pb2.ChatRequest():
-                chat_request(request, LIMITS)
-            case embed_pb2.EmbedRequest():
-                embeddings.embed_texts(request, LIMITS)
-            case embed_pb2.StreamEmbeddingsRequest():
-                embeddings.stream_texts(request, LIMITS)
-            case embed_pb2.SearchRequest():
-                embeddings.search(request, LIMITS)
-            case conversation_pb2.CreateConversationRequest():
-                conversations.creation(request, LIMITS)
-            case conversation_pb2.AppendMessagesRequest():
-                conversations.appended(request, LIMITS)
-            case conversation_pb2.StreamMessagesRequest():
-                conversations.view(request)
-            case conversation_pb2.RenderConversationRequest():
-                conversations.render_format(request)
-            case step_run_pb2.RunStepRequest():
-                faults = Faults()
-                SpecReader(LIMITS, faults).specs(request.steps)
-                run_input(request, LIMITS, faults)
-                faults.stop()
-            case _:
-                raise AssertionError(type(request))
+        READERS[type(request)](request)
     except InvalidRequest as failure:
         return failure.violations
     return ()
@@ -70,6 +84,10 @@ def message(**fields: Any) -> conversation_pb2.CreateConversationRequest:
 
 def text_message(**fields: Any) -> conversation_pb2.CreateConversationRequest:
     return message(text="hi", **fields)
+
+
+def picture(**fields: Any) -> conversation_pb2.CreateConversationRequest:
+    return text_message(images=[message_pb2.Image(**fields)])
 
 
 def tool_use(**fields: Any) -> conversation_pb2.CreateConversationRequest:

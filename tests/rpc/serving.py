@@ -33,8 +33,12 @@ from stepwired.events import (
     Usage,
     UsageSource,
 )
+from stepwired.imaging.files import Files
+from stepwired.imaging.intake import Images
+from stepwired.imaging.pool import Decoders
 from stepwired.limits import Limits
 from stepwired.rpc.gate import Authorize, anybody
+from stepwired.rpc.pictures import Pictures
 from stepwired.rpc.server import Parts, Server
 from stepwired.rpc.step_runs import Runner
 from stepwired.store.base import ConversationStore
@@ -162,14 +166,18 @@ async def serve(
     options: Sequence[tuple[str, Any]] = (),
 ) -> AsyncIterator[Client]:
     metrics = Recorder()
-    parts = Parts(chat, embed, models or Catalogue(), store, steps)
-    server = Server(parts, limits or Limits(), metrics, authorize)
+    limits = limits or Limits()
+    images = Images(Decoders(limits), Files((), limits), None, limits)
+    pictures = Pictures(images, store)
+    parts = Parts(pictures.taking(chat), embed, models or Catalogue(), store, steps, pictures)
+    server = Server(parts, limits, metrics, authorize)
     port = await server.start("127.0.0.1", 0)
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
             yield Client(server, port, channel, metrics)
     finally:
         await server.drain(0)
+        await images.close()
 
 
 async def until(holds: Callable[[], object]) -> None:
