@@ -5,45 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Value
 
-from stepwire.v1 import chat_pb2, conversation_pb2, embed_pb2, message_pb2, step_run_pb2
+from stepwire.v1 import chat_pb2, embed_pb2, message_pb2, step_run_pb2
+from tests.sdk import kept
 
 DIMENSIONS = 8
 
 
 def behaviours() -> dict[str, Any]:
     """Make the behaviour of each method; conversations are kept as long as the result is."""
-    stored: dict[str, list[message_pb2.Message]] = {}
-
-    async def create(request: conversation_pb2.CreateConversationRequest, _: object) -> Any:
-        name = request.conversation_id or f"c{len(stored) + 1}"
-        stored[name] = []
-        ids = _append(stored[name], request.messages)
-        return conversation_pb2.CreateConversationResponse(
-            conversation=_conversation(name, stored[name], request.title), message_ids=ids
-        )
-
-    async def append(request: conversation_pb2.AppendMessagesRequest, _: object) -> Any:
-        ids = _append(stored[request.conversation_id], request.messages)
-        return conversation_pb2.AppendMessagesResponse(
-            conversation=_conversation(request.conversation_id, stored[request.conversation_id]), message_ids=ids
-        )
-
-    async def get(request: conversation_pb2.GetConversationRequest, _: object) -> Any:
-        return conversation_pb2.GetConversationResponse(
-            conversation=_conversation(request.conversation_id, stored[request.conversation_id])
-        )
-
-    async def messages(request: conversation_pb2.StreamMessagesRequest, _: object) -> AsyncGenerator[Any, None]:
-        for message in stored[request.conversation_id]:
-            yield conversation_pb2.StreamMessagesResponse(messages=[message])
-
-    async def render(request: conversation_pb2.RenderConversationRequest, _: object) -> Any:
-        lines = [f"[{message.role or 'user'}]: {message.text}\n" for message in stored[request.conversation_id]]
-        return conversation_pb2.RenderConversationResponse(text="".join(lines))
-
     return {
         "Chat": _chat,
         "StreamChat": _stream_chat,
@@ -54,11 +25,7 @@ def behaviours() -> dict[str, Any]:
         "Embed": _embed,
         "StreamEmbeddings": _stream_embeddings,
         "Search": _search,
-        "CreateConversation": create,
-        "GetConversation": get,
-        "AppendMessages": append,
-        "StreamMessages": messages,
-        "RenderConversation": render,
+        **kept.behaviours(),
         "RunStep": _run_step,
         "CollectStep": _collect_step,
         "ListSteps": _list_steps,
@@ -214,24 +181,3 @@ async def _validate_step(request: step_run_pb2.ValidateStepRequest, _: object) -
         if step.WhichOneof("kind") is None
     ]
     return step_run_pb2.ValidateStepResponse(violations=faults)
-
-
-def _append(messages: list[message_pb2.Message], more: Any) -> list[str]:
-    ids = []
-    for message in more:
-        kept = message_pb2.Message()
-        json_format.Parse(json_format.MessageToJson(message), kept)
-        kept.id = message.id or f"m{len(messages) + 1}"
-        messages.append(kept)
-        ids.append(kept.id)
-    return ids
-
-
-def _conversation(name: str, messages: list[message_pb2.Message], title: str = "") -> conversation_pb2.Conversation:
-    return conversation_pb2.Conversation(
-        id=name,
-        title=title,
-        head_id=messages[-1].id if messages else "",
-        revision=1 + len(messages),
-        message_count=len(messages),
-    )

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 import grpc.aio
-from google.protobuf import duration_pb2, message_factory
-from google.protobuf.any_pb2 import Any as AnyProto
+from google.protobuf import message_factory
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
 
 from stepwire.v1 import chat_pb2, conversation_pb2, embed_pb2, message_pb2, step_run_pb2
 from tests.sdk import defaults
+from tests.sdk.refusing import Context
 
-Context = grpc.aio.ServicerContext[Any, Any]
-#: A coroutine function for a unary method, an async generator function for a streaming one.
+#: A coroutine function for a unary method or an upload, an async generator function for a streaming one.
 Behaviour = Callable[[Any, Context], Awaitable[Any] | AsyncGenerator[Any, None]]
+
+RECEIVE_BYTES = 16 * 1024 * 1024
+"""As the real server."""
 
 SERVICES = [
     service
@@ -52,6 +53,14 @@ class Script:
         finally:
             self.ended.set()
 
+    async def upload(self, name: str, requests: AsyncIterator[Message], context: Context) -> Any:
+        async def noted() -> AsyncIterator[Message]:
+            async for request in requests:
+                self._note(name, request, context)
+                yield request
+
+        return await self.on[name](noted(), context)  # type: ignore[misc]
+
     def count(self, name: str) -> int:
         return sum(called == name for called, _ in self.calls)
 
@@ -73,14 +82,14 @@ class Server:
 
 
 @asynccontextmanager
-async def serve(script: Script | None = None) -> AsyncGenerator[Server]:
-    """Run a scripted server in this event loop."""
+async def serve(script: Script | None = None, port: int = 0) -> AsyncGenerator[Server]:
+    """Run a scripted server in this event loop, on a port of its own choosing or on that of one that has ended."""
     script = script or Script()
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", RECEIVE_BYTES)])
     for service in SERVICES:
         handlers = {method.name: _handler(script, method) for method in service.methods}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     try:
         yield Server(port, script)
@@ -108,48 +117,6 @@ def serve_in_thread() -> Generator[Server]:
     finally:
         running["loop"].call_soon_threadsafe(running["stop"].set)
         thread.join(10)
-
-
-async def refuse(
-    context: Context,
-    code: grpc.StatusCode,
-    message: str = "no",
-    *,
-    reason: str = "",
-    retry_after_s: float | None = None,
-    request_id: str = "",
-    metadata: dict[str, str] | None = None,
-    violations: tuple[tuple[str, str, str], ...] = (),
-    pushback_ms: int | None = None,
-) -> NoReturn:
-    """Fail a call as the real server does; without `reason`, as a proxy or the library would."""
-    details: list[Message] = []
-    if reason:
-        details.append(error_details_pb2.ErrorInfo(reason=reason, domain="stepwire.dev", metadata=metadata or {}))
-    if retry_after_s is not None:
-        delay = duration_pb2.Duration()
-        delay.FromNanoseconds(round(retry_after_s * 1e9))
-        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    if request_id:
-        details.append(error_details_pb2.RequestInfo(request_id=request_id))
-    if violations:
-        fields = [
-            error_details_pb2.BadRequest.FieldViolation(field=field, description=description, reason=why)
-            for field, description, why in violations
-        ]
-        details.append(error_details_pb2.BadRequest(field_violations=fields))
-    trailers: list[tuple[str, str | bytes]] = []
-    if details:
-        status = status_pb2.Status(code=code.value[0], message=message)
-        for detail in details:
-            packed = AnyProto()
-            packed.Pack(detail)
-            status.details.append(packed)
-        trailers.append(("grpc-status-details-bin", status.SerializeToString()))
-    if pushback_ms is not None:
-        trailers.append(("grpc-retry-pushback-ms", str(pushback_ms)))
-    await context.abort(code, message, tuple(trailers))
-    raise AssertionError("abort returns never")
 
 
 def text(words: str) -> chat_pb2.StreamChatResponse:
@@ -180,6 +147,10 @@ def _handler(script: Script, method: Any) -> grpc.RpcMethodHandler[Any, Any]:
     if method.server_streaming:
         return grpc.unary_stream_rpc_method_handler(
             partial(script.stream, method.name), request_class.FromString, lambda reply: reply.SerializeToString()
+        )
+    if method.client_streaming:
+        return grpc.stream_unary_rpc_method_handler(
+            partial(script.upload, method.name), request_class.FromString, lambda reply: reply.SerializeToString()
         )
     return grpc.unary_unary_rpc_method_handler(
         partial(script.unary, method.name), request_class.FromString, lambda reply: reply.SerializeToString()

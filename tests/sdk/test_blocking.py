@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from stepwire import AsyncClient, Client, errors
-from tests.sdk.scripted import Server, for_ever, refuse
+from tests.sdk.refusing import refuse
+from tests.sdk.scripted import Server, for_ever
 
 HANG_S = 10.0
 

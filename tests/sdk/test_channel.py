@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -12,7 +14,8 @@ import pytest
 
 from stepwire import AsyncClient, _channel, errors
 from stepwire.v1 import chat_pb2, conversation_pb2, embed_pb2, step_run_pb2
-from tests.sdk.scripted import Server, refuse
+from tests.sdk.refusing import refuse
+from tests.sdk.scripted import Server
 
 
 def failing_first(server: Server, method: str, failures: int, **how: Any) -> None:
@@ -57,18 +60,42 @@ async def test_a_negative_push_back_ends_the_attempts(client: AsyncClient, serve
     assert server.script.count("ListSteps") == 1
 
 
-@pytest.mark.parametrize("method", ["Chat", "AppendMessages", "CreateConversation", "CollectStep"])
+@pytest.mark.parametrize("method", ["Chat", "UpdateConversation", "DeleteConversation", "UpdateMessage", "CollectStep"])
 async def test_what_may_have_happened_is_not_repeated(client: AsyncClient, server: Server, method: str) -> None:
     failing_first(server, method, failures=9, **OVERLOADED)
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "Chat": lambda: client.chat("hi"),
-        "AppendMessages": lambda: client.append("c1", ["hi"]),
-        "CreateConversation": client.create_conversation,
+        "UpdateConversation": lambda: client.update_conversation("c1", title="t"),
+        "DeleteConversation": lambda: client.delete_conversation("c1"),
+        "UpdateMessage": lambda: client.update_message("c1", "m1", metadata={}),
         "CollectStep": lambda: client.collect("upper", "a"),
     }
     with pytest.raises(errors.Unavailable):
         await calls[method]()
     assert server.script.count(method) == 1
+
+
+@pytest.mark.parametrize("method", ["CreateConversation", "AppendMessages", "ForkConversation"])
+async def test_what_has_a_request_id_is_repeated_with_the_same_one(
+    client: AsyncClient, server: Server, method: str
+) -> None:
+    await client.create_conversation(conversation_id="c1", messages=["hi"])
+    server.script.calls.clear()
+    failing_first(server, method, failures=2, **OVERLOADED)
+    calls: dict[str, Callable[..., Awaitable[object]]] = {
+        "CreateConversation": client.create_conversation,
+        "AppendMessages": partial(client.append, "c1", ["hi"]),
+        "ForkConversation": partial(client.fork_conversation, "c1"),
+    }
+    await calls[method]()
+    sent = [request.request_id for _, request in server.script.calls]
+    assert len(sent) == 3
+    assert len(set(sent)) == 1
+    assert uuid.UUID(sent[0]).version == 4
+    await calls[method]()
+    assert server.script.last(method).request_id != sent[0]
+    await calls[method](request_id="mine")
+    assert server.script.last(method).request_id == "mine"
 
 
 async def test_other_codes_are_not_repeated(client: AsyncClient, server: Server) -> None:
@@ -90,7 +117,18 @@ def test_methods_that_are_repeated_exist_and_the_others_change_something() -> No
         for method in methods - set(_channel.IDEMPOTENT.get(service, ()))
     }
     assert all(set(methods) <= declared[service] for service, methods in _channel.IDEMPOTENT.items())
-    assert once == {"Chat", "StreamChat", "CreateConversation", "AppendMessages", "RunStep", "CollectStep"}
+    assert once == {
+        "Chat",
+        "CollectStep",
+        "DeleteConversation",
+        "ImportConversation",
+        "RunStep",
+        "StreamChat",
+        "UpdateConversation",
+        "UpdateMessage",
+        "UploadImage",
+        "WatchConversation",  # goes on by itself, see test_watch
+    }
 
 
 def test_a_connection_is_watched_while_it_is_silent() -> None:

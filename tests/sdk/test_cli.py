@@ -18,7 +18,8 @@ from stepwire.cli import failures
 from stepwire.cli.app import cli
 from stepwire.cli.frame import printable
 from stepwire.v1 import chat_pb2
-from tests.sdk.scripted import Server, finished, refuse, started, text
+from tests.sdk.refusing import refuse
+from tests.sdk.scripted import Server, finished, started, text
 
 Run = Callable[..., Result]
 

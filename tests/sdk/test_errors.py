@@ -12,7 +12,8 @@ import pytest
 from stepwire import AsyncClient, errors
 from stepwire.v1 import message_pb2
 from stepwire.v1.error_reason_pb2 import ErrorReason
-from tests.sdk.scripted import Server, refuse, started
+from tests.sdk.refusing import refuse
+from tests.sdk.scripted import Server, started
 
 FAMILIES = {
     "INVALID_ARGUMENT": errors.InvalidRequest,

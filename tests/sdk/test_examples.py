@@ -13,6 +13,7 @@ import pytest
 
 import stepwire
 from stepwire import AsyncClient, errors
+from tests.sdk.pictures import PNG
 from tests.sdk.test_exports import CALLS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +25,11 @@ def blocks(file: str, language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_the_example_of_each_call_runs(client: AsyncClient, name: str) -> None:
+async def test_the_example_of_each_call_runs(
+    client: AsyncClient, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cat.png").write_bytes(PNG)
     doc = getattr(AsyncClient, name).__doc__
     example = re.findall(r"\n\n((?:            .*\n|\n)+)", doc)[0]
     await client.create_conversation(conversation_id="c1", messages=["hi"])

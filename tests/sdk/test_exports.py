@@ -8,19 +8,24 @@ import sys
 from typing import get_args
 
 import stepwire
-from stepwire import errors, replies, results
+from stepwire import errors, guide, replies, results, stored
 
 PUBLIC = [
     "AsyncClient",
+    "AsyncConversation",
     "ChatEvent",
     "ChatOptions",
     "Client",
     "Conversation",
+    "ConversationChange",
+    "ConversationInfo",
     "EmbeddingModel",
     "EmbeddingResult",
     "FinishReason",
     "Finished",
+    "Image",
     "Message",
+    "MessageHit",
     "Model",
     "ReasoningDelta",
     "Reply",
@@ -37,8 +42,10 @@ PUBLIC = [
     "StepResult",
     "Stored",
     "TextDelta",
+    "UpdatedMessage",
     "Usage",
     "errors",
+    "image",
 ]
 
 ERRORS = [
@@ -63,9 +70,16 @@ CALLS = [
     "collect",
     "conversation",
     "create_conversation",
+    "delete_conversation",
+    "download_image",
     "embed",
     "embedding_model",
     "embedding_models",
+    "export_conversation",
+    "fork_conversation",
+    "get_message",
+    "import_conversation",
+    "list_conversations",
     "list_steps",
     "messages",
     "model",
@@ -74,9 +88,27 @@ CALLS = [
     "run",
     "run_events",
     "search",
+    "search_messages",
     "stream_chat",
     "stream_embeddings",
+    "update_conversation",
+    "update_message",
+    "upload_image",
     "validate",
+    "watch_conversation",
+]
+
+TALKS = [
+    "add_message",
+    "add_message_with_image",
+    "add_tool_result",
+    "add_tool_use",
+    "chat",
+    "get_message_view",
+    "get_messages",
+    "get_single_prompt",
+    "stream_chat",
+    "update_metadata",
 ]
 
 
@@ -88,12 +120,30 @@ def test_the_public_names_are_these() -> None:
     assert stepwire.__all__ == PUBLIC
     assert errors.__all__ == ERRORS
     assert all(hasattr(stepwire, name) for name in PUBLIC)
-    assert set(replies.__all__) | set(results.__all__) <= set(PUBLIC)
+    assert set(replies.__all__) | set(results.__all__) | set(stored.__all__) <= set(PUBLIC)
 
 
 def test_the_clients_have_these_calls() -> None:
     assert public(stepwire.AsyncClient) == sorted([*CALLS, "close"])
     assert public(stepwire.Client) == sorted([*CALLS, "close", "start_with_callbacks"])
+
+
+def test_both_conversations_have_these_methods_and_the_guide_its_own() -> None:
+    assert public(stepwire.AsyncConversation) == public(stepwire.Conversation) == TALKS
+    assert guide.__all__ == ["Conversation"]
+    assert public(guide.Conversation) == [
+        "AddMessage",
+        "AddMessageWithImage",
+        "AddToolResult",
+        "AddToolUse",
+        "GetMessageView",
+        "GetMessages",
+        "GetSinglePrompt",
+        "ToGoConversation",
+        "UpdateMetadata",
+        "toGoConversation",
+    ]
+    assert all(inspect.getdoc(getattr(stepwire.Conversation, name)) for name in TALKS)
 
 
 def test_each_error_is_drawn_in_the_tree() -> None:

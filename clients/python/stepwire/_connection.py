@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Coroutine, Generator, Sequence
 from contextlib import aclosing, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Q = TypeVar("Q")
 R = TypeVar("R")
+
+_FAILED_WRITE = "Internal error from Core"
 
 
 class Connection:
@@ -126,13 +128,15 @@ class Connection:
         self._open()
         async with aclosing(requests):
             call = method(timeout=_finite(self.long_timeout_s if timeout_s is None else timeout_s))
+            endings: list[grpc.aio.AioRpcError] = []
+            call.add_done_callback(lambda _: endings.append(_ending(call)))
             try:
-                with self._own_errors():
+                with self._own_errors(endings):
                     async for request in requests:
                         try:
                             await call.write(request)
-                        except asyncio.InvalidStateError:  # refused already: the answer says why
-                            break
+                        except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+                            break  # refused already: the answer says why
                     else:
                         await call.done_writing()
                     return await call
@@ -151,11 +155,15 @@ class Connection:
         return None if response is grpc.aio.EOF else cast(R, response)
 
     @contextmanager
-    def _own_errors(self) -> Generator[None]:
+    def _own_errors(self, endings: Sequence[grpc.aio.AioRpcError] = ()) -> Generator[None]:
+        """Raise errors of our own: what the call ended with first, where `endings` has noted that."""
         try:
             yield
         except grpc.aio.AioRpcError as failed:
-            raise _status.of_call(failed, self.target) from None
+            # A write that fails because the call has ended replaces what it ended with, or is replaced by it (grpc
+            # issue 36066, open).
+            told = [ending for ending in endings if ending.details() != _FAILED_WRITE]
+            raise _status.of_call(told[0] if told else failed, self.target) from None
         except asyncio.CancelledError:
             # Closing the channel ends calls this way too, in tasks that nobody has cancelled and that
             # would pass for cancelled if they went on like this.
@@ -170,6 +178,24 @@ class Connection:
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self.target, options=_channel.options())
         return self._channel
+
+
+def _ending(call: grpc.aio.Call) -> grpc.aio.AioRpcError:
+    """Note what a call has just ended with. Its status is there, so that nothing has to be waited for."""
+    return grpc.aio.AioRpcError(
+        _at_once(call.code()),
+        initial_metadata=grpc.aio.Metadata(),
+        trailing_metadata=_at_once(call.trailing_metadata()),
+        details=_at_once(call.details()),
+    )
+
+
+def _at_once(coroutine: Coroutine[Any, Any, R]) -> R:
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return cast(R, end.value)
+    raise AssertionError("a call that has ended has a status")
 
 
 def _finite(limit_s: float | None) -> float | None:

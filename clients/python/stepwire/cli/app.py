@@ -6,7 +6,17 @@ from functools import partial
 
 import click
 
-from stepwire.cli import chat, conversations, demo, embed, lists, run
+from stepwire.cli import (
+    chat,
+    conversation_feed,
+    conversation_files,
+    conversation_tree,
+    conversations,
+    demo,
+    embed,
+    lists,
+    run,
+)
 from stepwire.cli.frame import Cli, common
 
 
@@ -33,3 +43,12 @@ for command in (
     demo.demo,
 ):
     cli.add_command(command)
+
+for command in (
+    conversation_tree.tree,
+    conversation_files.export,
+    conversation_files.import_,
+    conversation_feed.watch,
+    conversation_feed.search,
+):
+    conversations.conversations.add_command(command)

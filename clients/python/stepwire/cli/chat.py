@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from stepwire import Client, Finished, Message, ReasoningDelta, Started, TextDelta, errors
+from stepwire import Client, Finished, Image, Message, ReasoningDelta, Started, TextDelta, errors, image
+from stepwire._requests import checked
 from stepwire.cli.frame import Frame, common, pass_frame
 
 OPTIONS = {
@@ -31,6 +32,7 @@ def _answering(command: Any) -> Any:
 @click.option("-m", "--model", default="", help="Name or alias of a model. Default: the server's.")
 @click.option("--system", default="", help="What the model is told before everything else.")
 @click.option("-c", "--conversation", default="", metavar="ID", help="Chat within this stored conversation.")
+@click.option("-i", "--image", "images", multiple=True, metavar="PATH|URL", help="Show this picture. May be repeated.")
 @_answering
 @click.option("-q", "--quiet", is_flag=True, help="Only the reply: no figures after it.")
 @common
@@ -42,6 +44,7 @@ def chat(
     model: str,
     system: str,
     conversation: str,
+    images: tuple[str, ...],
     quiet: bool,
     stop: tuple[str, ...],
     **options: float | None,
@@ -52,16 +55,23 @@ def chat(
     stepwire chat "Say hello."
     git diff | stepwire chat --system "Write a commit message."
     stepwire chat -c c1
+    stepwire chat "What is this?" --image cat.png
     """
+    pictures = [image(source) for source in images]
     chosen = {name: value for name, value in options.items() if value is not None} | ({"stop": stop} if stop else {})
     request = {"model": model, "system": system, "conversation_id": conversation, "options": chosen or None}
     with frame.client() as client:
         if prompt:
-            _reply(client, request, [" ".join(prompt)], Printer(frame, quiet))
+            _reply(client, request, [_asked(" ".join(prompt), pictures)], Printer(frame, quiet))
         elif sys.stdin.isatty():
-            _talk(frame, client, request, quiet)
+            _talk(frame, client, request, pictures, quiet)
         else:
-            _reply(client, request, [sys.stdin.read()], Printer(frame, quiet))
+            _reply(client, request, [_asked(sys.stdin.read(), pictures)], Printer(frame, quiet))
+
+
+def _asked(text: str, pictures: list[Image]) -> Message:
+    with checked():
+        return Message(role="user", text=text, images=pictures)
 
 
 def _reply(client: Client, request: dict[str, Any], messages: list[Any], printer: Printer) -> None:
@@ -125,7 +135,7 @@ class Printer:
         return " · ".join(facts)
 
 
-def _talk(frame: Frame, client: Client, request: dict[str, Any], quiet: bool) -> None:
+def _talk(frame: Frame, client: Client, request: dict[str, Any], pictures: list[Image], quiet: bool) -> None:
     """Ask and answer until Ctrl-D. Ctrl-C ends the reply that is being written, and nothing else."""
     _line_editing()
     frame.note("Ctrl-C ends a reply, Ctrl-D the talk.")
@@ -142,7 +152,7 @@ def _talk(frame: Frame, client: Client, request: dict[str, Any], quiet: bool) ->
             continue
         if not line.strip():
             continue
-        asked = Message(role="user", text=line)
+        asked = _asked(line, pictures)
         printer = Printer(frame, quiet)
         try:
             _reply(client, request, [*history, asked], printer)
@@ -151,6 +161,7 @@ def _talk(frame: Frame, client: Client, request: dict[str, Any], quiet: bool) ->
         except errors.Error as error:
             frame.fail(error)
             continue  # as if it had not been asked
+        pictures = []  # shown once
         if not stored:  # else the server remembers
             replies = printer.finished.messages if printer.finished else []
             history += [asked, *(replies or _partial(printer.text))]
