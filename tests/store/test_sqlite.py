@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-from contextlib import aclosing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,21 +9,9 @@ from stepwired.errors import Conflict, Failure, InvalidRequest, NotFound, Reason
 from stepwired.events import Message, MessageStatus, Role, ToolResult, ToolUse
 from stepwired.limits import Limits
 from stepwired.store.sqlite import SqliteStore
+from tests.store.talk import read_ids, said
 
 MIB = 1024 * 1024
-
-
-def said(*texts: str) -> list[Message]:
-    return [Message(text=text, id=text) for text in texts]
-
-
-async def read_ids(store: SqliteStore, name: str, view: MessageView = MessageView.HEAD_PATH, to: str = "") -> list[str]:
-    async with aclosing(store.messages(name, view, to)) as pages:
-        return [message.id async for page in pages for message in page]
-
-
-async def on_writer(store: SqliteStore, sql: str) -> Any:
-    return await store._core.writer.submit(lambda db: db.execute(sql).fetchall())
 
 
 async def test_what_was_created_is_read_back_the_same(store: SqliteStore) -> None:
