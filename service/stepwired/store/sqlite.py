@@ -228,7 +228,7 @@ class SqliteStore(SqliteParts):
         made = replace(
             conversation,
             id=conversation.id or str(uuid.uuid4()),
-            create_time_ns=whole_microseconds(conversation.create_time_ns) or now_ns,
+            create_time_ns=whole_microseconds(conversation.create_time_ns or now_ns),
         )
 
         def work(db: apsw.Connection) -> Conversation:
