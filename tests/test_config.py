@@ -132,3 +132,20 @@ def test_a_variable_that_nobody_reads_is_warned_about_with_the_nearest_name() ->
     [warning] = settings.warnings
     assert "STEPWIRE_GRPC_PROT" in warning
     assert "did you mean `STEPWIRE_GRPC_PORT`" in warning
+
+
+def test_images_come_from_nowhere_else_unless_the_file_says_so(tmp_path: Path) -> None:
+    assert config.load({}).images == config.Images("off", (), ())
+    file = write(tmp_path, f'[images]\nfetch = "public"\nallow_hosts = ["*.example.com"]\nroots = ["{tmp_path}"]\n')
+    assert config.load({}, file=file).images == config.Images("public", ("*.example.com",), (tmp_path,))
+
+
+def test_a_section_for_images_that_cannot_be_kept_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, '[images]\nfetch = "always"\nroots = ["relative", "/missing"]\nroot = []\n')
+    assert len(faults({}, file)) == 2  # what cannot be read comes first
+    file = write(tmp_path, '[images]\nallow_hosts = ["a.b"]\nroots = ["relative", "/missing"]\n')
+    assert faults({}, file) == [
+        'images.allow_hosts: has a meaning only with fetch = "public"',
+        "images.roots: relative has to be the absolute path of a folder",
+        "images.roots: /missing has to be the absolute path of a folder",
+    ]

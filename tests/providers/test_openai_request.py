@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
-from stepwired.events import ChatOptions, ChatRequest, Message, Reasoning, Role, ToolResult, ToolUse
+from stepwired.events import ChatOptions, ChatRequest, Image, Message, Reasoning, Role, ToolResult, ToolUse
 from stepwired.providers.openai_request import chat_body, chat_messages, embed_body
 
 
@@ -93,3 +94,32 @@ def test_equal_requests_give_equal_bytes_whatever_the_order_of_keys() -> None:
 
 def test_vectors_are_asked_for_in_base64() -> None:
     assert json.loads(embed_body("m", ["a", "b"])) == {"model": "m", "input": ["a", "b"], "encoding_format": "base64"}
+
+
+def test_pictures_are_parts_behind_the_text() -> None:
+    pictures = (
+        Image(data=b"\x89PNG\xff", media_type="image/png", blob_id="sha256:0", size_bytes=5, name="n"),
+        Image(uri='http://x/"a"?b', media_type="image/gif", detail="high"),
+    )
+    (said,) = body(messages=(Message(text="What?", images=pictures),))["messages"]
+    assert said == {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": "What?"},
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBOR/8="}},
+            {"type": "image_url", "image_url": {"url": 'http://x/"a"?b', "detail": "high"}},
+        ],
+    }
+
+
+def test_a_picture_alone_needs_no_text() -> None:
+    (said,) = body(messages=(Message(images=(Image(uri="http://x/", detail="low"),)),))["messages"]
+    assert said["content"] == [{"type": "image_url", "image_url": {"url": "http://x/", "detail": "low"}}]
+
+
+def test_every_byte_of_a_picture_arrives() -> None:
+    data = bytes(range(256)) * 3
+    (said,) = body(messages=(Message(images=(Image(data=data, media_type="image/webp"),)),))["messages"]
+    head, _, rest = said["content"][0]["image_url"]["url"].partition(",")
+    assert head == "data:image/webp;base64"
+    assert base64.b64decode(rest, validate=True) == data

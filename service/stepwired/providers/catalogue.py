@@ -132,8 +132,11 @@ class Catalogue:
         if size > _IMAGES_BYTES:
             text = f"these messages have {size} bytes of images, and a model is sent at most {_IMAGES_BYTES}"
             raise InvalidRequest(Reason.IMAGE_TOO_LARGE, text, metadata={"limitBytes": str(_IMAGES_BYTES)})
-        messages = tuple([await self._with_bytes(message) for message in request.messages])
-        async with aclosing(wire.chat(replace(request, messages=messages))) as batches:
+        # Without a name for what is large: only the wire has it, until it is sent.
+        batches = wire.chat(
+            replace(request, messages=tuple([await self._with_bytes(message) for message in request.messages]))
+        )
+        async with aclosing(batches):
             async for batch in batches:
                 yield batch
 

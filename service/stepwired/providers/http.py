@@ -174,6 +174,7 @@ class Http:
         """
         asked_at = asyncio.get_running_loop().time()
         attempt = await self._send(provider, url, body, key, budget)
+        del body
         assert attempt.response is not None
         reply = Reply(provider, attempt.response, attempt.abort, budget, asked_at)
         # aiohttp forgets to tell the reader when it gives a connection up because of a chunk that is none.

@@ -55,9 +55,11 @@ class OpenAI:
         decoder = Decoder(asked, budget.event_bytes)
         is_large = image_bytes(request.messages) > _LARGE_BYTES
         body = await asyncio.to_thread(chat_body, request) if is_large else chat_body(request)
+        del request
         async with self._http.post(
             asked.provider, f"{address.base_url}/chat/completions", body, key=asked.key, budget=budget
         ) as reply:
+            del body  # it may have pictures in it, and the reply may take minutes
             await _check(reply, asked, _STREAMS)
             while chunk := await _read(reply, decoder):
                 if batch := decoder.feed(chunk):
