@@ -7,11 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +20,7 @@ from stepwired.imaging.wire import Decoded
 from stepwired.imaging.worker import Worker
 from stepwired.limits import MIB, Limits
 from tests.imaging.corpus import drawn, noise, png
+from tests.processes import gone, is_there
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
 
@@ -35,20 +34,6 @@ async def running(**limits: float) -> AsyncGenerator[Decoders]:
         yield decoders
     finally:
         await decoders.close()
-
-
-def is_there(pid: int) -> bool:
-    try:
-        return b") Z " not in Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return False
-
-
-def gone(pids: list[int], within_s: float = 10.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while any(map(is_there, pids)) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return not any(map(is_there, pids))
 
 
 async def test_no_process_runs_before_the_first_picture_and_none_after_the_end() -> None:
