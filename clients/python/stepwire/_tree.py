@@ -57,6 +57,7 @@ class Tree:
         made.update_time.GetCurrentTime()
         if not made.HasField("create_time"):
             made.create_time.CopyFrom(made.update_time)
+        _drop_empty_metadata(made)
         made.status = made.status or message_pb2.MESSAGE_STATUS_COMPLETE
         self._messages[made.id] = made
         if not keep_head:
@@ -100,6 +101,7 @@ class Tree:
         if merge:
             metadata = _merged(_values.from_struct(message.metadata), _values.from_struct(_values.to_struct(metadata)))
         message.metadata.CopyFrom(_values.to_struct(metadata))
+        _drop_empty_metadata(message)
         message.update_time.GetCurrentTime()
 
     def _up_from(self, message_id: str) -> Iterator[message_pb2.Message]:
@@ -148,10 +150,11 @@ def _asker(message: message_pb2.Message) -> str:
 def _check(message: message_pb2.Message) -> None:
     if message.role not in ROLES:
         _refuse("role", f"is `{message.role}`; it is one of {', '.join(ROLES)}")
-    contents = [bool(message.text), message.HasField("tool_use"), message.HasField("tool_result")]
+    is_said = bool(message.text or message.images)
+    contents = [is_said, message.HasField("tool_use"), message.HasField("tool_result")]
     if sum(contents) > 1:
-        _refuse("", "has more than one of text, tool_use and tool_result: send a message for each")
-    if not (any(contents) or message.images or message.HasField("reasoning")):
+        _refuse("", "has more than one of text or images, tool_use and tool_result: send a message for each")
+    if not (any(contents) or message.HasField("reasoning")):
         _refuse("", "has no content: set text, images, tool_use or tool_result")
     for field, value in (("id", message.id), ("parent_id", message.parent_id)):
         if value and not _ID.fullmatch(value):
@@ -165,6 +168,11 @@ def _refuse(field: str, why: str, reason: str = "INVALID_MESSAGE", place: str = 
     path = f"{place}.{field}" if place and field else place or field
     violation = errors.Violation(path, why, reason)
     raise errors.InvalidRequest(f"{path} {why}", code="INVALID_ARGUMENT", reason=reason, violations=[violation])
+
+
+def _drop_empty_metadata(message: message_pb2.Message) -> None:
+    if not message.metadata.fields:
+        message.ClearField("metadata")
 
 
 def _is_repeat(message: message_pb2.Message, kept: message_pb2.Message) -> bool:
