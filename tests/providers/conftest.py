@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Any
 
+import httpcore
 import pytest
 
 from stepwired.errors import Failure
@@ -13,6 +17,7 @@ from stepwired.events import Batch, ChatRequest, Event, Message, TextDelta
 from stepwired.providers.base import Budget, Endpoint, static
 from stepwired.providers.http import Http
 from stepwired.providers.openai import OpenAI
+from tests.providers.fetching import Canary
 
 KEY = "sk-test-0123456789"
 REQUEST = ChatRequest("gpt-x", messages=(Message(text="hi"),))
@@ -61,3 +66,27 @@ def wire(http: Http) -> Wire:
         return OpenAI(Endpoint("acme", static(base_url, KEY), budget=Budget(**budget)), http)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+async def canary(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Canary]:
+    """Listens on every address of this machine, and sees every try to connect to any other."""
+
+    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.accepts += 1
+        writer.close()
+
+    connect = httpcore.AnyIOBackend.connect_tcp
+
+    async def watch(self: Any, host: str, *arguments: Any, **options: Any) -> Any:
+        seen.attempts.append(host)
+        return await connect(self, host, *arguments, **options)
+
+    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", watch)
+    async with await asyncio.start_server(accept, "0.0.0.0", 0) as server:
+        seen = Canary(server.sockets[0].getsockname()[1])
+        with socket.socket(socket.AF_INET6) as six:
+            six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            six.bind(("::", seen.port))
+            async with await asyncio.start_server(accept, sock=six):
+                yield seen

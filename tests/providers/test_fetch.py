@@ -3,197 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 import threading
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpcore
 import pytest
 
-from stepwired.errors import InvalidRequest, Reason
-from stepwired.limits import Limits
 from stepwired.providers.fetch import PUBLIC, ImageFetcher
-from tests.fakeprov import Behaviour, Exchange, Provider, behaviours
+from tests.fakeprov import Behaviour, Provider, behaviours
+from tests.providers.fetching import (
+    CONSTANT,
+    FIELD,
+    LIMITS,
+    PICTURE,
+    Canary,
+    answering,
+    fetcher,
+    picture,
+    redirect,
+    refused,
+)
 
-LIMITS = Limits(image_bytes=1000)
-FIELD = "messages[0].images[0].uri"
-PICTURE = b"\x89PNG and more"
 TLS = Path(__file__).parent / "tls"
-
-Answers = Callable[..., list[tuple[int, int, int, str, tuple[Any, ...]]]]
-
-
-def picture(data: bytes = PICTURE, content_type: str = "image/png") -> Behaviour:
-    async def behave(exchange: Exchange) -> None:
-        await exchange.body(data, content_type=content_type)
-
-    return behave
-
-
-def redirect(*targets: str, status: int = 302) -> Behaviour:
-    """Send the caller from one to the next, and then the picture."""
-
-    async def behave(exchange: Exchange) -> None:
-        if exchange.number < len(targets):
-            await exchange.head(status, {"location": targets[exchange.number], "content-length": "0"})
-        else:
-            await exchange.body(PICTURE, content_type="image/png")
-
-    return behave
-
-
-def fetcher(port: int, *, loopback: bool = True, **options: Any) -> ImageFetcher:
-    """The rules of production but for the port and, where `loopback` says so, one address."""
-    policy = replace(PUBLIC, allowed_ports=frozenset({port}))
-    if loopback:
-        policy = replace(policy, allowed_networks=("127.0.0.1/32",))  # type: ignore[arg-type] # it parses them
-    return ImageFetcher(LIMITS, policy=policy, **options)
-
-
-def answering(*addresses: str, then: tuple[str, ...] = ()) -> tuple[Answers, list[str]]:
-    """A resolver that gives these addresses, the first time; and the names that it was asked for."""
-    asked: list[str] = []
-
-    def resolve(host: str, port: int, *_: object) -> list[tuple[int, int, int, str, tuple[Any, ...]]]:
-        asked.append(host)
-        given = addresses if len(asked) == 1 else then or addresses
-        return [
-            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, port, 0, 0))
-            if ":" in address
-            else (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
-            for address in given
-        ]
-
-    return resolve, asked
-
-
-async def refused(fetcher: ImageFetcher, url: str) -> str:
-    """All that a caller gets to know."""
-    with pytest.raises(InvalidRequest) as caught:
-        await fetcher.fetch(url, FIELD)
-    failure = caught.value
-    assert failure.reason is Reason.IMAGE_URL_UNAVAILABLE
-    assert failure.__cause__ is None
-    return repr((str(failure), failure.metadata, failure.violations, failure.subject, failure.retry_after_s))
-
-
-CONSTANT = (
-    "('messages[0].images[0].uri: cannot be fetched by this server', {}, "
-    "(Violation(field='messages[0].images[0].uri', description='cannot be fetched by this server', "
-    "reason=<Reason.IMAGE_URL_UNAVAILABLE: 'IMAGE_URL_UNAVAILABLE'>),), None, None)"
-)
-
-
-@dataclass
-class Canary:
-    port: int
-    accepts: int = 0
-    attempts: list[str] = field(default_factory=list)
-    """Addresses that a connection was tried to."""
-
-
-@pytest.fixture
-async def canary(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Canary]:
-    """Listens on every address of this machine, and sees every try to connect to any other."""
-
-    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        seen.accepts += 1
-        writer.close()
-
-    connect = httpcore.AnyIOBackend.connect_tcp
-
-    async def watch(self: Any, host: str, *arguments: Any, **options: Any) -> Any:
-        seen.attempts.append(host)
-        return await connect(self, host, *arguments, **options)
-
-    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", watch)
-    async with await asyncio.start_server(accept, "0.0.0.0", 0) as server:
-        seen = Canary(server.sockets[0].getsockname()[1])
-        with socket.socket(socket.AF_INET6) as six:
-            six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            six.bind(("::", seen.port))
-            async with await asyncio.start_server(accept, sock=six):
-                yield seen
-
-
-_HOSTS = """
-    127.0.0.1 127.1 127.0.1 2130706433 0x7f000001 0x7f.0.0.1 0x7f.1 0177.0.0.1 017700000001 0 0.0.0.0 127.0.0.1.
-    localhost LOCALHOST localhost. ①②⑦.0.0.1 127。0。0。1 127.127.127.127
-    10.0.0.1 172.16.0.1 192.168.0.1 169.254.169.254 0xa9fea9fe 2852039166 100.100.100.200 100.64.0.1 168.63.129.16
-    192.0.0.1 192.0.0.9 192.0.0.10 192.0.0.100 192.0.0.170 192.0.0.192 192.0.2.1 192.88.99.1 198.18.0.1 198.51.100.1
-    203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255
-    [::] [::1] [0:0:0:0:0:0:0:1] [::127.0.0.1] [::7f00:1] [::ffff:127.0.0.1] [::ffff:7f00:1] [::ffff:0:127.0.0.1]
-    [::ffff:169.254.169.254] [64:ff9b::7f00:1] [64:ff9b::a9fe:a9fe] [64:ff9b::10.0.0.1] [64:ff9b:1::1]
-    [2002:7f00:1::] [2002:a9fe:a9fe::1] [2002:a00:1::] [2001::7f00:1] [2001:0:7f00:1::] [2001:db8::1] [2001:10::1]
-    [100::1] [fc00::1] [fd00::1] [fd00:ec2::254] [fe80::1] [fe80::1%25lo] [fec0::1] [ff02::1] [ff0e::1] [3fff::1]
-    [5f00::1] [4000::1] [e000::1] [::2]
-"""
-#: Everything that has been used to reach what is not public.
-HOSTS = _HOSTS.split()
-
-_OTHERS = r"""
-    data:image/png;base64,AAAA file:///etc/passwd gopher://127.0.0.1:{port}/ ftp://127.0.0.1:{port}/ //127.0.0.1:{port}/
-    ws://127.0.0.1:{port}/ http:127.0.0.1:{port}/ http:///a.png http://127.0.0.1:{port}\@8.8.8.8/
-    http://user:password@127.0.0.1:{port}/ http://user@127.0.0.1:{port}/ http://@127.0.0.1:{port}/
-    http://8.8.8.8@127.0.0.1:{port}/ http://127.0.0.1:{port}:80/ http://127.0.0.1:99999/ http://127.0.0.1:0/
-    http://127.0.0.1:-1/ http://[127.0.0.1]:{port}/ http://[::1/ http://a..b:{port}/ http://%31%32%37.0.0.1:{port}/
-    a.png http: http://
-"""
-#: Addresses that are none, or none of ours, on a port that is allowed.
-OTHERS = _OTHERS.split()
-
-
-@pytest.mark.parametrize("host", HOSTS)
-async def test_nothing_that_is_not_public_is_ever_connected_to(canary: Canary, host: str) -> None:
-    told = await refused(fetcher(canary.port, loopback=False), f"http://{host}:{canary.port}/a.png")
-    assert told == CONSTANT
-    assert (canary.accepts, canary.attempts) == (0, [])
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost", "169.254.169.254", "[64:ff9b::7f00:1]"])
-@pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_what_production_builds_refuses_them_too(canary: Canary, host: str, scheme: str) -> None:
-    assert await refused(ImageFetcher(LIMITS), f"{scheme}://{host}/a.png") == CONSTANT
-    assert (canary.accepts, canary.attempts) == (0, [])
-
-
-@pytest.mark.parametrize(
-    "address",
-    [host.strip("[]") for host in HOSTS if host[0] == "[" and "%" not in host]
-    + [host for host in HOSTS if host.count(".") == 3 and host.isascii() and host[-1].isdigit() and host[:2] != "0x"],
-)
-async def test_a_name_that_leads_there_is_no_way_around(canary: Canary, address: str) -> None:
-    if address.startswith("0177"):
-        address = "127.0.0.1"  # a resolver answers with addresses, not with spellings of them
-    for answers in ((address,), ("8.8.8.8", address), (address, "8.8.8.8")):
-        resolver, _ = answering(*answers)
-        told = await refused(fetcher(canary.port, loopback=False, resolver=resolver), f"http://a.test:{canary.port}/")
-        assert told == CONSTANT
-    assert (canary.accepts, canary.attempts) == (0, [])
-
-
-@pytest.mark.parametrize("url", OTHERS)
-async def test_other_schemes_credentials_and_broken_addresses_are_refused(canary: Canary, url: str) -> None:
-    assert await refused(fetcher(canary.port), url.format(port=canary.port)) == CONSTANT
-    assert (canary.accepts, canary.attempts) == (0, [])
-
-
-@pytest.mark.parametrize("text", ["\r\nX: y", "\n", "\t", " ", "\0", "\x7f"])
-async def test_no_control_character_gets_into_a_request(canary: Canary, text: str) -> None:
-    for url in (f"http://127.0.0.1:{canary.port}/{text}", f"http://127.0.0.1{text}:{canary.port}/"):
-        assert await refused(fetcher(canary.port), url) == CONSTANT
-    assert (canary.accepts, canary.attempts) == (0, [])
-
-
-@pytest.mark.parametrize("port", [22, 25, 6379, 8080, 50051])
-async def test_only_the_ports_of_the_web_are_reached(canary: Canary, port: int) -> None:
-    assert PUBLIC.allowed_ports == {80, 443}
-    assert await refused(ImageFetcher(LIMITS), f"http://8.8.8.8:{port}/a.png") == CONSTANT
-    assert canary.attempts == []
 
 
 async def test_a_picture_is_fetched_with_nothing_of_ours() -> None:
