@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stepwire.v1 import conversation_pb2, conversation_pb2_grpc
+from stepwired.conversation import Conversation
+from stepwired.limits import KIB
 from stepwired.rpc import paging
 from stepwired.rpc.convert import conversations as convert
 from stepwired.rpc.files import FileCalls
@@ -40,19 +44,18 @@ class ConversationCalls(Kept):
         self, request: conversation_pb2.ListConversationsRequest, _: Context
     ) -> conversation_pb2.ListConversationsResponse:
         asked = convert.listing(request, self._limits)
-        found, end = await self._store.list(
-            page_size=asked.page_size,
-            after=asked.after,
-            labels=asked.labels,
-            create_from_ns=asked.create_from_ns,
-            create_before_ns=asked.create_before_ns,
-            update_from_ns=asked.update_from_ns,
-            order=asked.order,
-        )
-        return conversation_pb2.ListConversationsResponse(
-            conversations=map(convert.conversation_proto, found),
-            next_page_token=paging.token(asked.call, end) if end else "",
-        )
+        found, end = await self._page(asked, asked.page_size)
+        response = conversation_pb2.ListConversationsResponse()
+        room_bytes = self._limits.reply_bytes - KIB  # for the token
+        for conversation in found:
+            written = convert.conversation_proto(conversation)
+            room_bytes -= written.ByteSize() + 8
+            if room_bytes < 0 and response.conversations:  # much metadata: a shorter page, which ends elsewhere
+                end = (await self._page(asked, len(response.conversations)))[1]
+                break
+            response.conversations.append(written)
+        response.next_page_token = paging.token(asked.call, end) if end else ""
+        return response
 
     async def UpdateConversation(
         self, request: conversation_pb2.UpdateConversationRequest, _: Context
@@ -87,6 +90,17 @@ class ConversationCalls(Kept):
             request=await repeatable(request),
         )
         return conversation_pb2.ForkConversationResponse(conversation=convert.conversation_proto(made))
+
+    async def _page(self, asked: convert.Listing, page_size: int) -> tuple[Sequence[Conversation], str]:
+        return await self._store.list(
+            page_size=page_size,
+            after=asked.after,
+            labels=asked.labels,
+            create_from_ns=asked.create_from_ns,
+            create_before_ns=asked.create_before_ns,
+            update_from_ns=asked.update_from_ns,
+            order=asked.order,
+        )
 
 
 class ConversationServicer(
