@@ -10,6 +10,7 @@ import apsw
 
 from stepwired.conversation import MessageView
 from stepwired.events import Message
+from stepwired.store.base import ConversationStore
 from stepwired.store.nouns import Change
 from stepwired.store.sqlite import SqliteStore
 
@@ -28,7 +29,7 @@ async def read_ids(store: SqliteStore, name: str, view: MessageView = MessageVie
         return [message.id async for page in pages for message in page]
 
 
-async def read_changes(store: SqliteStore, name: str, after: int, last: int) -> list[Change]:
+async def read_changes(store: ConversationStore, name: str, after: int, last: int) -> list[Change]:
     """All changes after one revision up to another, which has been reached."""
     found: list[Change] = []
     async with aclosing(store.changes(name, after)) as pages:
