@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
@@ -55,20 +56,25 @@ def real_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@contextmanager
+def real_server(data_dir: Path, port: int = 0) -> Generator[str]:
+    """Run the real server; its address."""
+    program = Path(sys.executable).with_name("stepwired")
+    arguments: list[str | Path] = [program, "serve", "--port", str(port), "--data-dir", data_dir]
+    with (data_dir / "log").open("ab") as log:
+        server = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True)
+        assert server.stdout is not None
+        with server.stdout as output:
+            try:
+                found = re.search(r"serves gRPC on (\S+:\d+)", output.readline())
+                assert found, (data_dir / "log").read_text()
+                yield found[1]
+            finally:
+                server.terminate()
+                assert server.wait(STOP_S) == 0
+
+
 @pytest.fixture(scope="session")
 def real_target(real_data_dir: Path) -> Generator[str]:
-    program = Path(sys.executable).with_name("stepwired")
-    log = (real_data_dir / "log").open("wb")
-    server = subprocess.Popen(
-        [program, "serve", "--port", "0", "--data-dir", real_data_dir], stdout=subprocess.PIPE, stderr=log, text=True
-    )
-    assert server.stdout is not None
-    try:
-        found = re.search(r"serves gRPC on (\S+:\d+)", server.stdout.readline())
-        assert found, (real_data_dir / "log").read_text()
-        yield found[1]
-    finally:
-        server.terminate()
-        assert server.wait(STOP_S) == 0
-        server.stdout.close()
-        log.close()
+    with real_server(real_data_dir) as target:
+        yield target

@@ -46,11 +46,12 @@ async def test_the_example_of_each_call_runs(
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python.md", "python"))))
-def test_each_program_of_the_python_page_runs(real_target: str, number: int) -> None:
+def test_each_program_of_the_python_page_runs(real_target: str, number: int, tmp_path: Path) -> None:
     program = blocks("python.md", "python")[number]
     assert DEFAULT in program
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program.replace(DEFAULT, real_target)],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,

@@ -35,7 +35,8 @@ _TO_DO: tuple[tuple[type[errors.Error], str], ...] = (
 
 _TO_DO_FOR_REASON = {
     "MODEL_NOT_FOUND": "`stepwire models` lists the models.",
-    "CONVERSATION_NOT_FOUND": "Check the id; `stepwire conversations new` makes one.",
+    "CONVERSATION_NOT_FOUND": "Check the id; `stepwire conversations list` shows them, and `new` makes one.",
+    "MESSAGE_NOT_FOUND": "Check the id; `stepwire conversations tree` shows the messages.",
     "STEP_GRAPH_INVALID": "Change the pipeline; `stepwire steps` lists the steps with a name.",
     "CONTEXT_LENGTH_EXCEEDED": "Send less text.",
     "PROVIDER_QUOTA_EXHAUSTED": "The server's account at the provider needs credit.",
