@@ -96,6 +96,13 @@ def wide_gif_frame(width: int, height: int) -> bytes:
     return bytes(made)
 
 
+def slow_jpeg() -> bytes:
+    """A progressive JPEG of 350 KB whose last scan comes 2,000 times over, which takes a minute to decode."""
+    made = drawn("JPEG", (7000, 7000), "L", progressive=True)
+    scan = made[made.rindex(b"\xff\xda") : -2]
+    return made[:-2] + scan * 2000 + made[-2:]
+
+
 def cut(data: bytes) -> bytes:
     return data[: len(data) * 2 // 3]
 

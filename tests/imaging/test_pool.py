@@ -19,7 +19,7 @@ from stepwired.imaging.pool import Decoders
 from stepwired.imaging.wire import Decoded
 from stepwired.imaging.worker import Worker
 from stepwired.limits import MIB, Limits
-from tests.imaging.corpus import drawn, noise, png
+from tests.imaging.corpus import drawn, noise, png, slow_jpeg
 from tests.processes import gone, is_there
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
@@ -69,6 +69,13 @@ async def test_a_picture_that_takes_too_long_costs_its_process_and_no_more() -> 
         assert await decoders.decode(png()) == Decoded(fault="damaged")
         assert gone([pid])
     async with running() as decoders:
+        assert await decoders.decode(png()) == FINE
+
+
+async def test_a_small_file_that_is_made_to_take_a_minute_is_given_up() -> None:
+    async with running(image_decode_s=1.0) as decoders:
+        assert await decoders.decode(slow_jpeg()) == Decoded(fault="damaged")
+        assert decoders.pids == []
         assert await decoders.decode(png()) == FINE
 
 
