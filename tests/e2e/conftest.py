@@ -58,3 +58,10 @@ async def scripted(tmp_path: Path) -> AsyncGenerator[Scripted]:
 
     async with Provider(behaviours.reply()) as provider, running(tmp_path, settings(provider)) as program:
         yield Scripted(program, provider)
+
+
+@pytest.fixture(scope="module")
+async def server_alone(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Program]:
+    """A server without any model, for all tests of a module."""
+    async with running(tmp_path_factory.mktemp("alone"), "[local]\nenabled = false\n") as program:
+        yield program

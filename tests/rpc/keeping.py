@@ -12,7 +12,7 @@ import grpc.aio
 import pytest
 from google.protobuf import json_format
 
-from stepwire.v1 import conversation_pb2, message_pb2
+from stepwire.v1 import conversation_pb2, conversation_pb2_grpc, message_pb2
 from stepwired.events import Chat
 from stepwired.limits import Limits
 from stepwired.store.sqlite import SqliteStore
@@ -35,7 +35,13 @@ class Asking:
     """Calls on conversations by name: `await ask.GetConversation(conversation_id="c")`."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self._stub: Any = client.conversations
+
+    @classmethod
+    def of(cls, channel: grpc.aio.Channel) -> Asking:
+        made = cls.__new__(cls)
+        made._stub = conversation_pb2_grpc.ConversationServiceStub(channel)
+        return made
 
     def __getattr__(self, name: str) -> Any:
         method = conversation_pb2.DESCRIPTOR.services_by_name["ConversationService"].methods_by_name[name]
@@ -43,7 +49,7 @@ class Asking:
 
         def call(**fields: Any) -> Any:
             request = json_format.ParseDict(fields, kind())
-            return getattr(self._client.conversations, name)(request)
+            return getattr(self._stub, name)(request)
 
         return call
 
@@ -56,7 +62,8 @@ class Asking:
 
     async def upload(self, data: bytes, name: str = "", chunk_bytes: int = 256 * 1024) -> message_pb2.Image:
         pieces = [Upload(chunk=data[at : at + chunk_bytes]) for at in range(0, len(data), chunk_bytes)]
-        reply = await self._client.conversations.UploadImage(iter([Upload(name=name), *pieces]))
+        reply: conversation_pb2.UploadImageResponse
+        reply = await self._stub.UploadImage(iter([Upload(name=name), *pieces]))
         return reply.image
 
     async def download(self, blob_id: str) -> tuple[message_pb2.Image, bytes]:
@@ -72,7 +79,8 @@ class Asking:
     async def import_(self, data: bytes, **first: Any) -> conversation_pb2.Conversation:
         kind = conversation_pb2.ImportConversationRequest
         pieces = [kind(chunk=data[at : at + 200_000]) for at in range(0, len(data), 200_000)]
-        reply = await self._client.conversations.ImportConversation(iter([kind(**first), *pieces]))
+        reply: conversation_pb2.ImportConversationResponse
+        reply = await self._stub.ImportConversation(iter([kind(**first), *pieces]))
         return reply.conversation
 
 
