@@ -35,12 +35,12 @@ class Asking:
     """Calls on conversations by name: `await ask.GetConversation(conversation_id="c")`."""
 
     def __init__(self, client: Client) -> None:
-        self._stub: Any = client.conversations
+        self.stub: Any = client.conversations
 
     @classmethod
     def of(cls, channel: grpc.aio.Channel) -> Asking:
         made = cls.__new__(cls)
-        made._stub = conversation_pb2_grpc.ConversationServiceStub(channel)
+        made.stub = conversation_pb2_grpc.ConversationServiceStub(channel)
         return made
 
     def __getattr__(self, name: str) -> Any:
@@ -49,7 +49,7 @@ class Asking:
 
         def call(**fields: Any) -> Any:
             request = json_format.ParseDict(fields, kind())
-            return getattr(self._stub, name)(request)
+            return getattr(self.stub, name)(request)
 
         return call
 
@@ -63,7 +63,7 @@ class Asking:
     async def upload(self, data: bytes, name: str = "", chunk_bytes: int = 256 * 1024) -> message_pb2.Image:
         pieces = [Upload(chunk=data[at : at + chunk_bytes]) for at in range(0, len(data), chunk_bytes)]
         reply: conversation_pb2.UploadImageResponse
-        reply = await self._stub.UploadImage(iter([Upload(name=name), *pieces]))
+        reply = await self.stub.UploadImage(iter([Upload(name=name), *pieces]))
         return reply.image
 
     async def download(self, blob_id: str) -> tuple[message_pb2.Image, bytes]:
@@ -80,7 +80,7 @@ class Asking:
         kind = conversation_pb2.ImportConversationRequest
         pieces = [kind(chunk=data[at : at + 200_000]) for at in range(0, len(data), 200_000)]
         reply: conversation_pb2.ImportConversationResponse
-        reply = await self._stub.ImportConversation(iter([kind(**first), *pieces]))
+        reply = await self.stub.ImportConversation(iter([kind(**first), *pieces]))
         return reply.conversation
 
 
