@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,14 +51,22 @@ class Program:
 
 @asynccontextmanager
 async def running(
-    data_dir: Path, settings: str = "", environ: Mapping[str, str] | None = None
+    data_dir: Path, settings: str = "", environ: Mapping[str, str] | None = None, *, below: Sequence[str] = ()
 ) -> AsyncGenerator[Program]:
-    """Start a server on a free port with these settings (TOML) and wait until it serves."""
+    """Start a server on a free port with these settings (TOML) and wait until it serves.
+
+    Args:
+        data_dir: Its data folder.
+        settings: What its settings file says.
+        environ: Variables to be set beside those of this process.
+        below: A command that is to run it, such as a tracer.
+    """
     file = data_dir / "stepwire.toml"
     file.write_text(settings, encoding="utf-8")
     log = data_dir / "log"
     with log.open("ab") as stderr:
         process = await asyncio.create_subprocess_exec(
+            *below,
             STEPWIRED,
             "serve",
             "--port",
