@@ -153,6 +153,10 @@ check-gen: gen ## Fail if what is committed is not what proto/ says
 bench: .venv/dev ## Measure: CPU per token, latency, memory
 	@$(BIN)/python -m benchmarks
 
+.PHONY: soak
+soak: .venv/dev ## Kill the server 200 times under load, and measure the store; tells what it saw
+	@STEPWIRE_KILLS=$${STEPWIRE_KILLS:-200} $(BIN)/python -m pytest -q -s tests/soak
+
 .PHONY: clean
 clean: ## Remove everything that make has made here; models stay in the user's data folder
 	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
