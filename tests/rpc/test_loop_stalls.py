@@ -1,0 +1,121 @@
+"""Whatever large thing one caller sends or takes, the loop goes on serving the others."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from stepwire.v1 import chat_pb2, conversation_pb2, message_pb2
+from stepwired.events import Batch, ChatRequest, TextDelta
+from tests.imaging.corpus import noise
+from tests.rpc.keeping import Asking, stored
+from tests.rpc.serving import STARTED, Client
+
+STALL_S = 0.05
+STREAMS = 50
+
+
+class Pulse:
+    """What the loop's thread worked between two turns, where others on the machine do not count; and the real time."""
+
+    def __init__(self) -> None:
+        self.worked_s = 0.0
+        self.passed_s = 0.0
+
+    async def beat(self) -> None:
+        while True:
+            worked, passed = time.thread_time(), time.perf_counter()
+            await asyncio.sleep(0.001)
+            self.worked_s = max(self.worked_s, time.thread_time() - worked)
+            self.passed_s = max(self.passed_s, time.perf_counter() - passed)
+
+
+async def chatter(_: ChatRequest) -> AsyncGenerator[Batch, None]:
+    yield [STARTED]
+    while True:
+        yield [TextDelta("word")]
+        await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def busy(client: Client) -> AsyncGenerator[Pulse]:
+    """Fifty replies are being streamed, and the loop's pulse is taken."""
+    pulse = Pulse()
+
+    async def listen() -> None:
+        async for _ in client.chat.StreamChat(chat_pb2.StreamChatRequest(prompt="hi")):
+            pass
+
+    tasks = [asyncio.create_task(work) for work in (pulse.beat(), *(listen() for _ in range(STREAMS)))]
+    try:
+        await asyncio.sleep(0.05)  # all of them have begun, or soon will; nothing depends on it
+        pulse.worked_s = pulse.passed_s = 0.0
+        yield pulse
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+@cache
+def picture() -> bytes:
+    """16 megapixels, 16 MB."""
+    return noise("PNG", (4000, 4000), "L", compress_level=0)
+
+
+@cache
+def file() -> bytes:
+    return json.dumps([{"role": "user", "content": "What was said, and more of it. " * 10}] * 20_000).encode()
+
+
+async def upload_16_megapixels(ask: Asking) -> None:
+    assert (await ask.upload(picture())).width == 4000
+
+
+async def import_20_000_messages(ask: Asking) -> None:
+    assert (await ask.import_(file())).message_count == 20_000
+
+
+async def take_it_all_back(ask: Asking) -> None:
+    image = await ask.upload(picture())
+    await ask.CreateConversation(conversation_id="c", messages=[{"images": [{"blob_id": image.blob_id}]}] * 3)
+    await ask.import_(file(), conversation_id="d")
+    before = await ask.export(image_bytes=True)
+    assert len(before) > 3 * len(picture())
+    assert len(await ask.export(conversation_id="d")) > len(file())
+    assert len(await ask.messages(conversation_id="d")) == 20_000
+
+
+@cache
+def large_request() -> conversation_pb2.AppendMessagesRequest:
+    data = noise("PNG", (2000, 1900), "L", compress_level=0)
+    message = message_pb2.Message(images=[message_pb2.Image(data=data)] * 2)
+    return conversation_pb2.AppendMessagesRequest(conversation_id="c", messages=[message], request_id="r")
+
+
+async def append_large_pictures(ask: Asking) -> None:
+    await ask.CreateConversation(conversation_id="c")
+    await ask.stub.AppendMessages(large_request())
+
+
+@pytest.mark.parametrize(
+    "work", [upload_16_megapixels, import_20_000_messages, append_large_pictures, take_it_all_back]
+)
+async def test_the_loop_turns_while_one_caller_does_much(
+    tmp_path: Path, work: Callable[[Asking], Awaitable[None]]
+) -> None:
+    async with stored(tmp_path, chat=chatter) as client:
+        ask = Asking(client)
+        await ask.upload(noise("PNG", (8, 8)))  # starting the process that decodes is another matter
+        picture(), file(), large_request()
+        async with busy(client) as pulse:
+            await work(ask)
+        print(f"{work.__name__}: worked {pulse.worked_s * 1e3:.0f} ms at a time, {pulse.passed_s * 1e3:.0f} ms passed")
+        assert pulse.worked_s < STALL_S
