@@ -136,6 +136,7 @@ def test_a_connection_is_watched_while_it_is_silent() -> None:
     assert options["grpc.keepalive_time_ms"] == 30_000
     assert options["grpc.keepalive_timeout_ms"] == options["grpc.http2.ping_timeout_ms"] == 10_000
     assert options["grpc.http2.max_pings_without_data"] == 0
+    assert options["grpc.max_reconnect_backoff_ms"] == 5_000
     assert options["grpc.max_receive_message_length"] == 8 * 1024 * 1024
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import random
 import re
 from collections.abc import Generator
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,11 +16,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from stepwire import Client, Conversation, ConversationChange, errors, image
+from stepwire import AsyncClient, Client, Conversation, ConversationChange, errors, image
 from stepwire._pictures import MAX_BYTES, MAX_INLINE_BYTES
 from stepwire.cli.app import cli
 from tests.sdk.conftest import real_server
+from tests.sdk.cutting import way_to
 from tests.sdk.pictures import PNG, picture
+
+CHANGES = 300
 
 
 @pytest.fixture
@@ -195,3 +201,27 @@ def test_the_command_draws_and_finds_what_the_server_has(client: Client, real_ta
     [hit] = [json.loads(line) for line in run("search", "wombat", "--json").splitlines()]
     assert hit["conversationId"] == made.id
     assert made.id in run("list")
+
+
+async def test_no_change_is_missed_or_told_twice_over_connections_cut_in_the_midst(real_target: str) -> None:
+    chance = random.Random(7)
+    cuts = 0
+    told = []
+    async with AsyncClient(real_target) as writer, way_to(real_target) as way, AsyncClient(way.target) as watcher:
+        made = await writer.create_conversation()
+
+        async def writes() -> None:
+            for _ in range(CHANGES - 1):
+                await writer.append(made.id, ["more"])
+
+        writing = asyncio.create_task(writes())
+        async with aclosing(watcher.watch_conversation(made.id, after_revision=0)) as changes:
+            async for change in changes:
+                told.append(change.revision)
+                if change.revision == CHANGES:
+                    break
+                if chance.random() < 1 / 3:  # while others are on their way
+                    cuts += way.cut()
+        await writing
+    assert told == list(range(1, CHANGES + 1))
+    assert cuts > CHANGES / 10

@@ -63,6 +63,9 @@ def options() -> list[tuple[str, str | int]]:
         ("grpc.primary_user_agent", f"stepwire-python/{metadata.version('stepwire')}"),
         ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
         ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
+        # A server that is back is found within seconds; gRPC's own limit is two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.ping_timeout_ms", 10_000),  # the one that gRPC obeys

@@ -51,16 +51,8 @@ class ChatCalls:
             errors.Error: The call failed; the subclass says what to do. It is not repeated by itself.
         """
         with _requests.checked():
-            request = chat_pb2.ChatRequest(
-                prompt=prompt,
-                messages=await _pictures.fitted(self._connection, _requests.messages(messages), timeout_s),
-                model=model,
-                system=system,
-                conversation_id=conversation_id,
-                parent_id=parent_id,
-                if_revision=if_revision,
-                options=_requests.options(options),
-            )
+            request = chat_pb2.ChatRequest(prompt=prompt, model=model, system=system, if_revision=if_revision)
+            await self._fill(request, conversation_id, parent_id, messages, options, timeout_s)
         response = await self._connection.unary(self._connection.chat.Chat, request, timeout_s, is_long=True)
         return replies.Reply(response.text, replies.Finished.of(response.finished), response)
 
@@ -100,16 +92,8 @@ class ChatCalls:
             errors.Error: The call failed, perhaps after some events; the subclass says what to do.
         """
         with _requests.checked():
-            request = chat_pb2.StreamChatRequest(
-                prompt=prompt,
-                messages=await _pictures.fitted(self._connection, _requests.messages(messages), timeout_s),
-                model=model,
-                system=system,
-                conversation_id=conversation_id,
-                parent_id=parent_id,
-                if_revision=if_revision,
-                options=_requests.options(options),
-            )
+            request = chat_pb2.StreamChatRequest(prompt=prompt, model=model, system=system, if_revision=if_revision)
+            await self._fill(request, conversation_id, parent_id, messages, options, timeout_s)
         event: replies.ChatEvent | None = None
         async with aclosing(self._connection.stream(self._connection.chat.StreamChat, request, timeout_s)) as responses:
             async for response in responses:
@@ -154,3 +138,17 @@ class ChatCalls:
         with _requests.checked():
             request = chat_pb2.GetModelRequest(name=name)
         return (await self._connection.unary(self._connection.chat.GetModel, request, timeout_s)).model
+
+    async def _fill(
+        self,
+        request: chat_pb2.ChatRequest | chat_pb2.StreamChatRequest,
+        conversation_id: str,
+        parent_id: str,
+        messages: Iterable[MessageLike],
+        options: OptionsLike | None,
+        timeout_s: float | None,
+    ) -> None:
+        request.conversation_id, request.parent_id = conversation_id, parent_id
+        request.messages.extend(await _pictures.fitted(self._connection, _requests.messages(messages), timeout_s))
+        if (chosen := _requests.options(options)) is not None:
+            request.options.CopyFrom(chosen)

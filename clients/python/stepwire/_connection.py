@@ -129,7 +129,7 @@ class Connection:
         async with aclosing(requests):
             call = method(timeout=_finite(self.long_timeout_s if timeout_s is None else timeout_s))
             endings: list[grpc.aio.AioRpcError] = []
-            call.add_done_callback(lambda _: endings.append(_ending(call)))
+            call.add_done_callback(lambda ended: endings.append(_ending(ended)))
             try:
                 with self._own_errors(endings):
                     async for request in requests:

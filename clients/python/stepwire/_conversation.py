@@ -51,22 +51,10 @@ class Conversation:
     def add_message_with_image(
         self, role: str, text: str, image: PictureLike, *, detail: str = "", **options: Unpack[MessageOptions]
     ) -> str:
-        """Append what somebody says and shows; its id.
-
-        Args:
-            role: Who speaks.
-            text: What is said; may be empty.
-            image: Path of a local file, which is read here and now, an `http` or `https` URL, bytes, a file opened for
-                reading bytes, or what `stepwire.image` made.
-            detail: How closely the model should look: `auto`, `low` or `high`.
-            options: As for `add_message`.
-
-        Raises:
-            OSError: The file cannot be read.
-            errors.InvalidRequest: It has more than 20 MiB, or is no PNG, JPEG, WebP or GIF; or as `add_message`.
-        """
         picture = _pictures.image(image, detail=detail)  # here, where it stops nobody else
         return self._wait(lambda: self._aio.add_message_with_image(role, text, picture, **options))
+
+    add_message_with_image.__doc__ = AsyncConversation.add_message_with_image.__doc__
 
     def _wait(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         # In the loop of the client, or else at once: what is kept here waits for nothing.
