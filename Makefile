@@ -156,6 +156,7 @@ bench: .venv/dev ## Measure: CPU per token, latency, memory
 .PHONY: soak
 soak: .venv/dev ## Kill the server 200 times under load, and measure the store; tells what it saw
 	@STEPWIRE_KILLS=$${STEPWIRE_KILLS:-200} $(BIN)/python -m pytest -q -s tests/soak
+	@$(BIN)/python -m tests.soak.figures
 
 .PHONY: clean
 clean: ## Remove everything that make has made here; models stay in the user's data folder
