@@ -13,7 +13,7 @@ import pytest
 
 from stepwired.conversation import Conversation, MessageView
 from stepwired.errors import NotFound, Reason, Throttled, Unavailable
-from stepwired.events import Message
+from stepwired.events import Image, Message
 from stepwired.limits import Limits
 from stepwired.store.sqlite import SqliteStore
 from tests.store.talk import on_writer, read_ids, said
@@ -88,6 +88,21 @@ async def test_writes_that_wait_share_one_commit(store: SqliteStore) -> None:
     await asyncio.gather(waiting, *appends)
     assert commits <= 2  # the one that was held, and one for all others
     assert await read_ids(store, "c") == [f"m{number}" for number in range(100)]
+
+
+async def test_large_writes_share_a_commit_only_up_to_what_the_wal_should_hold(
+    store: SqliteStore, held: threading.Event, tmp_path: Path
+) -> None:
+    puts = [asyncio.create_task(store.put_blob(Image(), bytes([number]) * MIB)) for number in range(100)]
+    appends = [asyncio.create_task(store.append("c", [Message(text="x" * MIB)])) for _ in range(100)]
+    await asyncio.sleep(0)
+    held.set()
+    largest = 0
+    while not all(task.done() for task in [*puts, *appends]):
+        await asyncio.wait([*puts, *appends], timeout=0.005)
+        largest = max(largest, (tmp_path / "data" / "stepwire.db-wal").stat().st_size)
+    await asyncio.gather(*puts, *appends)
+    assert largest <= 64 * MIB, "of 200 that were waiting"
 
 
 async def test_a_bad_write_fails_alone_among_those_it_shares_a_commit_with(

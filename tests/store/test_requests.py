@@ -115,7 +115,7 @@ async def test_an_answer_is_kept_over_restarts_for_a_day_of_running_and_no_longe
         await store.close()
         clocks.running_s = 5.0  # another boot of the machine
         store = await clocks.open(tmp_path)
-    clocks.running_s += 4 * SWEEP_S
+    clocks.running_s += 4 * SWEEP_S + 1
     again, _ = await store.append("c", [Message(text="a")], request=ONE)
     assert again.message_count == 2
     await store.close()

@@ -49,7 +49,7 @@ class Clock:
         if now_s - self._swept_s < SWEEP_S:
             return
         db.execute("UPDATE clock SET running_s = ?", (now_s,))
-        sql = "DELETE FROM request WHERE (method, id) IN (SELECT method, id FROM request WHERE until_s <= ? LIMIT ?)"
+        sql = "DELETE FROM request WHERE (method, id) IN (SELECT method, id FROM request WHERE until_s < ? LIMIT ?)"
         db.execute(sql, (now_s, _SWEPT))
         blobs.sweep(db, now_s)
         self._swept_s = now_s
@@ -78,7 +78,7 @@ def once(
         return work()[1:]
     place = (method, request.id)
     row = db.execute("SELECT digest, until_s, answer FROM request WHERE method = ? AND id = ?", place).fetchone()
-    if row is not None and row[1] > now_s:
+    if row is not None and row[1] >= now_s:
         if row[0] != request.digest:
             raise request_id_mismatch()
         return codec.decode_answer(row[2])

@@ -109,7 +109,7 @@ def release(db: apsw.Connection, first: int, last: int) -> None:
 
 def sweep(db: apsw.Connection, now_s: int) -> None:
     """Remove what was uploaded long enough ago and is shown nowhere; a few at a time."""
-    sql = "SELECT key FROM blob WHERE until_s <= ? ORDER BY until_s LIMIT ?"
+    sql = "SELECT key FROM blob WHERE until_s < ? ORDER BY until_s LIMIT ?"
     due = [key for (key,) in db.execute(sql, (now_s, _SWEPT))]
     db.executemany("UPDATE blob SET until_s = NULL WHERE key = ?", [(key,) for key in due])
     remove(db, [key for key in due if _may_go(db, key)])

@@ -105,6 +105,8 @@ def decode_message(body: bytes) -> Message:
 def searchable_text(body: bytes) -> str:
     """The text of a stored message that a search goes through: what is said, or what a tool answered.
 
+    What it says of a body may never change without a migration: a message is taken out of the index by its words.
+
     Raises:
         Broken: STORE_CORRUPT, the bytes are no message.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import apsw
 
+from stepwired.events import Message
 from stepwired.limits import Limits
 from stepwired.store import search
 from stepwired.store.answers import Clock
@@ -69,9 +70,12 @@ class Core:
             undo.pop_all()
         return cls(home, writer, readers, Bells(), clock, limits, clock_ns)
 
-    async def write(self, conversation_id: str, work: Callable[[apsw.Connection], T]) -> T:
-        """Do a write, and tell those who follow the conversation."""
-        return await self.writer.submit(work, lambda _: self.bells.ring(conversation_id))
+    async def write(
+        self, conversation_id: str, work: Callable[[apsw.Connection], T], messages: Sequence[Message] = ()
+    ) -> T:
+        """Do a write, which stores these messages, and tell those who follow the conversation."""
+        size_bytes = sum(len(message.text) for message in messages)
+        return await self.writer.submit(work, lambda _: self.bells.ring(conversation_id), size_bytes=size_bytes)
 
     async def close(self) -> None:
         """Wake who waits, do what was handed over, let go."""

@@ -30,7 +30,9 @@ WITH RECURSIVE
 
 _COPY_MESSAGES = f"""{_PATH}
 INSERT INTO message (key, parent, conversation, id, revision, moved_head, role, tool_use_id, create_time_us, body)
-SELECT :nobody + p.seq, :nobody + p.seq - 1, :copy, m.id, 1 + p.seq, m.key = :last, m.role, m.tool_use_id, m.create_time_us, m.body
+SELECT
+  :nobody + p.seq, :nobody + p.seq - 1, :copy, m.id, 1 + p.seq, m.key = :last, m.role, m.tool_use_id,
+  m.create_time_us, m.body
 FROM path AS p JOIN message AS m ON m.key = p.key
 """  # noqa: S608
 

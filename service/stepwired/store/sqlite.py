@@ -80,7 +80,7 @@ class SqliteStore(SqliteParts):
             growth = grow(tree, messages, **self._rules(now_ns, allow_orphan=allow_orphan))
             return _grown(db, tree, growth, made.id, now_ns)
 
-        return await self._core.write(made.id, work)
+        return await self._core.write(made.id, work, messages)
 
     async def get(self, conversation_id: str) -> Conversation:
         return await self._core.readers.read(lambda db: describe(db, conversation_id))
@@ -105,7 +105,7 @@ class SqliteStore(SqliteParts):
             growth = grow(tree, messages, **self._rules(now_ns, keep_head=keep_head, allow_orphan=allow_orphan))
             return _grown(db, tree, growth, conversation_id, now_ns)
 
-        return await self._core.write(conversation_id, work)
+        return await self._core.write(conversation_id, work, messages)
 
     async def begin_reply(
         self,
@@ -128,7 +128,7 @@ class SqliteStore(SqliteParts):
             tree.write(growth, now_ns)
             return last
 
-        return await self._core.write(conversation_id, work)
+        return await self._core.write(conversation_id, work, messages)
 
     async def append_reply(
         self, conversation_id: str, parent_id: str, messages: Sequence[Message]
@@ -143,7 +143,7 @@ class SqliteStore(SqliteParts):
             tree.write(growth, now_ns)
             return growth.new, branched
 
-        return await self._core.write(conversation_id, work)
+        return await self._core.write(conversation_id, work, messages)
 
     async def messages(
         self, conversation_id: str, view: MessageView = MessageView.HEAD_PATH, message_id: str = ""
@@ -237,7 +237,7 @@ class SqliteStore(SqliteParts):
             growth = plant(messages, now_ns=now_ns, message_limit=limit, head_id=made.head_id, as_line=as_line)
             return _grown(db, tree, growth, made.id, now_ns)[1]
 
-        return await self._core.write(made.id, work)
+        return await self._core.write(made.id, work, messages)
 
     async def close(self) -> None:
         if not self._closed:

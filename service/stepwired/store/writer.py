@@ -23,6 +23,9 @@ T = TypeVar("T")
 #: Writes of one transaction: enough to share an fsync, few enough that nobody waits long behind them.
 GROUP_MAX = 256
 
+#: Content of one transaction, about: the WAL holds all of it.
+GROUP_BYTES = 16 * 1024 * 1024
+
 #: Pages in the WAL after which they are copied to the database, and after which readers are waited for to empty it:
 #: 4 MiB and 32 MiB. Only the second bounds the file while reads overlap all the time.
 CHECKPOINT_PAGES, TRUNCATE_PAGES = 1000, 8000
@@ -33,6 +36,7 @@ class _Job:
     work: Callable[[apsw.Connection], Any]
     answer: asyncio.Future[Any]
     then: Callable[[Any], None] | None
+    size_bytes: int
     outcome: Any = None
     failure: Exception | None = None
 
@@ -66,7 +70,7 @@ class Writer:
         self._thread.start()
 
     def submit(
-        self, work: Callable[[apsw.Connection], T], then: Callable[[T], None] | None = None
+        self, work: Callable[[apsw.Connection], T], then: Callable[[T], None] | None = None, *, size_bytes: int = 0
     ) -> asyncio.Future[T]:
         """Hand over a write at once; its answer comes after the commit.
 
@@ -74,6 +78,7 @@ class Writer:
             work: Runs on the writer's thread within a transaction, and again if another write spoiled that one. What
                 it raises undoes what it did, and nothing else.
             then: Is told on the loop what `work` returned, once that is committed, even if the caller is gone.
+            size_bytes: About what it stores, if that is much.
 
         Raises:
             Unavailable: STORE_UNAVAILABLE after `close`; STORE_IO_ERROR once the disk has failed.
@@ -83,7 +88,7 @@ class Writer:
         if self._refusal is not None:
             raise self._refusal()
         answer: asyncio.Future[T] = self._loop.create_future()
-        self._todo.put(_Job(work, answer, then))
+        self._todo.put(_Job(work, answer, then, size_bytes))
         return answer
 
     async def close(self) -> None:
@@ -96,12 +101,16 @@ class Writer:
     def _run(self) -> None:
         more = True
         while more:
-            first = self._todo.get()
-            jobs = [first]
-            while len(jobs) < GROUP_MAX and not self._todo.empty():
-                jobs.append(self._todo.get())
-            more = None not in jobs
-            if group := [job for job in jobs if job is not None]:
+            group: list[_Job] = []
+            size_bytes = 0
+            while more and len(group) < GROUP_MAX and size_bytes < GROUP_BYTES and not (group and self._todo.empty()):
+                job = self._todo.get()
+                if job is None:
+                    more = False
+                else:
+                    group.append(job)
+                    size_bytes += job.size_bytes
+            if group:
                 self._commit(group)
                 self._answer(group)
                 self._checkpoint()
