@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,6 +14,8 @@ from stepwired.events import Json
 from stepwired.limits import Limits
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+T = TypeVar("T")
+
 _json = msgspec.json.Encoder()
 
 
@@ -64,6 +67,12 @@ class Faults:
         if count > most:
             self.add(path, f"has {count} items, and the limit is {most}")
         return count <= most
+
+    def choice(self, path: str, given: int, known: Mapping[Any, T], what: str) -> T:
+        """Look up what a value of an enum means; beside a violation, what none means."""
+        if given not in known:
+            self.add(path, f"{given} is no {what}")
+        return known.get(given, known[0])
 
     def within(self, path: str, value: float, least: float, most: float, reason: Reason = Reason.FIELD_INVALID) -> None:
         """Check a number; NaN is never within."""

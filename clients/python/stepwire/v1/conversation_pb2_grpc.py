@@ -261,7 +261,8 @@ class ConversationServiceServicer(object):
         - `INVALID_ARGUMENT`, reason `UNSUPPORTED_IMAGE_FORMAT`: no PNG, JPEG, WebP or GIF.
         - `INVALID_ARGUMENT`, reason `IMAGE_TOO_LARGE`: above 20 MiB (20,971,520 bytes) or 50 megapixels.
         - `INVALID_ARGUMENT`, reason `IMAGE_DECODE_FAILED`: cut off or damaged.
-        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`.
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`; `CONCURRENCY_LIMITED`: 512 MiB are being sent already; `SLOW_PRODUCER`:
+        nothing came for 60 seconds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -300,8 +301,10 @@ class ConversationServiceServicer(object):
 
         Fails with:
         - `INVALID_ARGUMENT`, reason `INVALID_CONVERSATION`: the file is not of its format; the message says where.
+        - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE`, and `NOT_FOUND`, reason `MESSAGE_NOT_FOUND`: its messages make no tree.
+        - `INVALID_ARGUMENT`, reason `UNSUPPORTED_IMAGE_FORMAT` and others, or `NOT_FOUND`, reason `BLOB_NOT_FOUND`: a picture.
         - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
-        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`, `CONCURRENCY_LIMITED` or `SLOW_PRODUCER`, as UploadImage.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -123,7 +123,8 @@ class ConversationServiceStub:
     - `INVALID_ARGUMENT`, reason `UNSUPPORTED_IMAGE_FORMAT`: no PNG, JPEG, WebP or GIF.
     - `INVALID_ARGUMENT`, reason `IMAGE_TOO_LARGE`: above 20 MiB (20,971,520 bytes) or 50 megapixels.
     - `INVALID_ARGUMENT`, reason `IMAGE_DECODE_FAILED`: cut off or damaged.
-    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`; `CONCURRENCY_LIMITED`: 512 MiB are being sent already; `SLOW_PRODUCER`:
+      nothing came for 60 seconds.
     """
     DownloadImage: _grpc.UnaryStreamMultiCallable[_conversation_pb2.DownloadImageRequest, _conversation_pb2.DownloadImageResponse]
     """Streams the bytes of a stored picture, in chunks of at most 64 KiB.
@@ -146,8 +147,10 @@ class ConversationServiceStub:
 
     Fails with:
     - `INVALID_ARGUMENT`, reason `INVALID_CONVERSATION`: the file is not of its format; the message says where.
+    - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE`, and `NOT_FOUND`, reason `MESSAGE_NOT_FOUND`: its messages make no tree.
+    - `INVALID_ARGUMENT`, reason `UNSUPPORTED_IMAGE_FORMAT` and others, or `NOT_FOUND`, reason `BLOB_NOT_FOUND`: a picture.
     - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
-    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`, `CONCURRENCY_LIMITED` or `SLOW_PRODUCER`, as UploadImage.
     """
     WatchConversation: _grpc.UnaryStreamMultiCallable[_conversation_pb2.WatchConversationRequest, _conversation_pb2.WatchConversationResponse]
     """Streams every change of a conversation, in order, each exactly once, from a revision on.
@@ -257,7 +260,8 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     - `INVALID_ARGUMENT`, reason `UNSUPPORTED_IMAGE_FORMAT`: no PNG, JPEG, WebP or GIF.
     - `INVALID_ARGUMENT`, reason `IMAGE_TOO_LARGE`: above 20 MiB (20,971,520 bytes) or 50 megapixels.
     - `INVALID_ARGUMENT`, reason `IMAGE_DECODE_FAILED`: cut off or damaged.
-    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`; `CONCURRENCY_LIMITED`: 512 MiB are being sent already; `SLOW_PRODUCER`:
+      nothing came for 60 seconds.
     """
     DownloadImage: _aio.UnaryStreamMultiCallable[_conversation_pb2.DownloadImageRequest, _conversation_pb2.DownloadImageResponse]  # type: ignore[assignment]
     """Streams the bytes of a stored picture, in chunks of at most 64 KiB.
@@ -280,8 +284,10 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
 
     Fails with:
     - `INVALID_ARGUMENT`, reason `INVALID_CONVERSATION`: the file is not of its format; the message says where.
+    - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE`, and `NOT_FOUND`, reason `MESSAGE_NOT_FOUND`: its messages make no tree.
+    - `INVALID_ARGUMENT`, reason `UNSUPPORTED_IMAGE_FORMAT` and others, or `NOT_FOUND`, reason `BLOB_NOT_FOUND`: a picture.
     - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
-    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`, `CONCURRENCY_LIMITED` or `SLOW_PRODUCER`, as UploadImage.
     """
     WatchConversation: _aio.UnaryStreamMultiCallable[_conversation_pb2.WatchConversationRequest, _conversation_pb2.WatchConversationResponse]  # type: ignore[assignment]
     """Streams every change of a conversation, in order, each exactly once, from a revision on.
@@ -460,7 +466,8 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         - `INVALID_ARGUMENT`, reason `UNSUPPORTED_IMAGE_FORMAT`: no PNG, JPEG, WebP or GIF.
         - `INVALID_ARGUMENT`, reason `IMAGE_TOO_LARGE`: above 20 MiB (20,971,520 bytes) or 50 megapixels.
         - `INVALID_ARGUMENT`, reason `IMAGE_DECODE_FAILED`: cut off or damaged.
-        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`.
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`; `CONCURRENCY_LIMITED`: 512 MiB are being sent already; `SLOW_PRODUCER`:
+          nothing came for 60 seconds.
         """
 
     @_abc_1.abstractmethod
@@ -507,8 +514,10 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails with:
         - `INVALID_ARGUMENT`, reason `INVALID_CONVERSATION`: the file is not of its format; the message says where.
+        - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE`, and `NOT_FOUND`, reason `MESSAGE_NOT_FOUND`: its messages make no tree.
+        - `INVALID_ARGUMENT`, reason `UNSUPPORTED_IMAGE_FORMAT` and others, or `NOT_FOUND`, reason `BLOB_NOT_FOUND`: a picture.
         - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
-        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`, `CONCURRENCY_LIMITED` or `SLOW_PRODUCER`, as UploadImage.
         """
 
     @_abc_1.abstractmethod

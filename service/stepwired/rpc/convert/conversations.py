@@ -122,9 +122,7 @@ def metadata_of(path: str, given: struct_pb2.Struct, limits: Limits, faults: Fau
 
 def is_merge(given: int, faults: Faults) -> bool:
     """Read what to do with the metadata that is there."""
-    if given not in _IS_MERGE:
-        faults.add("metadata_update", f"{given} is no way to update metadata")
-    return _IS_MERGE.get(given, False)  # type: ignore[call-overload, no-any-return]
+    return faults.choice("metadata_update", given, _IS_MERGE, "way to update metadata")
 
 
 def request_id(given: str, faults: Faults) -> None:
@@ -229,8 +227,6 @@ def listing(given: conversation_pb2.ListConversationsRequest, limits: Limits) ->
         nanoseconds(name, getattr(given, name), faults) if given.HasField(name) else None
         for name in ("create_time_from", "create_time_before", "update_time_from")
     )
-    if given.order not in _ORDERS:
-        faults.add("order", f"{given.order} is no order")
+    order = faults.choice("order", given.order, _ORDERS, "order")
     faults.stop()
-    labels, order = dict(given.labels), _ORDERS[given.order]
-    return Listing(call, size, after, labels, create_from, create_before, update_from, order)
+    return Listing(call, size, after, dict(given.labels), create_from, create_before, update_from, order)

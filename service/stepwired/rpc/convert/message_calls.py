@@ -46,12 +46,9 @@ def view(given: conversation_pb2.StreamMessagesRequest) -> MessageView:
     """
     faults = Faults()
     faults.id("conversation_id", given.conversation_id, required=True)
-    chosen = VIEWS.get(given.view)
-    if chosen is None:
-        faults.add("view", f"{given.view} is no view")
+    chosen = faults.choice("view", given.view, VIEWS, "view")
     faults.id("message_id", given.message_id)
     faults.stop()
-    assert chosen is not None
     return chosen
 
 
@@ -64,11 +61,8 @@ def render_format(given: conversation_pb2.RenderConversationRequest) -> RenderFo
     faults = Faults()
     faults.id("conversation_id", given.conversation_id, required=True)
     faults.id("message_id", given.message_id)
-    chosen = _FORMATS.get(given.format)
-    if chosen is None:
-        faults.add("format", f"{given.format} is no format")
+    chosen = faults.choice("format", given.format, _FORMATS, "format")
     faults.stop()
-    assert chosen is not None
     return chosen
 
 
@@ -104,12 +98,11 @@ def message_update(given: conversation_pb2.UpdateMessageRequest, limits: Limits)
     faults.id("message_id", given.message_id, required=True)
     metadata = metadata_of("metadata", given.metadata, limits, faults) if given.HasField("metadata") else None
     merge = is_merge(given.metadata_update, faults)
-    if given.status not in _STATUS:
-        faults.add("status", f"{given.status} is no status")
-    elif metadata is None and not given.status:
+    status = faults.choice("status", given.status, _STATUS, "status")
+    if metadata is None and not given.status:
         faults.add("metadata", "is needed, or status: there is nothing to change", Reason.FIELD_REQUIRED)
     faults.stop()
-    return MessageUpdate(metadata, merge, _STATUS[given.status])
+    return MessageUpdate(metadata, merge, status)
 
 
 @dataclass(frozen=True, slots=True)
