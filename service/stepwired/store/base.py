@@ -125,6 +125,8 @@ class ConversationStore(Index, Feed, Blobs, Protocol):
     ) -> Conversation:
         """Copy the path to a message into a new conversation. Messages keep all they have; metadata is copied as well.
 
+        About 1 s for 100,000 messages, during which no other write is done.
+
         Args:
             conversation_id: The conversation to copy from.
             message_id: The end of the path, and the new head. Default: the head.
@@ -145,6 +147,8 @@ class ConversationStore(Index, Feed, Blobs, Protocol):
         self, conversation: Conversation, messages: Sequence[Message], *, as_line: bool = False
     ) -> Conversation:
         """Make a conversation of what was exported, all or nothing: ids, parents, times, status and branches as given.
+
+        About 2 s for 100,000 messages, during which no other write is done.
 
         Args:
             conversation: Its id (default: a new UUID), title, metadata, creation (default: now) and head (default: the
