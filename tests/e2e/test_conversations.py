@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from base64 import b64encode
 from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf import json_format
 
-from stepwire.v1 import chat_pb2, chat_pb2_grpc, conversation_pb2
+from stepwire.v1 import chat_pb2, chat_pb2_grpc, conversation_pb2, step_run_pb2_grpc
+from stepwire.v1.step_run_pb2 import CollectStepRequest
 from stepwired.limits import MIB
 from tests.e2e.conftest import SCRIPTED, Scripted, settings
 from tests.fakeprov import Provider, behaviours
@@ -97,6 +100,35 @@ async def test_a_picture_reaches_the_model_by_its_bytes(tmp_path: Path) -> None:
             await chat.Chat(chat_pb2.ChatRequest(conversation_id="c", prompt="What is it?"))
         sent = str(provider.requests[-1])
         assert "data:image/png;base64," in sent
+
+
+async def test_pictures_in_a_step_are_checked_as_in_a_chat(tmp_path: Path) -> None:
+    async with Provider(behaviours.reply()) as provider:
+        async with (
+            running(tmp_path, SEEING.format(base_url=provider.base_url)) as program,
+            program.channel() as channel,
+        ):
+            steps = step_run_pb2_grpc.StepRunServiceStub(channel)
+            for data, reason in ((b"no picture", "UNSUPPORTED_IMAGE_FORMAT"), (png_of_bytes(1000), "")):
+                text = b64encode(data).decode()
+                step_input = {"role": "user", "text": "?", "images": [{"data": text}]}
+                request = json_format.ParseDict({"steps": [{"chat": {}}], "input": step_input}, CollectStepRequest())
+                if reason:
+                    assert (await refused(steps.CollectStep(request))).reason == reason
+                else:
+                    await steps.CollectStep(request)
+        assert len(provider.requests) == 1
+
+
+async def test_a_server_that_ends_tells_its_watchers_and_does_not_wait_for_them(tmp_path: Path) -> None:
+    endless = "[local]\nenabled = false\n[server]\nshutdown_grace_s = 3600\n"
+    async with running(tmp_path, endless) as program, program.channel() as channel:
+        ask = Asking.of(channel)
+        await ask.CreateConversation(conversation_id="c")
+        watch = ask.WatchConversation(conversation_id="c", after_revision=0)
+        await within(watch.read())
+        assert await program.end() == 0
+        assert (await refused(watch.read())).reason == "SERVER_DRAINING"
 
 
 def reset_peak(pid: int) -> int:
