@@ -153,6 +153,29 @@ def test_ctrl_c_ends_the_call_it_interrupts(far_server: Server) -> None:
     assert far_server.script.ended.wait(HANG_S)
 
 
+def test_ctrl_c_is_noticed_when_it_does_not_wake_who_waits(blocking: Client, far_server: Server) -> None:
+    """As when it comes just before the wait begins: here another thread gets the signal."""
+    begun = threading.Event()
+
+    async def silent(request: Any, context: Any) -> Any:
+        begun.set()
+        async for _ in for_ever(request, context):
+            pass
+        yield
+
+    def interrupt() -> None:
+        begun.wait(HANG_S)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    far_server.on["StreamChat"] = silent
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        next(blocking.stream_chat("hi"))
+    thread.join()
+    assert far_server.script.ended.wait(HANG_S)
+
+
 def test_a_program_that_forgets_to_close_ends(far_server: Server) -> None:
     program = "import sys; from stepwire import Client; client = Client(sys.argv[1]); print(client.chat('hi'))"
     done = subprocess.run(

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from stepwire import Client
 from tests.sdk import defaults
 from tests.sdk.scripted import Server, for_ever
 
@@ -172,3 +173,49 @@ def test_a_batch_shows_how_far_it_is(start: Start, far_server: Server, tmp_path:
     assert terminal.status() == 0
     assert "50/50" in terminal.seen
     assert "50 vectors written" in terminal.seen
+
+
+def test_a_watch_shows_what_is_said_meanwhile_until_ctrl_c(start: Start, far_server: Server) -> None:
+    with Client(far_server.target) as client:
+        client.create_conversation(conversation_id="c1", messages=["before"])
+        terminal = start("conversations", "watch", "c1")
+        terminal.wait_for("Ctrl-C ends it")
+        assert begun(far_server, "WatchConversation")
+        client.append("c1", ["meanwhile \x1b[2J"])
+        terminal.wait_for("user: meanwhile [2J")
+        client.append("c1", [{"role": "assistant", "text": "and more"}])
+        terminal.wait_for("assistant: and more")
+    terminal.type("\x03")
+    assert terminal.status() == 130
+    assert "before" not in terminal.seen
+    assert far_server.script.ended.wait(HANG_S)
+
+
+def begun(server: Server, method: str) -> bool:
+    """Wait until a method was called."""
+    deadline = time.monotonic() + HANG_S
+    while not server.script.count(method) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return bool(server.script.count(method))
+
+
+def test_a_deletion_asks_on_the_terminal(start: Start, far_server: Server) -> None:
+    with Client(far_server.target) as client:
+        client.create_conversation(conversation_id="c1", title="cats", messages=["hi"])
+    terminal = start("conversations", "delete", "c1")
+    terminal.wait_for("Delete c1 “cats”, 1 message? [y/N]")
+    terminal.type("\r")
+    assert terminal.status() == 1
+    assert far_server.script.count("DeleteConversation") == 0
+
+
+def test_what_was_found_stands_out_and_the_tree_has_its_marks(start: Start, far_server: Server) -> None:
+    with Client(far_server.target) as client:
+        client.create_conversation(conversation_id="c1", messages=["a kitten sleeps"])
+    found = start("conversations", "search", "kitten")
+    assert found.status() == 0
+    assert "\x1b[1;30;43mkitten\x1b[0m" in found.seen
+    drawn = start("conversations", "tree", "c1")
+    assert drawn.status() == 0
+    assert "◀ head" in drawn.seen
+    assert "└── " in drawn.seen

@@ -61,7 +61,7 @@ class AsyncConversation:
         conversation = AsyncConversation(client)          # the same, and `chat` works
         conversation = AsyncConversation(client, "c1")    # kept by the server, which has it already
 
-    All three behave alike: the same ids, rules, errors and texts. Only limits of size are the server's alone.
+    All three behave alike: the same rules, errors and texts. Only limits of size are the server's alone.
 
     Args:
         client: Asks models, and keeps the conversation if `conversation_id` names one.

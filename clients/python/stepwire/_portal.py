@@ -16,6 +16,10 @@ T = TypeVar("T")
 CLEAN_UP_S = 5.0
 """How long an interrupted call may take to end before its caller goes on without it."""
 
+NOTICE_S = 0.5
+"""How late an interrupt is noticed at most that came just before its thread began to wait: Python sees it only when the
+wait is over, which would else be the end of the call."""
+
 
 class _End:
     """What an exhausted generator is read as."""
@@ -149,7 +153,11 @@ class Call(Generic[T]):
 
     def wait(self) -> T:
         """Return what it returned, or raise what it raised. One that was cancelled raises `errors.Cancelled`."""
-        result, failure = self._outcome.get()
+        outcome = None
+        while outcome is None:
+            with contextlib.suppress(Empty):
+                outcome = self._outcome.get(timeout=NOTICE_S)
+        result, failure = outcome
         if failure is not None:
             raise failure
         return cast(T, result)

@@ -10,7 +10,7 @@ from rich.tree import Tree
 
 from stepwire import ConversationInfo, Message
 from stepwire.cli.frame import Frame, common, pass_frame, printable
-from stepwire.cli.messages import content, marks
+from stepwire.cli.messages import content, counted, marks
 
 LINE_CHARS = 72
 """Of a message's text; the rest is for `show`."""
@@ -36,7 +36,7 @@ def tree(frame: Frame, conversation_id: str) -> None:
 def drawn(about: ConversationInfo, messages: Iterable[Message]) -> Tree:
     """Draw messages, parents before children, with the head marked."""
     title = Text(printable(about.title) or about.id, style="bold")
-    root = Tree(title.append(f"  {about.message_count} messages, revision {about.revision}", style="dim not bold"))
+    root = Tree(title.append(f"  {counted(about.message_count)}, revision {about.revision}", style="dim not bold"))
     children: dict[str, list[Message]] = {}
     for message in messages:
         children.setdefault(message.parent_id, []).append(message)

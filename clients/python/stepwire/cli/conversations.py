@@ -12,7 +12,7 @@ import click
 from rich.table import Table
 
 from stepwire.cli.frame import Frame, common, pass_frame, printable
-from stepwire.cli.messages import content, local_time, marks
+from stepwire.cli.messages import content, counted, local_time, marks
 
 ROLES = ("user", "assistant", "system", "tool")
 
@@ -77,7 +77,7 @@ def show(frame: Frame, conversation_id: str, view: Literal["head_path", "leftmos
         if frame.is_json:
             frame.emit({"conversation": frame.as_dict(conversation)})
         else:
-            facts = f"{conversation.message_count} messages, revision {conversation.revision}"
+            facts = f"{counted(conversation.message_count)}, revision {conversation.revision}"
             frame.note(f"{conversation.title or conversation.id}: {facts}")
         with closing(client.messages(conversation_id, view=view)) as messages:
             for message in messages:
@@ -232,7 +232,7 @@ def delete(frame: Frame, conversation_id: str, yes: bool) -> None:
         if not yes:
             about = client.conversation(conversation_id)
             called = f" “{printable(about.title)}”" if about.title else ""
-            click.confirm(f"Delete {about.id}{called}, {about.message_count} messages?", abort=True, err=True)
+            click.confirm(f"Delete {about.id}{called}, {counted(about.message_count)}?", abort=True, err=True)
             revision = about.revision  # what was asked about, and nothing that came since
         client.delete_conversation(conversation_id, if_revision=revision)
     if frame.is_json:

@@ -28,6 +28,11 @@ def marks(message: Message) -> list[str]:
     return found
 
 
+def counted(messages: int) -> str:
+    """Say how many messages there are."""
+    return f"{messages} message{'' if messages == 1 else 's'}"
+
+
 def local_time(time: Timestamp) -> str:
     """Write a time as the clock on the wall shows it."""
     return f"{time.ToDatetime(tzinfo=UTC).astimezone():%Y-%m-%d %H:%M}"
