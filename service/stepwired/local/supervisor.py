@@ -120,6 +120,7 @@ class LocalModel:
             Reason.MODEL_LOADING,
             f"local model {self._name!r} ended {self._ends_count} times in a row; next start in {wait_s:.1f} s",
             retry_after_s=wait_s,
+            metadata={"model": self._name},
             subject=self._subject,
         )
 
@@ -138,7 +139,9 @@ class LocalModel:
         except StartTimedOut as cause:
             self._note_end(started_s, loop.time())
             message = f"local model {self._name!r} was not ready after {self._start_timeout_s:g} s"
-            raise self._failed(Unavailable(Reason.MODEL_LOADING, message, subject=self._subject)) from cause
+            raise self._failed(
+                Unavailable(Reason.MODEL_LOADING, message, metadata={"model": self._name}, subject=self._subject)
+            ) from cause
         except (StartFailed, OSError) as cause:
             self._note_end(started_s, loop.time())
             _LOG.error("local model %s could not be started: %s", self._name, cause)
@@ -146,7 +149,9 @@ class LocalModel:
                 f"local model {self._name!r} could not be loaded; the server's log says why. "
                 f"If its file is damaged: `stepwired models rm {self._name}`, then pull it again"
             )
-            raise self._failed(Misconfigured(Reason.MODEL_LOAD_FAILED, message, subject=self._subject)) from cause
+            raise self._failed(
+                Misconfigured(Reason.MODEL_LOAD_FAILED, message, metadata={"model": self._name}, subject=self._subject)
+            ) from cause
         self._last_failure = None
         self._child = child
         _LOG.info(
@@ -165,7 +170,9 @@ class LocalModel:
         if model is None:
             source = self._name if catalogue.find(self._name) else "FILE_OR_URL --name " + self._name
             message = f"local model {self._name!r} is not installed: run `stepwired models pull {source}`"
-            raise Misconfigured(Reason.MODEL_LOAD_FAILED, message, subject=self._subject)
+            raise Misconfigured(
+                Reason.MODEL_LOAD_FAILED, message, metadata={"model": self._name}, subject=self._subject
+            )
         if model.kind is catalogue.Kind.EMBED:
             return ["embed", "--model-dir", str(model.folder), "--name", model.name]
         arguments = ["chat", "--model", str(model.files[0]), "--name", model.name]
@@ -179,7 +186,10 @@ class LocalModel:
 
     def _draining(self) -> Failure:
         return Unavailable(
-            Reason.SERVER_DRAINING, f"local model {self._name!r} is being stopped", subject=self._subject
+            Reason.SERVER_DRAINING,
+            f"local model {self._name!r} is being stopped",
+            metadata={"model": self._name},
+            subject=self._subject,
         )
 
     @property
