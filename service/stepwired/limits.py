@@ -37,6 +37,12 @@ class Limits:
     tool_input_bytes: int = 1 * MIB
     """One tool call's input, as compact JSON."""
 
+    input_bytes: int = 4 * MIB
+    """What a run begins with, as protobuf and as compact JSON."""
+
+    json_values: int = 100_000
+    """Values in all JSON of one request: each number, text, list and object counts."""
+
     conversation_messages: int = 100_000
     """Messages of one conversation."""
 
@@ -72,6 +78,12 @@ class Limits:
 
     step_values: int = 1_000_000
     """Values that leave one stage of a run."""
+
+    step_value_bytes: int = 1 * MIB
+    """One value that a step makes: a text, a list, an object."""
+
+    step_threads: int = 32
+    """Named steps that run in threads at once; further ones wait. One that was cancelled counts until it returns."""
 
     collect_values: int = 10_000
     """Results of one CollectStep call."""

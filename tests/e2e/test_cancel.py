@@ -89,7 +89,7 @@ async def test_a_killed_client_closes_the_providers_socket(scripted: Scripted) -
 
 async def test_a_cancelled_run_closes_every_socket_that_it_opened(scripted: Scripted) -> None:
     scripted.behave(behaviours.silent())
-    spec = {"steps": [{"map": {"step": {"chat": {}}, "max_concurrency": 64}}], "input": ["hi"] * 64}
+    spec = {"steps": [{"map": {"step": {"chat": {}, "max_concurrency": 64}}}], "input": ["hi"] * 64}
     async with scripted.program.channel() as channel:
         call = step_run_pb2_grpc.StepRunServiceStub(channel).RunStep(json_format.ParseDict(spec, RunStepRequest()))
         await until_asked(scripted, 64)

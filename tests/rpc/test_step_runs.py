@@ -160,14 +160,14 @@ async def test_more_than_a_reply_holds_says_to_stream(limits: Limits, facts: dic
 
 
 FAULTY = """{"steps": [
-    {"map": {"step": {"named": "dubble"}, "max_concurrency": 999}},
+    {"map": {"step": {"named": "dubble", "max_concurrency": 999}}},
     {"compose": {"steps": [{"chat": {"options": {"temperature": 9}}}, {}]}, "buffer": 0},
     {"map": {}}
 ]}"""
 
 
 FAULTS = [
-    ("steps[0].map.max_concurrency", "FIELD_INVALID"),
+    ("steps[0].map.step.max_concurrency", "FIELD_INVALID"),
     ("steps[0].map.step.named", "STEP_GRAPH_INVALID"),
     ("steps[1].buffer", "FIELD_INVALID"),
     ("steps[1].compose.steps[0].chat.options.temperature", "MODEL_CONFIG_INVALID"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from stepwire.v1 import step_run_pb2
-from stepwired.errors import Violation
+from stepwired.errors import Reason, Violation
 from stepwired.events import Json
 from stepwired.limits import Limits
 from stepwired.rpc.convert.chat import chat_options
-from stepwired.rpc.convert.values import json_of_value
+from stepwired.rpc.convert.values import read_json
 from stepwired.rpc.violations import Faults, ordered, utf8_bytes
 from stepwired.steps import spec
 from stepwired.steps.results import ErrorMode
@@ -73,7 +73,7 @@ class SpecReader:
         match given.WhichOneof("kind"):
             case "named":
                 faults.text(f"{path}.named", given.named, _MODEL_BYTES, required=True)
-                return spec.Named(given.named)
+                return spec.Named(given.named[:_MODEL_BYTES])
             case "compose":
                 return spec.Compose(self.specs(given.compose.steps, f"{path}.compose.steps"))
             case "map":
@@ -102,8 +102,7 @@ class SpecReader:
         step = None
         if given.HasField("step") and len(self.paths) <= self._limits.step_nodes:
             step = self._spec(given.step, f"{path}.step")
-        asked = given.max_concurrency if given.HasField("max_concurrency") else None
-        return spec.Map(step, self._number(f"{path}.max_concurrency", asked, self._limits.step_concurrency))
+        return spec.Map(step)
 
     def _search(self, given: step_run_pb2.SearchStep, path: str) -> spec.SearchLeaf:
         top_k = given.top_k if given.HasField("top_k") else None
@@ -133,8 +132,11 @@ def run_input(
     given: step_run_pb2.RunStepRequest | step_run_pb2.CollectStepRequest, limits: Limits, faults: Faults
 ) -> Json:
     """Read the value to begin with; null where there is none."""
-    value = json_of_value(given.input) if given.HasField("input") else None
-    faults.json("input", value, limits.request_text_bytes, limits)
+    if not given.HasField("input"):
+        return None
+    bad = Reason.STEP_INPUT_INVALID
+    value = read_json("input", given.input, limits.input_bytes, limits, faults, bad)
+    faults.json("input", value, limits.input_bytes, limits, bad)
     return value
 
 
