@@ -37,9 +37,12 @@ async def write_until_killed(folder: Path, answered: list[int], answers: int) ->
 async def test_twenty_kills_lose_double_and_reorder_nothing(tmp_path: Path) -> None:
     answered = [-1] * WRITERS
     positions: dict[str, int] = {}
+    seed = random.getrandbits(32)
+    print(f"{seed=}")  # shown if it fails
+    chance = random.Random(seed)
     for _ in range(KILLS):
         repeats = {f"{writer}-{answered[writer] + 1}" for writer in range(WRITERS)}
-        for writer, number, position in await write_until_killed(tmp_path, answered, random.randint(1, 300)):
+        for writer, number, position in await write_until_killed(tmp_path, answered, chance.randint(1, 300)):
             assert number == answered[writer] + 1
             answered[writer] = number
             if (name := f"{writer}-{number}") not in repeats:  # a repeat is answered with the count of now

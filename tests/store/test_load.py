@@ -16,21 +16,7 @@ from stepwired.errors import NotFound, Reason, Throttled, Unavailable
 from stepwired.events import Message
 from stepwired.limits import Limits
 from stepwired.store.sqlite import SqliteStore
-
-MIB = 1024 * 1024
-
-
-def said(*texts: str) -> list[Message]:
-    return [Message(text=text, id=text) for text in texts]
-
-
-async def read_ids(store: SqliteStore, name: str, view: MessageView = MessageView.HEAD_PATH, to: str = "") -> list[str]:
-    async with aclosing(store.messages(name, view, to)) as pages:
-        return [message.id async for page in pages for message in page]
-
-
-async def on_writer(store: SqliteStore, sql: str) -> Any:
-    return await store._writer.submit(lambda db: db.execute(sql).fetchall())
+from tests.store.asking import MIB, on_writer, read_ids, said
 
 
 async def test_sixteen_writers_get_dense_revisions_and_every_read_sees_every_answered_append(

@@ -86,7 +86,7 @@ class ConversationStore(Protocol):
         """
 
     async def begin_reply(self, conversation_id: str, messages: Sequence[Message], *, parent_id: str = "") -> str:
-        """Append what a model is to reply to, all or none, if there is room for a reply as well.
+        """Append what a model is to reply to, all or none, if there is room for a message of the reply as well.
 
         Args:
             conversation_id: An existing conversation.
@@ -106,7 +106,8 @@ class ConversationStore(Protocol):
     ) -> tuple[tuple[Message, ...], bool]:
         """Append a reply below `parent_id`, each message below the one before it.
 
-        The head moves to its end only if it still is `parent_id`; otherwise the reply stays as a branch.
+        The head moves to its end only if it still is `parent_id`; otherwise the reply stays as a branch. It is never
+        refused for lack of room: somebody has paid for it.
 
         Returns:
             The messages as stored, and whether they lie on a branch.
@@ -121,9 +122,10 @@ class ConversationStore(Protocol):
     ) -> AsyncGenerator[tuple[Message, ...], None]:
         """Yield messages, parents before children, in pages of about `Limits.stream_message_bytes`; no page is empty.
 
-        Shows the conversation as it was at the first read, however long the reader takes: messages are only ever
-        added, and what is shown is fixed then. Memory: a page, and at most a few MB of positions for a conversation
-        of 100,000 messages. Nothing in the store is held while the reader does something else.
+        Shows the messages that the conversation had at the first read, however long the reader takes: messages are
+        only ever added. What may change of one is shown as it is when its page is read. Memory: a page, and at most a
+        few MB of positions for a conversation of 100,000 messages. Nothing in the store is held while the reader does
+        something else.
 
         Raises:
             NotFound: CONVERSATION_NOT_FOUND or MESSAGE_NOT_FOUND, before the first page.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -52,7 +53,7 @@ class SqliteStore:
 
         Args:
             folder: Made with mode 0700 if it is missing; the files in it are for their owner alone.
-            limits: `conversation_messages` and `stream_message_bytes` are kept here.
+            limits: `conversation_messages`, `stream_message_bytes` and `reply_bytes` are kept here.
             durability: See `database.Durability`.
             clock_ns: Now, in nanoseconds since 1970, for the times that messages carry. Order does not depend on it.
 
@@ -68,7 +69,11 @@ class SqliteStore:
             db = await loop.run_in_executor(None, open_writer, home.path, durability)
             writer = Writer(db, loop)
             undo.push_async_callback(writer.close)
-            readers = Readers([open_reader(home.path) for _ in range(READERS)])
+            connections = []
+            for _ in range(READERS):
+                connections.append(await loop.run_in_executor(None, open_reader, home.path))
+                undo.callback(connections[-1].close)
+            readers = Readers(connections)
             undo.pop_all()
         return cls(home, writer, readers, limits or Limits(), clock_ns)
 
@@ -87,7 +92,7 @@ class SqliteStore:
         def work(db: apsw.Connection) -> tuple[Conversation, tuple[str, ...]]:
             tree = StoredTree.create(db, made)
             growth = grow(tree, messages, **self._rules(now_ns, allow_orphan=allow_orphan))
-            tree.write(growth, now_ns)
+            tree.write(growth, now_ns, self._limits.reply_bytes)
             return describe(db, made.id), growth.ids
 
         return await self._writer.submit(work)
@@ -109,7 +114,7 @@ class SqliteStore:
             tree = StoredTree.open(db, conversation_id)
             rules = self._rules(now_ns, keep_head=keep_head, allow_orphan=allow_orphan)
             growth = grow(tree, messages, **rules)
-            tree.write(growth, now_ns)
+            tree.write(growth, now_ns, self._limits.reply_bytes)
             return describe(db, conversation_id), growth.ids
 
         return await self._writer.submit(work)
@@ -125,7 +130,7 @@ class SqliteStore:
                 text = "has no message to reply to: send a prompt or messages"
                 raise InvalidRequest.of([Violation("conversation_id", text, Reason.INVALID_CONVERSATION)])
             tree.require(parent_id)
-            tree.write(growth, now_ns)
+            tree.write(growth, now_ns, self._limits.reply_bytes)
             return last
 
         return await self._writer.submit(work)
@@ -139,8 +144,9 @@ class SqliteStore:
             tree = StoredTree.open(db, conversation_id)
             branched = tree.head_id != parent_id
             rules = self._rules(now_ns, parent_id=parent_id, keep_head=branched, allow_orphan=True)
+            rules["message_limit"] = sys.maxsize  # it has been paid for
             growth = grow(tree, messages, **rules)
-            tree.write(growth, now_ns)
+            tree.write(growth, now_ns, self._limits.reply_bytes)
             return growth.new, branched
 
         return await self._writer.submit(work)
