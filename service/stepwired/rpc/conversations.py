@@ -12,9 +12,11 @@ from stepwire.v1 import conversation_pb2, conversation_pb2_grpc
 from stepwired import conversation as rules
 from stepwired.events import Message
 from stepwired.limits import Limits
+from stepwired.rpc import aside
 from stepwired.rpc.convert import conversations as convert
 from stepwired.rpc.convert.messages import message_proto
 from stepwired.rpc.convert.values import too_large
+from stepwired.rpc.violations import utf8_bytes
 from stepwired.store.base import ConversationStore
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -35,7 +37,7 @@ class ConversationServicer(conversation_pb2_grpc.ConversationServiceServicer):
     async def CreateConversation(
         self, request: conversation_pb2.CreateConversationRequest, _: Context
     ) -> conversation_pb2.CreateConversationResponse:
-        asked = convert.creation(request, self._limits)
+        asked = await aside.read(convert.creation, request, self._limits)
         created, ids = await self._store.create(
             asked.conversation_id,
             title=asked.title,
@@ -56,7 +58,7 @@ class ConversationServicer(conversation_pb2_grpc.ConversationServiceServicer):
     async def AppendMessages(
         self, request: conversation_pb2.AppendMessagesRequest, _: Context
     ) -> conversation_pb2.AppendMessagesResponse:
-        messages = convert.appended(request, self._limits)
+        messages = await aside.read(convert.appended, request, self._limits)
         changed, ids = await self._store.append(
             request.conversation_id, messages, keep_head=request.keep_head, allow_orphan=request.allow_orphan
         )
@@ -90,16 +92,23 @@ class ConversationServicer(conversation_pb2_grpc.ConversationServiceServicer):
 
     async def _prompt(self, conversation_id: str, style: rules.RenderFormat, *, include_tools: bool) -> str:
         """Render the path to the head. Reads no further than a reply can be long."""
-        messages: list[Message] = []
-        characters = 0
+        lines: list[str] = []
+        first: Message | None = None
+        count = size = 0
         async with aclosing(self._store.messages(conversation_id)) as pages:
             async for page in pages:
                 for message in page:
-                    messages.append(message)
-                    characters += len(message.text)
-                if characters > self._limits.reply_bytes:
-                    raise too_large(self._limits.reply_bytes, "StreamMessages")
-        return rules.single_prompt(messages, style, include_tools=include_tools)
+                    count += 1
+                    first = message if count == 1 else None  # alone it is written otherwise; no other is kept
+                    line = rules.prompt_line(message, style, include_tools=include_tools)
+                    size += utf8_bytes(line)
+                    if size > self._limits.reply_bytes and count > 1:
+                        raise too_large(self._limits.reply_bytes, "StreamMessages")
+                    if line:
+                        lines.append(line)
+        if first is not None:
+            return rules.single_prompt([first], style, include_tools=include_tools)
+        return "".join(lines)
 
 
 def _responses(page: tuple[Message, ...], limit_bytes: int) -> list[conversation_pb2.StreamMessagesResponse]:

@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from stepwired.errors import Failure, InvalidRequest, Reason
-from stepwired.rpc.calls import MALFORMED, Calls
+from stepwired.rpc.calls import MALFORMED, Calls, bounded
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]  # a plain class when it runs
@@ -77,12 +77,13 @@ class Gate(grpc.GenericRpcHandler):
         decode = handler.request_deserializer
         assert decode is not None
         encode = handler.response_serializer
+        assert encode is not None
         if handler.request_streaming:
             wrapped = self._calls.streaming(method, behavior, counted=counted)
             return _stream_stream(wrapped, _refusing(decode), encode)
         if handler.response_streaming:
             wrapped = self._calls.streaming(method, behavior, counted=counted)
-            return grpc.unary_stream_rpc_method_handler(wrapped, _marking(decode), encode)
+            return grpc.unary_stream_rpc_method_handler(wrapped, _marking(decode), bounded(encode))
         single = self._calls.unary(method, behavior, counted=counted)
         return grpc.unary_unary_rpc_method_handler(single, _marking(decode), encode)
 

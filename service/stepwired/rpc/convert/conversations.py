@@ -13,7 +13,7 @@ from stepwired.errors import Reason
 from stepwired.events import Json, Message
 from stepwired.limits import Limits
 from stepwired.rpc.convert.messages import messages
-from stepwired.rpc.convert.values import json_of_struct, struct_of_json, timestamp
+from stepwired.rpc.convert.values import metadata_of, struct_of_json, timestamp
 from stepwired.rpc.violations import Faults
 
 _TITLE_BYTES = 1000
@@ -134,6 +134,4 @@ def conversation_proto(conversation: Conversation) -> conversation_pb2.Conversat
 
 
 def _metadata(path: str, given: struct_pb2.Struct, limits: Limits, faults: Faults) -> dict[str, Json]:
-    read = json_of_struct(given)
-    faults.metadata(path, read, limits)
-    return read
+    return metadata_of(path, given, limits, faults)

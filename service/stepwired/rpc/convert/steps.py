@@ -19,6 +19,7 @@ _NAME_BYTES = 128
 _MODEL_BYTES = 256
 _LABELS, _LABEL_BYTES = 64, 256
 _TEMPLATE_BYTES = 64 * 1024
+_ALL_LABELS_BYTES = 1024 * 1024
 
 _ERROR_MODE = {
     step_run_pb2.ERROR_MODE_CONTINUE: ErrorMode.CONTINUE,
@@ -35,6 +36,8 @@ class SpecReader:
         self.paths: list[str] = []
         """Where each step stands, in the order of the request."""
 
+        self._inherited_bytes = self._labels_bytes = 0
+
     def specs(self, given: Sequence[step_run_pb2.Step], path: str = "steps") -> tuple[Spec, ...]:
         """Read steps that follow each other."""
         read = []
@@ -50,7 +53,11 @@ class SpecReader:
 
     def _spec(self, given: step_run_pb2.Step, path: str) -> Spec:
         self.paths.append(path)
+        own_bytes = sum(utf8_bytes(key) + utf8_bytes(value) + 8 for key, value in given.labels.items())
+        self._inherited_bytes += own_bytes
+        self._count_labels(path)
         kind = self._kind(given, path)
+        self._inherited_bytes -= own_bytes
         faults, limits = self._faults, self._limits
         faults.text(f"{path}.name", given.name, _NAME_BYTES)
         return Spec(
@@ -125,7 +132,18 @@ class SpecReader:
                 if not key or short != key or utf8_bytes(given[key]) > _LABEL_BYTES or "\0" in key + given[key]:
                     what = f"a label has 1 to {_LABEL_BYTES} bytes of name, at most {_LABEL_BYTES} of value, and no NUL"
                     self._faults.add(path, f"`{short}`: {what}")
+                    break
         return dict(given)
+
+    def _count_labels(self, path: str) -> None:
+        """Count what the labels of a step, and of those around it, take in the run's metadata, which has to be sent."""
+        before = self._labels_bytes
+        self._labels_bytes += self._inherited_bytes
+        if before <= _ALL_LABELS_BYTES < self._labels_bytes:
+            what = (
+                f"all labels, counted at each step that has or inherits them, take more than {_ALL_LABELS_BYTES} bytes"
+            )
+            self._faults.add(f"{path}.labels", what)
 
 
 def run_input(
