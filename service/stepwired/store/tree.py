@@ -166,7 +166,8 @@ class StoredTree:
             InvalidRequest: INVALID_MESSAGE, a message that could not be read back, or not in one reply.
         """
         rows = []
-        for message, body in zip(growth.new, _bodies(growth, reply_bytes - _ENVELOPE_BYTES), strict=True):
+        faults: list[Violation] = []
+        for message in growth.new:
             self.message_count += 1
             self.revision += 1
             key = self._keys[message.id] = self._key << SHIFT | self.message_count
@@ -181,9 +182,11 @@ class StoredTree:
                     message.role.value,
                     message.tool_use.tool_id if message.tool_use else None,
                     message.create_time_ns // 1000,
-                    body,
+                    _body(message, growth, reply_bytes - _ENVELOPE_BYTES, faults),
                 )
             )
+        if faults:
+            raise InvalidRequest.of(faults)
         if rows:
             self._db.executemany(_INSERT_MESSAGE, rows)
             self.head_id = growth.head_id
@@ -194,23 +197,18 @@ class StoredTree:
             )
 
 
-def _bodies(growth: Growth, limit_bytes: int) -> list[bytes]:
-    """Encode the new messages, or say what is wrong with them, all at once."""
-    bodies: list[bytes] = []
-    faults: list[Violation] = []
-    for message in growth.new:
-        part, why = "", ""
-        try:
-            bodies.append(codec.encode_message(message))
-            if (size := len(bodies[-1])) > limit_bytes:
-                why = f"has {size} bytes as it is stored, and the limit is {limit_bytes}"
-        except codec.Unstorable as error:
-            part, why = error.part and f".{error.part}", error.why
-        if why:
-            faults.append(Violation(f"messages[{growth.ids.index(message.id)}]{part}", why, Reason.INVALID_MESSAGE))
-    if faults:
-        raise InvalidRequest.of(faults)
-    return bodies
+def _body(message: Message, growth: Growth, limit_bytes: int, faults: list[Violation]) -> bytes:
+    """Encode a new message, or note what is wrong with it."""
+    body, part = b"", ""
+    try:
+        body = codec.encode_message(message)
+        size = len(body)
+        why = f"has {size} bytes as it is stored, and the limit is {limit_bytes}" if size > limit_bytes else ""
+    except codec.Unstorable as error:
+        part, why = error.part and f".{error.part}", error.why
+    if why:
+        faults.append(Violation(f"messages[{growth.ids.index(message.id)}]{part}", why, Reason.INVALID_MESSAGE))
+    return body
 
 
 def describe(db: apsw.Connection, conversation_id: str) -> Conversation:
