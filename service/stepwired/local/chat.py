@@ -11,8 +11,8 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
+from stepwired.local.catalogue import CHAT_CONTEXT_LENGTH
 from stepwired.local.child import Parent, usable_cores
-
 
 TEMPERATURE = 0.2
 TOP_P = 0.9
@@ -30,7 +30,7 @@ class Settings:
     name: str
     """What replies say answered."""
 
-    context_length: int = 4096
+    context_length: int = CHAT_CONTEXT_LENGTH
     """Tokens of one conversation, prompt and reply together. Memory grows with it, times `slots`."""
 
     slots: int = 4

@@ -39,7 +39,7 @@ class Address:
 
 
 class StartFailed(Exception):
-    """The process ended before it was ready. The text has its last lines, for the log."""
+    """The process ended, or said what is no address, before it was ready. The text is for the log."""
 
 
 class StartTimedOut(Exception):
@@ -64,7 +64,7 @@ class Child:
         """Start `python -m stepwired.local` with these arguments and wait until it serves.
 
         Raises:
-            StartFailed: It ended instead.
+            StartFailed: It ended instead, or does not say where it serves.
             StartTimedOut: It was not ready in time.
         """
         reading, pipe = os.pipe()
@@ -152,12 +152,15 @@ class Child:
         assert stdout is not None
         with suppress(BrokenPipeError):  # it has ended already; its stdout says so too
             os.write(self._pipe, self._api_key.encode() + b"\n")
-        line = await stdout.readline()
+        try:
+            line = await stdout.readline()
+        except ValueError:  # a line without end
+            raise StartFailed("it said more than an address on its stdout") from None
         if not line:
             await self._process.wait()
             await self._logging
             raise StartFailed(f"{self.how_it_ended}; its last lines:\n" + "\n".join(self._tail))
-        return int(json.loads(line)["port"])
+        return _port(line)
 
     async def _log_stderr(self) -> None:
         """Pass on what it says, line by line, cut to a sensible length, until it ends."""
@@ -176,6 +179,21 @@ class Child:
         if text:
             self._tail.append(text)
             _LOG.info("%s: %s", self._name, text)
+
+
+def _port(line: bytes) -> int:
+    """The port of an announcement.
+
+    Raises:
+        StartFailed: It is none: something else has written to the child's stdout, or is no child of ours.
+    """
+    try:
+        port = json.loads(line)["port"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        port = None
+    if type(port) is not int or not 0 < port < 65536:
+        raise StartFailed("the first line on its stdout is no address of ours")
+    return port
 
 
 def _is_exiting(pid: int) -> bool:
