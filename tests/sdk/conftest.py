@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
-import platformdirs
 import pytest
 
 from stepwire import AsyncClient, Client
+from tests.program import data_dir_with_models, running_without_loop
 from tests.sdk.scripted import Server, serve, serve_in_thread
-
-STOP_S = 60.0
 
 
 @pytest.fixture
@@ -47,28 +41,10 @@ def blocking(far_server: Server) -> Generator[Client]:
 @pytest.fixture(scope="session")
 def real_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of the SDK's tests, beside the models that all tests share."""
-    shared = Path(os.environ.get("STEPWIRE_TEST_MODELS") or platformdirs.user_data_dir("stepwire"))
-    program = Path(sys.executable).with_name("stepwired")
-    subprocess.run([program, "models", "pull", "--data-dir", shared], check=True, capture_output=True)
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "models").symlink_to(shared / "models")
-    return folder
+    return data_dir_with_models(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def real_target(real_data_dir: Path) -> Generator[str]:
-    program = Path(sys.executable).with_name("stepwired")
-    log = (real_data_dir / "log").open("wb")
-    server = subprocess.Popen(
-        [program, "serve", "--port", "0", "--data-dir", real_data_dir], stdout=subprocess.PIPE, stderr=log, text=True
-    )
-    assert server.stdout is not None
-    try:
-        found = re.search(r"serves gRPC on (\S+:\d+)", server.stdout.readline())
-        assert found, (real_data_dir / "log").read_text()
-        yield found[1]
-    finally:
-        server.terminate()
-        assert server.wait(STOP_S) == 0
-        server.stdout.close()
-        log.close()
+    with running_without_loop(real_data_dir) as address:
+        yield address
