@@ -10,12 +10,15 @@ import grpc
 import grpc.aio
 import pytest
 from google.protobuf import struct_pb2
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stepwire.v1 import chat_pb2, conversation_pb2, message_pb2, step_run_pb2
 from stepwired.errors import Reason, Violation
 from stepwired.events import Batch, ChatRequest, Json
 from stepwired.limits import KIB, MIB
 from stepwired.rpc.convert.values import json_of_value
+from stepwired.rpc.scan import MAX_FIELDS, has_too_many_fields
 from stepwired.steps.results import ErrorMode, Item, Metadata, Outcome, RunEvent, RunFinished, RunStarted
 from stepwired.steps.spec import Spec
 from stepwired.store.sqlite import SqliteStore
@@ -154,8 +157,8 @@ def test_the_json_of_one_request_has_so_many_values_at_most() -> None:
 
 
 def test_the_input_of_a_run_has_a_size_and_so_many_values_at_most() -> None:
-    def asked(given: struct_pb2.Value) -> tuple[Violation, ...]:
-        return violations(step_run_pb2.RunStepRequest(input=given))
+    def asked(start: struct_pb2.Value) -> tuple[Violation, ...]:
+        return violations(step_run_pb2.RunStepRequest(input=start))
 
     assert asked(value(*[struct_pb2.Value()] * 99_999)) == ()
     (many,) = asked(value(*[struct_pb2.Value()] * 100_000))
@@ -172,6 +175,26 @@ async def test_a_large_request_is_read_in_a_thread_and_refused_as_ever() -> None
         text = "x" * 100 * KIB
         reply = await client.steps.CollectStep(step_run_pb2.CollectStepRequest(input={"string_value": text}))
     assert reply.results[0].value.string_value == text
+
+
+@pytest.mark.parametrize("part", [b'"\x00', b"\x08\x01", b"\x0d1234", b"\x0912345678", b'"\x80\x00'])
+def test_parts_are_counted_before_they_are_decoded(part: bytes) -> None:
+    filler = b"\x1a\x80\x80\x04" + b"x" * 64 * KIB  # a text of 64 KiB
+    assert not has_too_many_fields(filler + part * (MAX_FIELDS - 1))
+    assert has_too_many_fields(filler + part * MAX_FIELDS)
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40))
+def test_what_is_no_protobuf_is_left_to_the_decoder(before: bytes, after: bytes) -> None:
+    assert not has_too_many_fields(before + b"\xff" * 70_000 + after)
+
+
+async def test_millions_of_empty_messages_are_refused_undecoded() -> None:
+    async with serve() as client:
+        call: Any = client.channel.unary_unary("/stepwire.v1.ChatService/Chat")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await within(call(b'"\x00' * 8_000_000))
+    assert told(caught.value).reason == "MALFORMED_REQUEST"
 
 
 async def test_what_the_store_takes_can_be_sent(tmp_path: Path) -> None:

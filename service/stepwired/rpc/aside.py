@@ -46,16 +46,14 @@ async def write(convert: Callable[[V], T], value: V, shown: object) -> T:
 
 
 def _has_few_values(value: object) -> bool:
-    """Whether JSON, or the JSON of a message, is soon written. Looks no further than that takes."""
-    if isinstance(value, ChatMessage):
-        return value.tool_use is None or _has_few_values(value.tool_use.input)
-    if not isinstance(value, list | dict):
-        return True
+    """Whether JSON, messages, or a list of them is soon written. Looks no further than that takes."""
     count = 0
     waiting: list[object] = [value]
     while waiting:
         each = waiting.pop()
-        if isinstance(each, list | dict):
+        if isinstance(each, ChatMessage):
+            waiting += (each.metadata, each.tool_use.input if each.tool_use else None)
+        elif isinstance(each, list | tuple | dict):
             count += len(each)
             if count > _FEW_VALUES:
                 return False

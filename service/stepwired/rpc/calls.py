@@ -13,6 +13,7 @@ from stepwired.errors import Failure, InvalidRequest, Reason, Subject, Throttled
 from stepwired.events import Metrics
 from stepwired.limits import MIB, Limits
 from stepwired.rpc.call import REQUEST_ID, Call, Context, DeadlinePassed, Guard, request_id
+from stepwired.rpc.scan import MAX_FIELDS
 from stepwired.rpc.stall import StallWatch
 
 log = logging.getLogger(__name__)
@@ -172,7 +173,8 @@ class Calls:
         if request is MALFORMED:
             raise InvalidRequest(
                 Reason.MALFORMED_REQUEST,
-                "the request is no valid message of its type: cut off, text that is not UTF-8, or nested too deep",
+                "the request is no valid message of its type: cut off, text that is not UTF-8, nested too deep, "
+                f"or of more than {MAX_FIELDS} parts",
             )
         if call.context.time_remaining() == 0:  # gRPC itself says so only a little later
             raise DeadlinePassed

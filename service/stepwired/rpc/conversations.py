@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import grpc
@@ -73,7 +74,8 @@ class ConversationServicer(conversation_pb2_grpc.ConversationServiceServicer):
         pages = self._store.messages(request.conversation_id, view, request.message_id)
         async with aclosing(pages):
             async for page in pages:
-                for response in _responses(page, self._limits.stream_message_bytes):
+                fill = partial(_responses, limit_bytes=self._limits.stream_message_bytes)
+                for response in await aside.write(fill, page, page):
                     yield response
 
     async def RenderConversation(

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from stepwired.errors import Failure, InvalidRequest, Reason
 from stepwired.rpc.calls import MALFORMED, Calls, bounded
+from stepwired.rpc.scan import has_too_many_fields
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]  # a plain class when it runs
@@ -109,6 +110,8 @@ def _marking(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     """Decode, or return MALFORMED: an exception here would be answered by gRPC, with the library's own words."""
 
     def read(raw: bytes) -> Any:
+        if has_too_many_fields(raw):
+            return MALFORMED
         try:
             return decode(raw)
         except DecodeError:
