@@ -173,17 +173,17 @@ class Pages:
     def __init__(self, count: int) -> None:
         self._count = count
         self.read = self.most_kept = 0
-        self._kept: weakref.WeakSet[Text] = weakref.WeakSet()
+        self._made: list[weakref.ref[Text]] = []
 
     async def messages(self, conversation_id: str) -> AsyncGenerator[tuple[Message, ...], None]:
         for _ in range(self._count):
             self.read += 1
-            self.most_kept = max(self.most_kept, len(self._kept))
+            self.most_kept = max(self.most_kept, sum(text() is not None for text in self._made))
             yield (self._message(),)
 
     def _message(self) -> Message:
         text = Text("x" * 1000)
-        self._kept.add(text)
+        self._made.append(weakref.ref(text))
         return Message(Role.TOOL, tool_result=ToolResult("t", text))
 
 
