@@ -36,7 +36,7 @@ class SpecReader:
         self.paths: list[str] = []
         """Where each step stands, in the order of the request."""
 
-        self._inherited_bytes = self._labels_bytes = 0
+        self._labels_bytes = 0
 
     def specs(self, given: Sequence[step_run_pb2.Step], path: str = "steps") -> tuple[Spec, ...]:
         """Read steps that follow each other."""
@@ -53,11 +53,8 @@ class SpecReader:
 
     def _spec(self, given: step_run_pb2.Step, path: str) -> Spec:
         self.paths.append(path)
-        own_bytes = sum(utf8_bytes(key) + utf8_bytes(value) + 8 for key, value in given.labels.items())
-        self._inherited_bytes += own_bytes
-        self._count_labels(path)
+        self._count_labels(path, given.labels)
         kind = self._kind(given, path)
-        self._inherited_bytes -= own_bytes
         faults, limits = self._faults, self._limits
         faults.text(f"{path}.name", given.name, _NAME_BYTES)
         return Spec(
@@ -135,15 +132,12 @@ class SpecReader:
                     break
         return dict(given)
 
-    def _count_labels(self, path: str) -> None:
-        """Count what the labels of a step, and of those around it, take in the run's metadata, which has to be sent."""
+    def _count_labels(self, path: str, given: Mapping[str, str]) -> None:
+        """Count what all labels take together in the run's metadata, which has to be sent."""
         before = self._labels_bytes
-        self._labels_bytes += self._inherited_bytes
+        self._labels_bytes += sum(utf8_bytes(key) + utf8_bytes(value) + 8 for key, value in given.items())
         if before <= _ALL_LABELS_BYTES < self._labels_bytes:
-            what = (
-                f"all labels, counted at each step that has or inherits them, take more than {_ALL_LABELS_BYTES} bytes"
-            )
-            self._faults.add(f"{path}.labels", what)
+            self._faults.add(f"{path}.labels", f"all labels together take more than {_ALL_LABELS_BYTES} bytes")
 
 
 def run_input(
