@@ -120,12 +120,10 @@ async def test_bad_labels_of_a_step_are_one_fault() -> None:
 
 def test_labels_that_would_make_metadata_too_large_to_be_sent_are_refused_once() -> None:
     many = {f"{index:0>200}": "x" * 200 for index in labels(64)}
-    inner = [step_run_pb2.Step(spread={}) for _ in range(100)]
-    outer = step_run_pb2.Step(compose=step_run_pb2.ComposeStep(steps=inner), labels=many)
-    (found,) = violations(step_run_pb2.RunStepRequest(steps=[outer]))
-    assert (found.field, found.reason) == ("steps[0].compose.steps[39].labels", Reason.FIELD_INVALID)
-    del outer.compose.steps[30:]
-    assert violations(step_run_pb2.RunStepRequest(steps=[outer])) == ()
+    steps = [step_run_pb2.Step(spread={}, labels=many) for _ in range(100)]
+    (found,) = violations(step_run_pb2.RunStepRequest(steps=steps))
+    assert (found.field, found.reason) == ("steps[40].labels", Reason.FIELD_INVALID)
+    assert violations(step_run_pb2.RunStepRequest(steps=steps[:40])) == ()
 
 
 def value(*items: Any) -> struct_pb2.Value:

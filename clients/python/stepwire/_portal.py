@@ -17,6 +17,10 @@ CLEAN_UP_S = 5.0
 """How long an interrupted call may take to end before its caller goes on without it."""
 
 
+SIGNAL_S = 0.25
+"""How long a signal may go unnoticed that did not wake the thread that waits."""
+
+
 class _End:
     """What an exhausted generator is read as."""
 
@@ -149,10 +153,17 @@ class Call(Generic[T]):
 
     def wait(self) -> T:
         """Return what it returned, or raise what it raised. One that was cancelled raises `errors.Cancelled`."""
-        result, failure = self._outcome.get()
+        result, failure = self._get()
         if failure is not None:
             raise failure
         return cast(T, result)
+
+    def _get(self) -> tuple[T | None, BaseException | None]:
+        # Not without a limit: a signal that arrives just before the thread falls asleep, or at another thread, does not
+        # wake it, and Ctrl-C would do nothing until the call ends by itself.
+        while True:
+            with contextlib.suppress(Empty):
+                return self._outcome.get(timeout=SIGNAL_S)
 
     def wait_for_end(self, limit_s: float) -> None:
         """Wait until it has ended, but no longer than this."""
