@@ -6,9 +6,10 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,20 +62,11 @@ async def running(
         environ: Variables to be set beside those of this process.
         below: A command that is to run it, such as a tracer.
     """
-    file = data_dir / "stepwire.toml"
-    file.write_text(settings, encoding="utf-8")
     log = data_dir / "log"
     with log.open("ab") as stderr:
         process = await asyncio.create_subprocess_exec(
             *below,
-            STEPWIRED,
-            "serve",
-            "--port",
-            "0",
-            "--data-dir",
-            data_dir,
-            "--config",
-            file,
+            *_command(data_dir, settings),
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
             env={**os.environ, **(environ or {})},
@@ -82,13 +74,40 @@ async def running(
     assert process.stdout is not None
     try:
         line = (await asyncio.wait_for(process.stdout.readline(), HANG_S)).decode()
-        found = re.search(r"serves gRPC on (\S+:\d+)", line)
-        assert found, f"{line!r}\n{log.read_text()}"
-        yield Program(process, found[1], log)
+        yield Program(process, _address(line, log), log)
     finally:
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+@contextmanager
+def running_without_loop(data_dir: Path, settings: str = "") -> Generator[str]:
+    """As `running`, for tests that are no coroutines: the server's address. It has to end well."""
+    log = data_dir / "log"
+    with (
+        log.open("ab") as stderr,
+        subprocess.Popen(_command(data_dir, settings), stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            yield _address(process.stdout.readline(), log)
+            process.terminate()
+            assert process.wait(HANG_S) == 0
+        finally:
+            process.kill()
+
+
+def _command(data_dir: Path, settings: str) -> list[str | Path]:
+    file = data_dir / "stepwire.toml"
+    file.write_text(settings, encoding="utf-8")
+    return [STEPWIRED, "serve", "--port", "0", "--data-dir", data_dir, "--config", file]
+
+
+def _address(line: str, log: Path) -> str:
+    found = re.search(r"serves gRPC on (\S+:\d+)", line)
+    assert found, f"{line!r}\n{log.read_text()}"
+    return found[1]
 
 
 def shared_models() -> Path:

@@ -149,3 +149,78 @@ def test_a_section_for_images_that_cannot_be_kept_is_refused(tmp_path: Path) -> 
         "images.roots: relative has to be the absolute path of a folder",
         "images.roots: /missing has to be the absolute path of a folder",
     ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"),
+    [
+        ("max_calls", "3_000_000_000"),
+        ("max_calls", "0"),
+        ("stalled_reader_s", "nan"),
+        ("run_s", "inf"),
+        ("run_s", "-1.0"),
+        ("reply_bytes", "4_194_305"),
+        ("stream_message_bytes", "3"),
+        ("message_text_bytes", "2_000_000"),
+        ("step_depth", "46"),
+        ("metadata_depth", "33"),
+        ("embed_floats", "1_000_000"),
+    ],
+)
+def test_a_limit_that_cannot_hold_is_refused_by_its_name(tmp_path: Path, limit: str, value: str) -> None:
+    [fault] = faults({}, write(tmp_path, f"[limits]\n{limit} = {value}\n"))
+    assert fault.startswith(f"limits.{limit}: ")
+
+
+def test_a_smaller_reply_needs_fewer_numbers_in_it(tmp_path: Path) -> None:
+    [fault] = faults({}, write(tmp_path, "[limits]\nreply_bytes = 1_000_000\n"))
+    assert fault.startswith("limits.embed_floats: ")
+    fits = "[limits]\nreply_bytes = 1_000_000\nembed_floats = 184_000\n"
+    assert config.load({}, file=write(tmp_path, fits)).limits.embed_floats == 184_000
+
+
+@pytest.mark.parametrize("field", ["shutdown_grace_s", "drain_delay_s"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1"])
+def test_seconds_are_a_number_of_them(field: str, value: str) -> None:
+    [fault] = faults({f"STEPWIRE_{field.upper()}": value})
+    assert fault.startswith(f"STEPWIRE_{field.upper()}: ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:hunter2@example.com/v1",
+        "https://hunter2@example.com/v1",
+        "https://example.com/v1?key=hunter2",
+        "https://example.com/v1#hunter2",
+        "https://example.com:hunter2/v1",
+        "https://[hunter2/v1",
+        "https:///hunter2",
+        "ftp://hunter2",
+    ],
+)
+def test_an_address_that_may_hold_a_key_is_refused_and_not_repeated(tmp_path: Path, url: str) -> None:
+    [fault] = faults({}, write(tmp_path, f'[endpoints.a]\nbase_url = "{url}"\n'))
+    assert fault.startswith("endpoints.a.base_url: ")
+    assert "hunter2" not in fault
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "text", "place"),
+    [
+        ({"host": "0.0.0.0"}, {"STEPWIRE_HOST": "::1"}, "", "--host: "),
+        ({}, {"STEPWIRE_HOST": "0.0.0.0"}, "", "STEPWIRE_HOST: "),
+        ({}, {}, '[server]\nhost = "0.0.0.0"\n', "{file}: server.host: "),
+        ({"grpc_port": 99999}, {"STEPWIRE_GRPC_PORT": "1"}, "", "--port: "),
+        ({"data_dir": 3}, {}, "", "--data-dir: "),
+        ({}, {"STEPWIRE_GRPC_PORT": "x"}, "", "STEPWIRE_GRPC_PORT: "),
+    ],
+)
+def test_a_fault_names_the_place_it_came_from(
+    tmp_path: Path, flags: dict[str, object], environ: dict[str, str], text: str, place: str
+) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(environ, flags, file=file)
+    assert str(caught.value).startswith(place.format(file=file))
+    assert "\n" not in str(caught.value)

@@ -283,3 +283,36 @@ def test_a_prompt_shows_tools_when_asked_and_a_lone_tool_message_is_no_bare_text
     assert conversation.single_prompt([TOOL_USE]) == ""
     both = conversation.single_prompt([text("", "q"), TOOL_USE, TOOL_RESULT], include_tools=True)
     assert both == f"[user]: q\n{line}[tool-result]: two\nlines\n\n"
+
+
+def test_a_stored_parent_is_looked_up_once_however_many_messages_follow_it() -> None:
+    looked_up: list[str] = []
+
+    class Watched(Forest):
+        def find(self, message_id: str) -> Message | None:
+            looked_up.append(message_id)
+            return super().find(message_id)
+
+    forest = Watched({"u": use("u", "t"), "b": text("b", parent_id="u")}, "b")
+    forest.grow(*(result(f"r{number}", "t", "u") for number in range(50)))
+    assert looked_up.count("u") == 1
+
+
+def test_results_find_uses_in_the_same_request_on_their_own_path_only() -> None:
+    forest = Forest({"a": text("a")}, "a")
+    with pytest.raises(InvalidRequest) as caught:
+        forest.grow(
+            use("u1", "t1"),
+            use("u2", "t2"),
+            result("both-1", "t1"),
+            result("both-2", "t2"),
+            use("side", "t3", "u1"),
+            result("side-1", "t1"),
+            result("side-3", "t3"),
+            result("not-2", "t2", "side"),
+            result("not-3", "t3", "u2"),
+        )
+    assert fields(caught.value) == [
+        ("messages[7].tool_result.tool_id", Reason.INVALID_MESSAGE),
+        ("messages[8].tool_result.tool_id", Reason.INVALID_MESSAGE),
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 
@@ -13,6 +13,7 @@ from stepwired import config
 from stepwired.imaging.files import Files
 from stepwired.imaging.intake import Images
 from stepwired.imaging.pool import Decoders
+from stepwired.limits import Limits
 from stepwired.local.catalogue import Kind, find
 from stepwired.local.models import installed
 from stepwired.local.supervisor import LocalModel, Supervisor
@@ -81,7 +82,7 @@ async def service(settings: config.Settings, environ: Mapping[str, str] = os.env
         parts.push_async_callback(images.close)
         catalogue = catalogue_of(settings, supervisor, http, environ, blob_bytes(store))
         pictures = Pictures(images, store)
-        chat = catalogue.checked(pictures.taking(recorded(catalogue.chat, store)))
+        chat = catalogue.checked(pictures.taking(recorded(catalogue.chat, store, settings.limits)))
         read_request = partial(chat_request_of_json, limits=settings.limits)
         steps = Registry(Models(chat, catalogue.embed, read_request, as_json), named, settings.limits)
         server = Server(Parts(chat, catalogue.embed, catalogue, store, steps, pictures), settings.limits, NoMetrics())
@@ -137,7 +138,7 @@ def catalogue_of(
     Raises:
         ConfigError: They do not fit together, or a key file cannot be read.
     """
-    endpoints = [_endpoint(name, endpoint, environ) for name, endpoint in settings.endpoints.items()]
+    endpoints = [_endpoint(name, endpoint, settings.limits, environ) for name, endpoint in settings.endpoints.items()]
     models = [_model(name, model) for name, model in settings.models.items()]
     if settings.local.enabled:
         taken = {name for model in models for name in (model.name, *model.aliases)}
@@ -152,17 +153,26 @@ def catalogue_of(
         raise config.ConfigError([str(error)]) from error
 
 
-def _endpoint(name: str, given: config.Endpoint, environ: Mapping[str, str]) -> Endpoint:
+def _endpoint(name: str, given: config.Endpoint, limits: Limits, environ: Mapping[str, str]) -> Endpoint:
     key = environ.get(given.api_key_env, "") if given.api_key_env else ""
     if given.api_key_file is not None:
         try:
             key = given.api_key_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise config.ConfigError([f"endpoints.{name}.api_key_file: {error}"]) from error
-    budget = Budget(
-        connect_s=given.connect_s, first_byte_s=given.first_byte_s, idle_s=given.idle_s, total_s=given.total_s
+    budget = replace(
+        _budget(limits),
+        connect_s=given.connect_s,
+        first_byte_s=given.first_byte_s,
+        idle_s=given.idle_s,
+        total_s=given.total_s,
     )
     return Endpoint(name, static(given.base_url, Secret(key.strip())), given.wire, given.api_key_env, budget)
+
+
+def _budget(limits: Limits) -> Budget:
+    """What a provider may send is what a caller may send back: a reply that is larger could not be continued."""
+    return Budget(text_bytes=limits.message_text_bytes, tool_bytes=limits.tool_input_bytes)
 
 
 def _model(name: str, given: config.Model) -> ModelEntry:
@@ -188,7 +198,7 @@ def _local(
             continue
         is_default = name == (local.chat if kind is Kind.CHAT else local.embed) and kind.value not in with_default
         aliases = (CHAT_ALIASES if kind is Kind.CHAT else EMBED_ALIASES) if is_default else ()
-        endpoint = Endpoint(f"local-{name}", _address(supervisor.model(name)))
+        endpoint = Endpoint(f"local-{name}", _address(supervisor.model(name)), budget=_budget(settings.limits))
         yield (
             endpoint,
             ModelEntry(

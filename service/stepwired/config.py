@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
+from stepwired import addresses, limits
 from stepwired.limits import Limits
 from stepwired.settings import Endpoint, Images, Local, Model, Server, Settings
 
@@ -68,7 +69,8 @@ def load(
         if (variable := PREFIX + name.upper()) in environ and reader.is_plain(variable, environ[variable])
     }
     given = {name: value for name, value in (flags or {}).items() if value is not None}
-    server = reader.section(Server, tables.pop("server", {}), "server", {**environment, **given})
+    over = {name: (_origin(name, given, environment), value) for name, value in {**environment, **given}.items()}
+    server = reader.section(Server, tables.pop("server", {}), "server", over)
     settings = Settings(
         server=server or Server(),
         local=reader.section(Local, tables.pop("local", {}), "local") or Local(),
@@ -84,10 +86,19 @@ def load(
             f"{name}: {_unknown(name, ['server', 'local', 'limits', 'images', 'endpoints', 'models'])}"
         )
     _check(settings, reader.faults)
+    if server is not None and (refused := addresses.listening_fault(server.host)):
+        reader.faults.append(f"{_origin('host', given, environment)}: {refused}")
     if reader.faults:
-        where = f"{source}: " if source else ""
-        raise ConfigError(where + fault for fault in reader.faults)
+        in_file = f"{source}: " if source else ""
+        raise ConfigError(f if f.startswith(("--", PREFIX)) else in_file + f for f in reader.faults)
     return settings
+
+
+def _origin(name: str, flags: Mapping[str, object], environment: Mapping[str, object]) -> str:
+    """Name the place that decided on a field of `[server]`: the flag, the variable or the file."""
+    if name in flags:
+        return "--port" if name == "grpc_port" else "--" + name.replace("_", "-")
+    return PREFIX + name.upper() if name in environment else f"server.{name}"
 
 
 def _tables(source: Path | None) -> dict[str, Any]:
@@ -112,8 +123,10 @@ class _Reader:
         read = {name: self.section(cls, inner, f"{path}.{name}") for name, inner in table.items()}
         return {name: section for name, section in read.items() if section is not None}
 
-    def section(self, cls: type[T], table: object, path: str, over: Mapping[str, object] | None = None) -> T | None:
-        """Read one table. `over` has values that win over it, as strings where they come from the environment."""
+    def section(
+        self, cls: type[T], table: object, path: str, over: Mapping[str, tuple[str, object]] | None = None
+    ) -> T | None:
+        """Read one table. `over` has values that win over it, each with its place; as strings from the environment."""
         if not isinstance(table, dict):
             self.faults.append(f"{path}: has to be a table, as in [{path}]")
             return None
@@ -122,8 +135,8 @@ class _Reader:
         for name in table.keys() - hints.keys():
             self.faults.append(f"{path}.{name}: {_unknown(name, hints)}")
         values = {name: self._value(hints[name], table[name], f"{path}.{name}") for name in hints if name in table}
-        for name, value in (over or {}).items():
-            values[name] = self._value(hints[name], value, PREFIX + name.upper(), strict=False)
+        for name, (place, value) in (over or {}).items():
+            values[name] = self._value(hints[name], value, place, strict=False)
         if len(self.faults) > before:
             return None
         try:
@@ -175,16 +188,15 @@ def _strangers(environ: Mapping[str, str]) -> Iterable[str]:
 
 def _check(settings: Settings, faults: list[str]) -> None:
     """Find what is wrong between settings that are right each by itself."""
-    limits = ((name, getattr(settings.limits, name)) for name in _names(Limits))
-    faults += [f"limits.{name}: has to be above 0" for name, value in limits if value <= 0]
+    faults += [f"limits.{fault}" for fault in limits.faults(settings.limits)]
     if settings.images.allow_hosts and settings.images.fetch == "off":
         faults.append('images.allow_hosts: has a meaning only with fetch = "public"')
     for root in settings.images.roots:
         if not root.is_absolute() or not root.is_dir():
             faults.append(f"images.roots: {root} has to be the absolute path of a folder")
     for name, endpoint in settings.endpoints.items():
-        if not endpoint.base_url.startswith(("http://", "https://")):
-            faults.append(f"endpoints.{name}.base_url: has to begin with http:// or https://")
+        if wrong := addresses.url_fault(endpoint.base_url):
+            faults.append(f"endpoints.{name}.base_url: {wrong}")
         if endpoint.api_key_env and endpoint.api_key_file:
             faults.append(f"endpoints.{name}: takes its key from `api_key_env` or from `api_key_file`, not from both")
     for name, model in settings.models.items():

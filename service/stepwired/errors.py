@@ -122,7 +122,7 @@ _RETRY_AFTER_S: Mapping[Reason, float] = {
     Reason.INTERNAL_CANCELLED: 0.1,
 }
 
-#: Reasons that would fail for each input alike, so that a run stops at the first (`SEMANTICS.md` §4.1).
+#: Reasons that would fail for each input alike, so that a run stops at the first.
 ABORTS_A_RUN = frozenset(
     {
         Reason.PROVIDER_API_KEY_INVALID,
@@ -132,6 +132,7 @@ ABORTS_A_RUN = frozenset(
         Reason.PROVIDER_TLS_INVALID,
         Reason.PROVIDER_QUOTA_EXHAUSTED,
         Reason.MODEL_NOT_FOUND,
+        Reason.MODEL_LOAD_FAILED,
     }
 )
 

@@ -18,22 +18,38 @@ def fault(value: object, *, max_depth: int, path: str = "") -> tuple[str, str] |
     Returns:
         The path of the fault, such as `metadata.a[2]`, and what is wrong with it; None if all is well.
     """
+    found = _fault(value, max_depth)
+    if found is None:
+        return None
+    steps, why = found
+    for step in reversed(steps):
+        if isinstance(step, int):
+            path += f"[{step}]"
+        else:
+            path += f".{step}" if path else step
+    return path, why
+
+
+def _fault(value: object, max_depth: int) -> tuple[list[int | str], str] | None:
+    """Find the first fault, and the way to it from within. Says nothing where all is well: values have many parts."""
     if not isinstance(value, list | dict):
         why = _scalar_fault(value)
-        return (path, why) if why else None
+        return ([], why) if why else None
     if max_depth == 0:
-        return path, "nested too deep"
+        return [], "nested too deep"
     if isinstance(value, list):
         for index, item in enumerate(value):
-            if found := fault(item, max_depth=max_depth - 1, path=f"{path}[{index}]"):
+            if found := _fault(item, max_depth - 1):
+                found[0].append(index)
                 return found
         return None
     for key, item in value.items():
         if not isinstance(key, str):
-            return path, f"a key is {type(key).__name__}, not a string"
+            return [], f"a key is {type(key).__name__}, not a string"
         if why := text_fault(key):
-            return path, f"a key {why}"
-        if found := fault(item, max_depth=max_depth - 1, path=f"{path}.{key}" if path else key):
+            return [], f"a key {why}"
+        if found := _fault(item, max_depth - 1):
+            found[0].append(key)
             return found
     return None
 

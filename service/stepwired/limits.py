@@ -6,10 +6,29 @@ work which cannot succeed never starts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 
 KIB = 1024
 MIB = 1024 * KIB
+
+#: How far limits can be raised. Beyond those named here nothing could be sent, stored or read back; the rest is only
+#: sane. A message has a text or a tool's input, a thought and its proof of the size of a text, and metadata.
+_MOST = {
+    "max_calls": 100_000,
+    "request_bytes": 256 * MIB,
+    "reply_bytes": 4 * MIB,
+    "stream_message_bytes": 1 * MIB,
+    "message_text_bytes": 1 * MIB,
+    "tool_input_bytes": 1 * MIB,
+    "metadata_bytes": 64 * KIB,
+    "metadata_depth": 32,
+    "step_depth": 45,
+}
+_MOST_OF_ANY, _MOST_SECONDS = 2**31 - 1, 10_000_000
+_LEAST = {"stream_message_bytes": 1 * KIB}  # a piece of text has to hold a character
+#: What an embedding takes beside its numbers: the model's name, its place, and what protobuf puts around them.
+_EMBEDDING_BYTES = 1 * KIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +55,12 @@ class Limits:
 
     tool_input_bytes: int = 1 * MIB
     """One tool call's input, as compact JSON."""
+
+    input_bytes: int = 4 * MIB
+    """What a run begins with, as protobuf and as compact JSON."""
+
+    json_values: int = 100_000
+    """Values in all JSON of one request: each number, text, list and object counts."""
 
     conversation_messages: int = 100_000
     """Messages of one conversation."""
@@ -68,7 +93,7 @@ class Limits:
     """Texts of one Embed call."""
 
     embed_floats: int = 900_000
-    """Numbers in one Embed reply, so that it stays below `reply_bytes`."""
+    """Numbers in one Embed reply. Refused at the start if vectors of so many could be larger than `reply_bytes`."""
 
     stream_embed_texts: int = 2048
     """Texts of one StreamEmbeddings or Search call."""
@@ -84,6 +109,12 @@ class Limits:
 
     step_values: int = 1_000_000
     """Values that leave one stage of a run."""
+
+    step_value_bytes: int = 1 * MIB
+    """One value that a step makes: a text, a list, an object."""
+
+    step_threads: int = 32
+    """Named steps that run in threads at once; further ones wait. One that was cancelled counts until it returns."""
 
     collect_values: int = 10_000
     """Results of one CollectStep call."""
@@ -120,3 +151,16 @@ class Limits:
 
     uploads_bytes: int = 512 * MIB
     """All files together that are being sent to the server just now. Further ones are refused at once."""
+
+
+def faults(limits: Limits) -> Iterator[str]:
+    """Find every limit that cannot hold, by its name."""
+    for each in fields(Limits):
+        value, least = getattr(limits, each.name), _LEAST.get(each.name, 0)
+        most = _MOST.get(each.name, _MOST_SECONDS if each.name.endswith("_s") else _MOST_OF_ANY)
+        if not (least <= value <= most and value):  # NaN is never within
+            yield f"{each.name}: has to be {f'at least {least}' if least else 'above 0'} and at most {most}"
+    needed = 4 * limits.embed_floats + _EMBEDDING_BYTES * limits.embed_texts
+    if needed > limits.reply_bytes:
+        texts = f"{limits.embed_texts} vectors (`embed_texts`) of so many numbers in all"
+        yield f"embed_floats: {texts} take up to {needed} bytes, and `reply_bytes` is {limits.reply_bytes}"

@@ -15,6 +15,10 @@ SCRIPTED = """
 enabled = false
 [endpoints.fake]
 base_url = "{base_url}"
+# Whatever ends early was ended by what the test did.
+first_byte_s = 600
+idle_s = 600
+total_s = 600
 [models.fake]
 endpoint = "fake"
 [models.vectors]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -32,6 +33,10 @@ RETRIES = json.dumps(
 )
 
 
+READ = asyncio.Event()
+"""Set when a reply's first event was read."""
+
+
 async def test_a_stock_client_waits_as_the_provider_said_and_then_succeeds(scripted: Scripted) -> None:
     limited = behaviours.status(429, {"retry-after": "1"}, {"error": {"code": "rate_limit_exceeded"}})
     scripted.behave(behaviours.in_turn(limited, behaviours.reply(["o", "k"])))
@@ -59,7 +64,7 @@ async def test_a_stock_client_waits_as_the_provider_said_and_then_succeeds(scrip
         (behaviours.status(503), "UNAVAILABLE", "PROVIDER_OVERLOADED", ""),
         (behaviours.hang_up(with_reset=True), "UNAVAILABLE", "PROVIDER_UNREACHABLE", ""),
         (behaviours.truncated(), "UNAVAILABLE", "PROVIDER_STREAM_TRUNCATED", ""),
-        (behaviours.truncated(then="reset"), "UNAVAILABLE", "PROVIDER_STREAM_TRUNCATED", ""),
+        (behaviours.truncated(then="reset", release=READ), "UNAVAILABLE", "PROVIDER_STREAM_TRUNCATED", ""),
     ],
 )
 async def test_a_providers_failure_keeps_its_meaning_all_the_way(
@@ -70,9 +75,13 @@ async def test_a_providers_failure_keeps_its_meaning_all_the_way(
         call = chat_pb2_grpc.ChatServiceStub(channel).StreamChat(
             chat_pb2.StreamChatRequest(prompt="hi"), timeout=HANG_S
         )
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
+
+        async def read() -> None:
             async for _ in call:
-                pass
+                READ.set()
+
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await read()
     said = told(caught.value)
     assert (said.code.name, said.reason) == (code, reason)
     assert literal in said.message

@@ -16,6 +16,15 @@ STREAM = {"content-type": "text/event-stream"}
 DONE = b"data: [DONE]\n\n"
 
 
+async def turns(count: int = 30) -> None:
+    """Let everybody on this loop do what they can: what was sent over loopback is read after some turns.
+
+    Nothing is known of other processes by that.
+    """
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 def event(data: Any) -> bytes:
     """One event of a stream, JSON as the real ones write it."""
     return b"data: " + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
@@ -172,8 +181,13 @@ def stalled(tokens: Sequence[str] = ("Hel", "lo"), *, after: bytes = b"") -> Beh
     return behave
 
 
-def truncated(tokens: Sequence[str] = ("Hel", "lo"), *, then: str = "end") -> Behaviour:
-    """Begins a good reply, then ends it: `end` as if it were whole, or `finish` or `reset` in the middle."""
+def truncated(
+    tokens: Sequence[str] = ("Hel", "lo"), *, then: str = "end", release: asyncio.Event | None = None
+) -> Behaviour:
+    """Begins a good reply, then ends it: `end` as if it were whole, or `finish` or `reset` in the middle.
+
+    A reset takes back what the client has not read yet: one in another process says with `release` that it has.
+    """
 
     async def behave(exchange: Exchange) -> None:
         await exchange.head(200, STREAM)
@@ -181,7 +195,7 @@ def truncated(tokens: Sequence[str] = ("Hel", "lo"), *, then: str = "end") -> Be
         if then == "end":
             await exchange.end()
         else:
-            await asyncio.sleep(0.02)  # a reset takes back what the client has not read yet
+            await (release.wait() if release else turns())
             getattr(exchange, then)()
 
     return behave

@@ -1,27 +1,22 @@
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import platformdirs
 import pytest
 
-from stepwired.local import models
 from stepwired.local.process import Address
 from stepwired.local.supervisor import Supervisor
+from tests.program import shared_models
 
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """A data folder with the two known models, fetched once and kept."""
-    folder = Path(os.environ.get("STEPWIRE_TEST_MODELS") or platformdirs.user_data_dir("stepwire"))
-    for model in models.known():
-        models.pull(folder, model.name)
-    return folder
+    return shared_models()
 
 
 @pytest.fixture

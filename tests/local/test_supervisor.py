@@ -138,6 +138,43 @@ async def test_a_file_that_cannot_be_loaded_fails_with_the_engines_words_in_the_
     assert children() == set()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "hello",
+        "{}",
+        "[]",
+        "3",
+        '{"port": null}',
+        '{"port": "80"}',
+        '{"port": true}',
+        '{"port": 0}',
+        '{"port": 70000}',
+        "x" * 100_000,
+    ],
+    ids=lambda line: line[:16],
+)
+async def test_a_program_that_announces_no_address_is_ended_and_left_alone_for_a_while(
+    tmp_path: Path, tiny_gguf: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    models.pull(tmp_path / "data", str(tiny_gguf()), name="odd")
+    program, starts = tmp_path / "program", tmp_path / "starts"
+    said = tmp_path / "said"
+    said.write_text(line + "\n")
+    program.write_text(f"#!/bin/sh\nread key\necho start >> {starts}\ncat {said}\nexec sleep 600\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    before = children()
+    model = LocalModel(tmp_path / "data", "odd", backoff=Backoff(stable_s=3600, first_s=60))
+    for _ in range(4):
+        with pytest.raises(Misconfigured, match="could not be loaded") as caught:
+            await model.address()
+        assert caught.value.reason is Reason.MODEL_LOAD_FAILED
+    assert starts.read_text().count("start") == 2
+    assert children() == before
+    await model.close()
+
+
 async def test_a_start_that_takes_too_long_is_ended(data_dir: Path) -> None:
     before = children()
     model = LocalModel(data_dir, "smollm2", start_timeout_s=0.0)

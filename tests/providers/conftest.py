@@ -1,4 +1,4 @@
-"""A wire to a scripted provider, and what came of asking it."""
+"""A wire to a scripted provider, what came of asking it, and a clock that tests may put forward."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from stepwired.events import Batch, ChatRequest, Event, Message, TextDelta
 from stepwired.providers.base import Budget, Endpoint, static
 from stepwired.providers.http import Http
 from stepwired.providers.openai import OpenAI
+from tests.fakeprov import behaviours
 from tests.providers.fetching import Canary
 
 KEY = "sk-test-0123456789"
@@ -53,6 +54,30 @@ async def http() -> AsyncGenerator[Http]:
     http = Http()
     yield http
     await http.aclose()
+
+
+class Clock:
+    """The loop's clock, which a test puts forward instead of waiting."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._time = loop.time
+        self._ahead_s = 0.0
+
+    def time(self) -> float:
+        return self._time() + self._ahead_s
+
+    async def pass_by(self, time_s: float) -> None:
+        """Let all happen that happens within this time."""
+        self._ahead_s += time_s
+        await behaviours.turns()
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    loop = asyncio.get_running_loop()
+    clock = Clock(loop)
+    monkeypatch.setattr(loop, "time", clock.time)
+    return clock
 
 
 Wire = Callable[..., OpenAI]

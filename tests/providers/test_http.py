@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 
 from stepwired.errors import Failure, Misconfigured, Reason
-from stepwired.events import EmbedRequest, Finished
+from stepwired.events import EmbedRequest, Finished, FinishReason
+from stepwired.providers import reply as reading
 from stepwired.providers.base import Budget, Endpoint, static
 from stepwired.providers.http import Http
 from stepwired.providers.openai import OpenAI
 from tests.fakeprov import Behaviour, Exchange, Provider, behaviours
-from tests.fakeprov.behaviours import DONE, STREAM, chunk, transcript
-from tests.providers.conftest import REQUEST, Wire, ask
+from tests.fakeprov.behaviours import DONE, STREAM, chunk, transcript, usage
+from tests.providers.conftest import REQUEST, Clock, Outcome, Wire, ask
 
 TLS = Path(__file__).parent / "tls"
 PROMISE_S = 1.0  # the promise is 0.1 s, and the benchmark reports it; a test on a busy machine gives it room
@@ -39,7 +40,7 @@ async def cancelled(work: Awaitable[Any], when: asyncio.Event) -> float:
     task = asyncio.ensure_future(work)
     async with asyncio.timeout(5):
         await when.wait()
-    await asyncio.sleep(0.02)  # let what was sent arrive
+    await behaviours.turns()  # let what was sent arrive
     at = time.monotonic()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -92,7 +93,7 @@ async def test_a_peer_that_reads_nothing_does_not_keep_a_socket_open(http: Http)
 
         before = sockets()
         await cancelled(post(), accepted)
-        await asyncio.sleep(0.05)
+        await behaviours.turns()
         assert sockets() == before + 1  # the provider's end of it: the peer cannot tell, as it does not read
 
 
@@ -169,7 +170,7 @@ async def test_thousands_of_cancels_leave_every_later_request_answered_and_no_so
             nonlocal cancels
             while cancels < 5000:
                 task = asyncio.create_task(ask(openai))
-                await asyncio.sleep(dice.random() * 0.04)  # from before it connects to the middle of a reply
+                await asyncio.sleep(dice.random() * 0.01)  # from before it connects to the middle of a reply
                 if task.cancel():
                     cancels += 1
                 with suppress(asyncio.CancelledError):
@@ -194,11 +195,15 @@ async def test_a_finished_reply_leaves_its_connection_for_the_next(wire: Wire) -
     assert [connection.requests for connection in provider.connections] == [7]
 
 
-async def test_a_body_that_ends_a_moment_after_done_leaves_its_connection_too(wire: Wire) -> None:
+async def test_a_body_that_ends_a_moment_after_done_leaves_its_connection_too(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_LINGER_S", 5.0)
+
     async def behave(exchange: Exchange) -> None:
         await exchange.head(200, STREAM)
         await exchange.chunk(transcript(["a"]))
-        await asyncio.sleep(0.02)
+        await behaviours.turns()
         await exchange.end()
 
     async with Provider(behave) as provider:
@@ -222,6 +227,33 @@ async def test_a_body_that_does_not_end_after_done_costs_a_moment_and_its_connec
         assert isinstance(outcome.events[-1], Finished)
         await provider.closed()
         assert time.monotonic() - at < 0.1 + PROMISE_S
+
+
+async def test_a_body_that_goes_silent_between_its_reason_and_done_costs_a_moment(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_REST_S", 0.1)
+    after = chunk(finish="stop") + usage()
+    async with Provider(behaviours.stalled(after=after)) as provider:
+        outcome = await asyncio.wait_for(ask(wire(provider.base_url, idle_s=600.0)), 30)
+        await provider.closed()
+        last = outcome.events[-1]
+        assert isinstance(last, Finished)
+        assert (outcome.text, last.reason, last.usage.input_tokens) == ("Hello", FinishReason.STOP, 3)
+
+
+async def test_pings_after_the_reason_do_not_draw_a_reply_out(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def behave(exchange: Exchange) -> None:
+        await exchange.head(200, STREAM)
+        await exchange.chunk(chunk("Hello") + chunk(finish="stop"))
+        while True:
+            await exchange.chunk(b": ping\n\n")
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(reading, "_REST_S", 0.1)
+    async with Provider(behave) as provider:
+        outcome = await asyncio.wait_for(ask(wire(provider.base_url, idle_s=600.0)), 30)
+        assert isinstance(outcome.events[-1], Finished)
 
 
 async def test_the_last_event_does_not_wait_for_the_bodys_end(wire: Wire) -> None:
@@ -252,9 +284,10 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_not_used(wire: Wir
         exchange.finish()
 
     async with Provider(reply_and_close) as provider:
-        for _ in range(3):
+        for count in range(1, 4):
             assert (await ask(wire(provider.base_url))).text == "Hello"
-            await asyncio.sleep(0.02)
+            await provider.closed(count)
+            await behaviours.turns()
     assert [connection.requests for connection in provider.connections] == [1, 1, 1]
 
 
@@ -306,8 +339,8 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
     ("timing", "behaviour", "phase", "reason"),
     [
         ({"first_byte_s": 0.1}, behaviours.silent(), "first_byte", Reason.PROVIDER_TIMEOUT),
-        ({"total_s": 0.2}, behaviours.endless(chunk("a"), 0.01), "total", Reason.PROVIDER_TIMEOUT),
-        ({"idle_s": 0.1}, behaviours.stalled(), None, Reason.PROVIDER_STREAM_STALLED),
+        ({"total_s": 1.0}, behaviours.endless(chunk("a"), 0.01), "total", Reason.PROVIDER_TIMEOUT),
+        ({"idle_s": 1.0}, behaviours.stalled(), None, Reason.PROVIDER_STREAM_STALLED),
     ],
 )
 async def test_each_kind_of_waiting_has_its_end_and_its_failure(
@@ -321,10 +354,18 @@ async def test_each_kind_of_waiting_has_its_end_and_its_failure(
     assert outcome.failure.metadata["timeoutMs"] == str(round(next(iter(timing.values())) * 1000))
 
 
-async def test_a_reply_whose_time_is_up_is_closed_though_nobody_reads_it(wire: Wire) -> None:
-    async with Provider(behaviours.endless(chunk("a"), 0.01)) as provider:
-        batches = wire(provider.base_url, total_s=0.2).chat(REQUEST)
-        await anext(batches)
+async def test_a_reply_whose_time_is_up_is_closed_though_nobody_reads_it(wire: Wire, clock: Clock) -> None:
+    exchanges: asyncio.Queue[Exchange] = asyncio.Queue()
+    async with Provider(handing_over(exchanges)) as provider:
+        batches = wire(provider.base_url).chat(REQUEST)
+        first = asyncio.ensure_future(anext(batches))
+        exchange = await exchanges.get()
+        await exchange.head(200, STREAM)
+        await exchange.chunk(chunk("a"))
+        await first
+        await exchange.chunk(chunk("b"))
+        await behaviours.turns()
+        await clock.pass_by(Budget().total_s + 1)
         await provider.closed()
         await anext(batches)  # what had arrived
         with pytest.raises(Failure) as failed:
@@ -332,10 +373,63 @@ async def test_a_reply_whose_time_is_up_is_closed_though_nobody_reads_it(wire: W
     assert failed.value.metadata["phase"] == "total"
 
 
-async def test_steady_bytes_are_no_silence(wire: Wire) -> None:
-    async with Provider(behaviours.reply(["a"] * 10, gap_s=0.05)) as provider:
-        outcome = await ask(wire(provider.base_url, idle_s=0.3))
-    assert outcome.text == "a" * 10
+def handing_over(exchanges: asyncio.Queue[Exchange]) -> Behaviour:
+    """The test itself answers."""
+
+    async def behave(exchange: Exchange) -> None:
+        exchanges.put_nowait(exchange)
+        await exchange.gone()
+
+    return behave
+
+
+async def said_slowly(wire: Wire, clock: Clock, piece: bytes) -> Outcome:
+    """What becomes of a reply with 40 s before each of its pieces, where 60 s of silence are too many."""
+    exchanges: asyncio.Queue[Exchange] = asyncio.Queue()
+    async with Provider(handing_over(exchanges)) as provider:
+        task = asyncio.create_task(ask(wire(provider.base_url)))
+        exchange = await exchanges.get()
+        await exchange.head(200, STREAM)
+        await exchange.chunk(chunk("", role="assistant"))
+        await behaviours.turns()
+        for data in (piece, piece, piece, chunk(finish="length") + DONE):
+            await clock.pass_by(40.0)
+            if exchange.connection.closed.is_set():
+                break
+            await exchange.chunk(data)
+            await behaviours.turns()
+        return await asyncio.wait_for(task, 30)
+
+
+def tool_call(**function: str) -> bytes:
+    return chunk(tool_calls=[{"index": 0, "function": function}])
+
+
+SAID = [
+    pytest.param(chunk("a"), id="text"),
+    pytest.param(chunk(reasoning="a"), id="reasoning"),
+    pytest.param(tool_call(name="f", arguments=" "), id="tool calls"),
+]
+UNSAID = [
+    pytest.param(b": ping\n\n", id="comments"),
+    pytest.param(b"\n", id="blank lines"),
+    pytest.param(b"event: ping\ndata: {}\n\n", id="events of another name"),
+    pytest.param(chunk(""), id="chunks without text"),
+    pytest.param(tool_call(arguments=""), id="tool calls without content"),
+]
+
+
+@pytest.mark.parametrize("piece", SAID)
+async def test_what_goes_on_is_no_silence(wire: Wire, clock: Clock, piece: bytes) -> None:
+    outcome = await said_slowly(wire, clock, piece)
+    assert outcome.failure is None
+
+
+@pytest.mark.parametrize("piece", UNSAID)
+async def test_what_says_nothing_leaves_a_silence_what_it_is(wire: Wire, clock: Clock, piece: bytes) -> None:  # F14
+    outcome = await said_slowly(wire, clock, piece)
+    assert outcome.failure is not None
+    assert outcome.failure.reason is Reason.PROVIDER_STREAM_STALLED
 
 
 async def test_a_refused_connection_is_told_as_such(wire: Wire) -> None:  # F11

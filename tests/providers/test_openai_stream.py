@@ -22,6 +22,7 @@ from stepwired.events import (
     Usage,
     UsageSource,
 )
+from stepwired.providers.base import Budget
 from stepwired.providers.openai_stream import Decoder
 from stepwired.providers.refusals import Asked
 from tests.fakeprov.behaviours import DONE, chunk, event, transcript, usage
@@ -43,8 +44,8 @@ TEXTS = [
 ]
 
 
-def decode(*chunks: bytes) -> list[Event]:
-    decoder = Decoder(ASKED)
+def decode(*chunks: bytes, budget: Budget | None = None) -> list[Event]:
+    decoder = Decoder(ASKED, budget)
     events: list[Event] = []
     for piece in chunks:
         events += decoder.feed(piece)
@@ -326,10 +327,133 @@ def test_a_tool_call_that_was_cut_off_is_left_out() -> None:
     assert [message.tool_use for message in last.messages] == [None]
 
 
-@pytest.mark.parametrize("arguments", ['{"x', "[]", "1", "[" * 100_000])
+NO_INPUT = [
+    '{"x',
+    "[]",
+    "1",
+    "[" * 100_000,
+    *('{"x":' + "[" * depth + "]" * depth + "}" for depth in (32, 40, 60, 99, 500)),
+    '{"x":1' + "0" * 400 + "}",
+    '{"x":1e400}',
+    '{"x":NaN}',
+    '{"x":9007199254740993}',
+    '{"x":"\\u0000"}',
+    '{"\\u0000":1}',
+]
+
+
+@pytest.mark.parametrize("arguments", NO_INPUT, ids=[text[:20] + str(len(text)) for text in NO_INPUT])
 def test_a_tool_call_that_makes_no_sense_fails_the_reply(arguments: str) -> None:
     bad = call(0, id="c", name="a", arguments=arguments)
     assert failure(bad, chunk(finish="tool_calls"), DONE).reason is Reason.PROVIDER_PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize("arguments", NO_INPUT, ids=[text[:20] + str(len(text)) for text in NO_INPUT])
+def test_a_tool_call_that_makes_no_sense_is_left_out_of_what_was_cut_off(arguments: str) -> None:
+    last = finished(decode(call(0, id="c", name="a", arguments=arguments), chunk(finish="content_filter"), DONE))
+    assert [message.tool_use for message in last.messages] == [None]
+
+
+@pytest.mark.parametrize("where", ["id", "name"])
+def test_a_tool_call_whose_name_or_id_nobody_could_send_back_fails_the_reply(where: str) -> None:
+    bad = call(0, **{"id": "c", "name": "a", where: "a\0"}, arguments="{}")
+    assert failure(bad, chunk(finish="tool_calls"), DONE).reason is Reason.PROVIDER_PROTOCOL_ERROR
+
+
+def test_a_tool_call_may_nest_as_deep_as_a_caller_may() -> None:
+    arguments = '{"x":' + "[" * 31 + "]" * 31 + "}"
+    (message,) = finished(decode(call(0, id="c", name="a", arguments=arguments), DONE)).messages
+    assert message.tool_use is not None
+    assert json.dumps(message.tool_use.input, separators=(",", ":")) == arguments
+
+
+def test_half_a_character_in_a_tool_call_becomes_a_replacement_character() -> None:
+    arguments = '{"a\\ud83d":["\\ude00",{"x":"\\ud83d\\ude00"}]}'
+    (message,) = finished(decode(call(0, id="c", name="a", arguments=arguments), DONE)).messages
+    assert message.tool_use == ToolUse("c", "a", {"a\ufffd": ["\ufffd", {"x": "😀"}]})
+
+
+TINY = Budget(text_bytes=1000, tool_bytes=1000)
+
+
+def pieces_until_too_large(*chunks: bytes, budget: Budget = TINY) -> tuple[list[Event], Failure]:
+    decoder = Decoder(ASKED, budget)
+    events: list[Event] = []
+
+    def read() -> None:
+        for data in chunks:
+            events.extend(decoder.feed(data))
+        decoder.end()
+
+    with pytest.raises(Failure) as failed:
+        read()
+    return events, failed.value
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "😀"])
+@pytest.mark.parametrize("together", [False, True])
+def test_a_text_is_read_as_far_as_it_can_be_sent_back(letter: str, together: bool) -> None:
+    size = len(letter.encode())
+    good = [chunk(letter * (100 // size))] * 10
+    assert len(text(decode(*good, DONE, budget=TINY)).encode()) == 1000
+    body = [*good, chunk("x"), DONE]
+    events, failed = pieces_until_too_large(*([b"".join(body)] if together else body))
+    assert failed.reason is Reason.PROVIDER_RESPONSE_TOO_LARGE
+    assert failed.metadata["limitBytes"] == "1000"
+    assert len(text(events).encode()) == (0 if together else 1000)
+
+
+def test_replacement_characters_count_as_what_they_are() -> None:
+    events, failed = pieces_until_too_large(*[chunk("@" * 100).replace(b"@", b"\xff")] * 10)
+    assert failed.reason is Reason.PROVIDER_RESPONSE_TOO_LARGE
+    assert len(text(events).encode()) == 900
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=30), st.data())
+def test_no_way_of_cutting_lets_more_text_through(sizes: list[int], data: st.DataObject) -> None:
+    body = b"".join(chunk("a" * size) for size in sizes) + DONE
+    cuts = tuple(sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=8))))
+    if sum(sizes) <= 1000:
+        assert len(text(decode(*cut(body, cuts), budget=TINY))) == sum(sizes)
+    else:
+        events, failed = pieces_until_too_large(*cut(body, cuts))
+        assert failed.reason is Reason.PROVIDER_RESPONSE_TOO_LARGE
+        assert len(text(events)) <= 1000
+
+
+def test_reasoning_is_read_as_far_as_it_can_be_sent_back() -> None:
+    events, failed = pieces_until_too_large(*[chunk(reasoning="a" * 100)] * 11)
+    assert failed.reason is Reason.PROVIDER_RESPONSE_TOO_LARGE
+    assert sum(isinstance(event, ReasoningDelta) for event in events) == 10
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [call(0, arguments="a" * 100), *(call(None, **{where: "a" * 100}) for where in ("id", "name"))],
+    ids=["inputs", "ids", "names"],
+)
+def test_tool_calls_are_read_as_far_as_they_can_be_sent_back(piece: bytes) -> None:
+    chunks = [piece.replace(b'"index":null', b'"index":%d' % number) for number in range(11)]
+    _, failed = pieces_until_too_large(*chunks)
+    assert failed.reason is Reason.PROVIDER_RESPONSE_TOO_LARGE
+
+
+def test_the_name_of_a_model_is_cut_to_a_sensible_length() -> None:
+    assert len(finished(decode(chunk("a", model="m" * 10_000), DONE)).model) == 256
+
+
+def test_large_tool_calls_are_left_to_the_end_which_may_be_called_in_a_thread() -> None:
+    decoder = Decoder(ASKED)
+    arguments = json.dumps({"x": "a" * 100_000})
+    assert decoder.feed(call(0, id="c", name="a", arguments=arguments) + chunk(finish="tool_calls") + DONE) == [
+        Started("fake-1", "acme")
+    ]
+    assert decoder.is_done
+    assert not decoder.is_light
+    (last,) = decoder.end()
+    assert isinstance(last, Finished)
+    assert last.messages[0].tool_use == ToolUse("c", "a", {"x": "a" * 100_000})
+    assert decoder.end() == []
 
 
 def test_tool_calls_are_counted() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwired.errors import Failure, InvalidRequest, Misconfigured, NotFound, Reason, Throttled, Unavailable
+from stepwired.providers import refusals
 from stepwired.providers.refusals import Asked, of_event, of_response, redacted
 
 ASKED = Asked("acme", "gpt-x", "sk-live-1234567890")
@@ -169,6 +171,35 @@ def test_what_a_provider_echoes_loses_its_keys(text: str) -> None:
     assert "0123456789" not in told
     assert ASKED.key not in told
     assert "abcd." not in told
+
+
+def test_whom_we_asked_is_printed_without_the_key() -> None:
+    assert ASKED.key not in repr(ASKED)
+
+
+@pytest.mark.parametrize(
+    ("texts", "param", "field"),
+    [
+        (2, "input[1]", "texts[1]"),
+        (2, "input", "texts"),
+        (2, None, "texts"),
+        (1, "input[0]", "texts"),  # alone: it may have been any of a larger request
+        (2, "input[0][1]", "texts"),
+        (0, "input[1]", "messages"),
+    ],
+)
+def test_a_refused_text_is_named_in_our_words(texts: int, param: str | None, field: str) -> None:
+    asked = Asked("acme", "e", texts=texts)
+    failure = of_event(asked, {"code": "context_length_exceeded", "param": param})
+    assert [violation.field for violation in failure.violations] == [field]
+    assert str(failure).startswith("a text exceeds" if texts else "the messages exceed")
+
+
+def test_what_hides_keys_takes_time_that_grows_no_faster_than_the_text() -> None:
+    begun_s = time.monotonic()
+    assert refusals._SECRETS.sub("***", "x" * 300_000) == "x" * 300_000  # ten minutes, if it grows with the square
+    assert time.monotonic() - begun_s < 30
+    assert "secret" not in redacted("x" * 100 + "_key=secret", "")
 
 
 def test_a_key_that_would_be_cut_is_taken_out_first() -> None:

@@ -122,6 +122,12 @@ def test_anything_else_is_refused_without_being_repeated(value: Json, reason: Re
     assert "a secret" not in str(caught.value)
 
 
+def test_whole_numbers_are_told_in_full() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        chat_request(chat_pb2.StreamChatRequest(prompt="hi", options={"max_tokens": -2147483648}), LIMITS)
+    assert "is -2147483648, and must be 1 to 2147483647" in str(caught.value)
+
+
 def test_lone_surrogates_in_a_text_are_refused() -> None:
     with pytest.raises(InvalidRequest) as caught:
         chat_request_of_json("\ud83d", LIMITS)
@@ -208,6 +214,18 @@ async def test_chat_is_stream_chat_collected() -> None:
     assert reply.text == reply.finished.messages[0].text == "abc"
     assert reply.finished.HasField("first_event_latency")
     assert reply.finished.model == "echo-1"
+
+
+async def test_a_thought_is_the_first_piece_of_a_reply_in_both_calls() -> None:
+    async def chat(_: ChatRequest) -> AsyncGenerator[Batch, None]:
+        yield [STARTED, ReasoningDelta("hm")]
+        yield [finished("")]
+
+    async with serve(chat) as client:
+        once = await client.chat.Chat(chat_pb2.ChatRequest(prompt="hi"))
+        events = [event async for event in client.chat.StreamChat(chat_pb2.StreamChatRequest(prompt="hi"))]
+    assert once.finished.HasField("first_event_latency")
+    assert events[-1].finished.HasField("first_event_latency")
 
 
 @pytest.mark.parametrize("in_finished", [False, True])

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -11,7 +12,9 @@ import pytest
 from google.protobuf import json_format
 
 from stepwire.v1 import conversation_pb2, message_pb2
+from stepwired.events import Message, Role, ToolResult
 from stepwired.limits import Limits
+from stepwired.store.base import ConversationStore
 from stepwired.store.sqlite import SqliteStore
 from tests.rpc.serving import Client, serve, told
 
@@ -158,6 +161,50 @@ async def test_a_text_too_large_for_a_reply_says_to_stream_the_messages(tmp_path
     error = told(caught.value)
     assert (error.reason, error.facts) == ("RESPONSE_TOO_LARGE", {"limitBytes": "10000"})
     assert "StreamMessages" in error.message
+
+
+class Text(str):  # noqa: SLOT000  with slots nothing could refer to it weakly
+    """A text of which can be told whether anybody keeps it."""
+
+
+class Pages:
+    """A store with pages of tool results, of which it keeps none. Counts those that others keep."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.read = self.most_kept = 0
+        self._made: list[weakref.ref[Text]] = []
+
+    async def messages(self, conversation_id: str) -> AsyncGenerator[tuple[Message, ...], None]:
+        for _ in range(self._count):
+            self.read += 1
+            self.most_kept = max(self.most_kept, sum(text() is not None for text in self._made))
+            yield (self._message(),)
+
+    def _message(self) -> Message:
+        text = Text("x" * 1000)
+        self._made.append(weakref.ref(text))
+        return Message(Role.TOOL, tool_result=ToolResult("t", text))
+
+
+async def render(pages: Pages, *, include_tools: bool) -> str:
+    async with serve(store=cast("ConversationStore", pages), limits=Limits(reply_bytes=10_000)) as client:
+        request = conversation_pb2.RenderConversationRequest(conversation_id="c", include_tools=include_tools)
+        return (await client.conversations.RenderConversation(request)).text
+
+
+async def test_what_is_left_out_of_a_prompt_is_not_kept_to_write_it() -> None:
+    pages = Pages(100)
+    assert await render(pages, include_tools=False) == ""
+    assert pages.most_kept <= 3
+
+
+async def test_a_prompt_too_large_for_a_reply_is_not_read_to_its_end() -> None:
+    pages = Pages(100)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await render(pages, include_tools=True)
+    assert told(caught.value).reason == "RESPONSE_TOO_LARGE"
+    assert pages.read < 12
 
 
 async def test_what_the_store_refuses_is_told_by_its_reason(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ LIMIT_LIST = [
     Limit("messages[0].tool_use.name", R.FIELD_REQUIRED, "x", "", lambda value: tool_use(name=value)),
     Limit(
         "messages[0].tool_use.input",
-        R.INVALID_METADATA,
+        R.INVALID_MESSAGE,
         sized(MIB),
         sized(MIB + 1),
         lambda value: tool_use(input=value),
@@ -215,7 +215,7 @@ LIMIT_LIST = [
     *concurrency("steps[0].max_concurrency", lambda n: step(max_concurrency=n), 256),
     *concurrency("steps[0].buffer", lambda n: step(buffer=n), 1024),
     *concurrency(
-        "steps[0].map.max_concurrency", lambda n: step(map={"step": {"gather": {}}, "max_concurrency": n}), 256
+        "steps[0].map.step.max_concurrency", lambda n: step(map={"step": {"gather": {}, "max_concurrency": n}}), 256
     ),
     Limit("steps[0].search.top_k", R.FIELD_INVALID, 1, 0, lambda n: step(search={"top_k": n})),
     Limit("steps[0].chat.system", R.FIELD_INVALID, BIG, BIG + "x", lambda text: step(chat={"system": text})),
@@ -229,7 +229,7 @@ LIMIT_LIST = [
     ),
     Limit(
         "input",
-        R.INVALID_METADATA,
+        R.STEP_INPUT_INVALID,
         0.5,
         float("nan"),
         lambda n: step_run_pb2.RunStepRequest(input=struct_pb2.Value(number_value=n)),

@@ -88,6 +88,36 @@ async def test_what_concerns_every_text_fails_the_call() -> None:
     assert told(caught.value).reason == "PROVIDER_API_KEY_INVALID"
 
 
+@pytest.mark.parametrize("texts", [["", "cat"], [" "]])
+@pytest.mark.parametrize("in_order", [False, True])
+async def test_a_model_that_is_none_fails_the_call_before_anything_is_sent(texts: list[str], *, in_order: bool) -> None:
+    async with serve() as client:
+        request = embed_pb2.StreamEmbeddingsRequest(texts=texts, model="nope", in_order=in_order)
+        call = client.embed.StreamEmbeddings(request)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await within(call.read())
+    error = told(caught.value)
+    assert error.reason == "MODEL_NOT_FOUND"
+    assert "partial" not in error.facts
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+@pytest.mark.parametrize("reason", [Reason.MODEL_LOAD_FAILED, Reason.PROVIDER_NOT_CONFIGURED])
+async def test_blank_texts_wait_until_the_model_is_known_to_work(reason: Reason, *, in_order: bool) -> None:
+    async def embed(_: EmbedRequest) -> Embeddings:
+        raise Misconfigured(reason, "it does not load")
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await streamed(["", "a"], embed, in_order=in_order)
+    error = told(caught.value)
+    assert error.reason == reason
+    assert "partial" not in error.facts
+
+
+async def test_blank_texts_alone_have_their_outcomes() -> None:
+    assert [outcome.index for outcome in await streamed(["", " ", ""], in_order=True)] == [0, 1, 2]
+
+
 async def test_cancelling_the_call_stops_every_batch() -> None:
     running = 0
     all_run, all_stopped = asyncio.Event(), asyncio.Event()

@@ -55,7 +55,7 @@ def test_functions_see_every_value_as_json() -> None:
 
 def test_stage_events_carry_small_json_only() -> None:
     def shown(kind: StageEventKind, value: Any) -> bool:
-        return run_response(1, StageEvent("steps[0]", kind, "n", value=value)).stage.HasField("value")
+        return run_response(1, StageEvent("steps[0]", kind, "n", (), value=value)).stage.HasField("value")
 
     assert shown(StageEventKind.STARTED, {"a": 1})
     assert shown(StageEventKind.RESULT, "x" * 4094)
@@ -63,7 +63,7 @@ def test_stage_events_carry_small_json_only() -> None:
     assert not shown(StageEventKind.RESULT, [0.123456789] * 1000)
     assert not shown(StageEventKind.RESULT, Vector(b"", "m"))
     assert not shown(StageEventKind.COMPLETED, None)
-    failed = StageEvent("s", StageEventKind.ERROR, "n", failure=Failure(Reason.INTERNAL, "x"), dropped_before=2**40)
+    failed = StageEvent("s", StageEventKind.ERROR, "n", (), failure=Failure(Reason.INTERNAL, "x"), dropped_before=2**40)
     written = run_response(1, failed).stage
     assert (written.failure.reason, written.dropped_before) == ("INTERNAL", 2**31 - 1)
 

@@ -160,14 +160,14 @@ async def test_more_than_a_reply_holds_says_to_stream(limits: Limits, facts: dic
 
 
 FAULTY = """{"steps": [
-    {"map": {"step": {"named": "dubble"}, "max_concurrency": 999}},
+    {"map": {"step": {"named": "dubble", "max_concurrency": 999}}},
     {"compose": {"steps": [{"chat": {"options": {"temperature": 9}}}, {}]}, "buffer": 0},
     {"map": {}}
 ]}"""
 
 
 FAULTS = [
-    ("steps[0].map.max_concurrency", "FIELD_INVALID"),
+    ("steps[0].map.step.max_concurrency", "FIELD_INVALID"),
     ("steps[0].map.step.named", "STEP_GRAPH_INVALID"),
     ("steps[1].buffer", "FIELD_INVALID"),
     ("steps[1].compose.steps[0].chat.options.temperature", "MODEL_CONFIG_INVALID"),
@@ -201,13 +201,11 @@ async def test_faults_beside_the_steps_are_told_with_theirs() -> None:
 
 
 async def test_a_spec_of_too_many_steps_is_refused_before_it_costs_much() -> None:
-    request = step_run_pb2.ValidateStepRequest(steps=[step_run_pb2.Step(max_concurrency=0)] * 100_000)
+    request = step_run_pb2.ValidateStepRequest(steps=[step_run_pb2.Step(spread={}, max_concurrency=0)] * 10_000)
     async with running() as client:
         checked = await client.steps.ValidateStep(request)
-    assert len(checked.violations) < 2 * LIMITS.step_nodes + 10
-    assert checked.violations[-1].field == f"steps[{LIMITS.step_nodes}]" or any(
-        found.field == f"steps[{LIMITS.step_nodes}]" for found in checked.violations
-    )
+    assert len(checked.violations) < LIMITS.step_nodes + 10
+    assert any(found.field == f"steps[{LIMITS.step_nodes}]" for found in checked.violations)
 
 
 async def test_a_good_spec_has_no_faults() -> None:

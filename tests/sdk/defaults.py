@@ -145,7 +145,7 @@ async def _run_step(
     yield step_run_pb2.RunStepResponse(seq=1, started=step_run_pb2.RunStarted(run_id=request.run_id or "r1"))
     if request.events:
         stage = step_run_pb2.StageEvent(step_path="steps[0]", kind=step_run_pb2.STAGE_EVENT_KIND_STARTED)
-        yield step_run_pb2.RunStepResponse(seq=2, stage=stage)
+        yield step_run_pb2.RunStepResponse(seq=2, path=[0, 1], stage=stage)
     results = _results(request.steps, request.input)
     failed = 0
     for path, result in results:

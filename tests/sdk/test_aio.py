@@ -224,6 +224,8 @@ async def test_all_events_of_a_run_can_be_had(client: AsyncClient) -> None:
     assert [type(event) for event in events] == [RunStarted, StageEvent, StepResult, RunFinished]
     assert isinstance(events[0], RunStarted)
     assert events[0].run_id == "mine"
+    assert isinstance(events[1], StageEvent)
+    assert events[1].path == (0, 1)
     assert isinstance(events[-1], RunFinished)
     assert events[-1].results == 1
     assert events[-1].metadata.steps[0].type == "map"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stepwired.errors import Failure, InvalidRequest, Reason
 from stepwired.events import Json
-from stepwired.steps.core import Ahead, Results, Stage, Step, alone, chain, each, gather, items, single
+from stepwired.steps.core import Ahead, Input, Results, Stage, Step, Stream, alone, chain, each, gather, items
 from stepwired.steps.results import Item, Value
 
 Plain = Callable[[int], list[int]]
@@ -24,9 +24,9 @@ def refusal(value: int) -> Failure:
 
 
 def a_step(plain: Plain) -> Step:
-    async def run(value: Value) -> Results:
-        assert isinstance(value, int)
-        for output in plain(value):
+    async def run(given: Input) -> Results:
+        assert isinstance(given.value, int)
+        for output in plain(given.value):
             await asyncio.sleep(0)  # lets the other stages in between
             yield refusal(output) if output < 0 else output
 
@@ -51,7 +51,7 @@ def expected(plains: list[Plain], values: list[int]) -> list[int]:
 
 
 async def outputs(stage: Stage, values: list[int]) -> list[int]:
-    async with aclosing(stage(items(list(values)))) as stream:
+    async with aclosing(stage(placed(values))) as stream:
         return [number(item) async for item in stream]
 
 
@@ -62,9 +62,24 @@ def number(item: Item) -> int:
     return item.result
 
 
-def as_number(value: Value) -> Json:
-    assert isinstance(value, int)
-    return value
+class Numbers:
+    """What `gather` makes here: a list of numbers, of at most three."""
+
+    def __init__(self) -> None:
+        self.values: list[Json] = []
+
+    def add(self, value: Value) -> None:
+        assert isinstance(value, int)
+        if len(self.values) == 3:
+            raise refusal(-9)
+        self.values.append(value)
+
+    def whole(self) -> Json:
+        return self.values
+
+
+def placed(values: Sequence[int]) -> Stream:
+    return items(Input((index,), value) for index, value in enumerate(values))
 
 
 def chained(stages: list[Stage]) -> Stage:
@@ -95,7 +110,7 @@ def test_a_chain_of_nothing_changes_nothing(values: list[int]) -> None:
 @given(plain_steps, st.integers(0, 9))
 def test_binding_one_value_is_calling_the_step(plain: Plain, value: int) -> None:
     async def called() -> list[int]:
-        async with aclosing(alone(each(a_step(plain)))(value)) as results:
+        async with aclosing(alone(each(a_step(plain)))(Input((), value))) as results:
             return [number(Item((), result)) async for result in results]
 
     assert asyncio.run(called()) == plain(value)
@@ -117,7 +132,7 @@ def test_no_values_mean_no_calls(plain: Plain) -> None:
 def test_results_come_in_the_order_of_their_paths(plains: list[Plain], value: int, max_concurrency: int) -> None:
     async def paths() -> list[tuple[int, ...]]:
         stages = [each(a_step(plain), max_concurrency=max_concurrency) for plain in plains]
-        async with aclosing(chained(stages)(single(value))) as stream:
+        async with aclosing(chained(stages)(items([Input((), value)]))) as stream:
             return [item.path async for item in stream]
 
     found = asyncio.run(paths())
@@ -126,17 +141,17 @@ def test_results_come_in_the_order_of_their_paths(plains: list[Plain], value: in
 
 
 async def test_a_raised_failure_stands_behind_what_was_made_and_the_next_input_goes_on() -> None:
-    async def run(value: Value) -> Results:
-        yield value
-        if value == 1:
+    async def run(given: Input) -> Results:
+        yield given.value
+        if given.value == 1:
             raise refusal(-1)
 
     assert await outputs(each(run), [0, 1, 2]) == [0, 1, -1, 2]
 
 
 async def test_gather_waits_for_all_and_lets_failures_pass() -> None:
-    stage = chained([each(a_step(table([[1], [-1], [2, 3]]))), gather(as_number)])
-    async with aclosing(stage(items([0, 1, 2]))) as stream:
+    stage = chained([each(a_step(table([[1], [-1], [2, 3]]))), gather(Numbers)])
+    async with aclosing(stage(placed([0, 1, 2]))) as stream:
         found = [(item.path, item.result) async for item in stream]
     assert [path for path, _ in found] == [(1, 0), (2, 1, 0)]
     assert isinstance(found[0][1], Failure)
@@ -146,13 +161,13 @@ async def test_gather_waits_for_all_and_lets_failures_pass() -> None:
 async def test_no_more_inputs_are_worked_on_at_once_than_allowed() -> None:
     working = most = 0
 
-    async def run(value: Value) -> Results:
+    async def run(given: Input) -> Results:
         nonlocal working, most
         working += 1
         most = max(most, working)
         for _ in range(5):
             await asyncio.sleep(0)
-        yield value
+        yield given.value
         working -= 1
 
     assert await outputs(each(run, max_concurrency=3), list(range(20))) == list(range(20))
@@ -162,12 +177,12 @@ async def test_no_more_inputs_are_worked_on_at_once_than_allowed() -> None:
 async def test_a_value_that_is_late_does_not_hold_back_those_before_it() -> None:
     first_read = asyncio.Event()
 
-    async def run(value: Value) -> Results:
-        if value == 1:
+    async def run(given: Input) -> Results:
+        if given.value == 1:
             await first_read.wait()
-        yield value
+        yield given.value
 
-    async with aclosing(each(run, max_concurrency=2)(items([0, 1]))) as stream:
+    async with aclosing(each(run, max_concurrency=2)(placed([0, 1]))) as stream:
         assert (await anext(stream)).result == 0
         first_read.set()
         assert (await anext(stream)).result == 1
@@ -177,14 +192,14 @@ async def test_a_value_that_is_late_does_not_hold_back_those_before_it() -> None
 async def test_a_slow_reader_slows_the_steps(max_concurrency: int) -> None:
     made = 0
 
-    async def endless(_: Value) -> Results:
+    async def endless(_: Input) -> Results:
         nonlocal made
         while True:
             made += 1
             yield made
 
     stage = chain([each(endless), each(a_step(lambda n: [n]), max_concurrency=max_concurrency)], [1, 1])
-    async with aclosing(stage(single(0))) as stream:
+    async with aclosing(stage(items([Input((), 0)]))) as stream:
         for _ in range(3):
             await anext(stream)
         for _ in range(100):
@@ -197,11 +212,11 @@ async def test_a_slow_reader_slows_the_steps(max_concurrency: int) -> None:
 async def test_leaving_a_stream_closes_every_step_and_leaves_no_task(max_concurrency: int, read_count: int) -> None:
     opened = closed = 0
 
-    async def run(value: Value) -> Results:
+    async def run(given: Input) -> Results:
         nonlocal opened, closed
         opened += 1
         try:
-            yield value
+            yield given.value
             await asyncio.sleep(3600)
         finally:
             await asyncio.sleep(0)  # what ends well may take a moment
@@ -212,7 +227,7 @@ async def test_leaving_a_stream_closes_every_step_and_leaves_no_task(max_concurr
 
     before = asyncio.all_tasks()
     stages = [each(a_step(fanned)), each(run, max_concurrency=max_concurrency), each(run, max_concurrency=2)]
-    async with aclosing(chain(stages, [1, 1, 1])(single(0))) as stream:
+    async with aclosing(chain(stages, [1, 1, 1])(items([Input((), 0)]))) as stream:
         for _ in range(min(read_count, 1)):
             await anext(stream)
     assert asyncio.all_tasks() == before
@@ -220,19 +235,19 @@ async def test_leaving_a_stream_closes_every_step_and_leaves_no_task(max_concurr
 
 
 async def test_an_exception_that_is_no_failure_ends_the_stream_behind_what_was_read() -> None:
-    async def run(value: Value) -> Results:
-        if value == 2:
+    async def run(given: Input) -> Results:
+        if given.value == 2:
             raise ZeroDivisionError
-        yield value
+        yield given.value
 
-    async with aclosing(chained([each(run), each(a_step(lambda n: [n]))])(items([0, 1, 2, 3]))) as stream:
+    async with aclosing(chained([each(run), each(a_step(lambda n: [n]))])(placed([0, 1, 2, 3]))) as stream:
         assert [(await anext(stream)).result, (await anext(stream)).result] == [0, 1]
         with pytest.raises(ZeroDivisionError):
             await anext(stream)
 
 
 async def test_what_is_inserted_takes_no_room_and_keeps_its_place() -> None:
-    async with aclosing(Ahead(items([0, 1]), 1)) as ahead:
+    async with aclosing(Ahead(placed([0, 1]), 1)) as ahead:
         assert (await anext(ahead)).result == 0
         ahead.insert(Item((9,), "beside"))
         assert {(await anext(ahead)).result, (await anext(ahead)).result} == {"beside", 1}
@@ -241,3 +256,22 @@ async def test_what_is_inserted_takes_no_room_and_keeps_its_place() -> None:
             await anext(ahead)
         with pytest.raises(StopAsyncIteration):
             await anext(ahead)
+
+
+async def test_a_list_that_cannot_be_made_fails_in_its_place_and_failures_still_pass() -> None:
+    stage = chained([each(a_step(table([[1, 2], [3, 4], [-1]]))), gather(Numbers)])
+    assert await outputs(stage, [0, 1, 2]) == [-1, -9]
+
+
+@pytest.mark.parametrize("max_concurrency", [1, 3])
+async def test_a_step_that_cancels_itself_is_told_and_does_not_leave_its_reader_waiting(max_concurrency: int) -> None:
+    async def run(given: Input) -> Results:
+        inner = asyncio.ensure_future(asyncio.sleep(3600))
+        inner.cancel()
+        await inner
+        yield given.value
+
+    async with aclosing(Ahead(each(run, max_concurrency=max_concurrency)(placed([0])), 1)) as ahead:
+        with pytest.raises(Failure) as caught:
+            await asyncio.wait_for(anext(ahead), 5)
+    assert caught.value.reason is Reason.INTERNAL_CANCELLED

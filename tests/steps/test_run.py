@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import pytest
 
@@ -81,7 +82,7 @@ async def test_each_kind_gives_what_it_promises(
 
 
 async def test_search_ranks_documents_best_first_and_ties_by_index(registry: Registry) -> None:
-    value: Json = {"query": "a", "documents": ["b", "aa", "", "ab", "a"]}
+    value: Json = {"query": "a", "documents": ["b", "aa", "c", "ab", "a"]}
     found = results_in(await events_of(registry, placed(SearchLeaf(top_k=4)), value))
     assert [(hit["index"], hit["text"]) for hit in found if isinstance(hit, dict)] == [
         (1, "aa"),
@@ -98,6 +99,10 @@ async def test_search_ranks_documents_best_first_and_ties_by_index(registry: Reg
         (Spread(), {"a": 1}),
         (EmbedLeaf(), 1),
         (EmbedLeaf(), ["a", 1]),
+        (EmbedLeaf(), ["a", " "]),
+        (EmbedLeaf(), "x" * 40_000),
+        (EmbedLeaf(), ["a"] * 2049),
+        (Render("{{" + "1" * 5000 + "}}"), [1]),
         (SearchLeaf(), {"query": "a"}),
         (SearchLeaf(), {"query": 1, "documents": []}),
         (Render("{{missing}}"), {}),
@@ -115,6 +120,7 @@ async def test_a_value_that_a_step_does_not_take_fails_its_item_and_says_where(
     assert isinstance(failure, Failure)
     assert failure.reason is Reason.STEP_INPUT_INVALID
     assert failure.metadata["stepPath"] == "steps[0]"
+    assert [violation.field for violation in failure.violations] == ["steps[0]"]
     assert finished_in(events).errors == 1
 
 
@@ -126,6 +132,13 @@ async def test_a_failure_keeps_its_place_and_the_run_goes_on(registry: Registry)
     assert found[1].metadata["stepPath"] == "steps[0].map.step"
     assert found[2] == "b"
     assert (finished_in(events).results, finished_in(events).errors) == (2, 1)
+
+
+async def test_failing_fast_says_nothing_before_the_failure_so_that_a_client_may_retry(registry: Registry) -> None:
+    specs = placed(Named("upper"))
+    async with aclosing(registry.run(specs, 1, error_mode=ErrorMode.FAIL_FAST, events=False, run_id="r")) as run:
+        with pytest.raises(InvalidRequest):
+            await anext(run)
 
 
 async def test_failing_fast_raises_the_first_failure_and_counts(registry: Registry) -> None:
@@ -155,8 +168,9 @@ async def test_what_would_fail_for_each_input_alike_ends_the_run() -> None:
 
 
 async def test_the_account_has_the_shape_of_the_spec_and_adds_up(registry: Registry) -> None:
-    inner = Spec(Compose((leaf(ChatLeaf()), leaf(Named("text")))), "steps[0].map.step", labels={"b": "inner"})
-    outer = Spec(Map(inner, max_concurrency=2), "steps[0]", name="ask", labels={"a": "1", "b": "outer"})
+    pipeline = Compose((leaf(ChatLeaf()), leaf(Named("text"))))
+    inner = Spec(pipeline, "steps[0].map.step", labels={"b": "inner"}, max_concurrency=2)
+    outer = Spec(Map(inner), "steps[0]", name="ask", labels={"a": "1", "b": "outer"})
     root = finished_in(await events_of(registry, [outer], ["ab", 1, "cde"])).metadata
     [ask] = root.steps
     [pair] = ask.steps
@@ -175,7 +189,7 @@ async def test_the_account_has_the_shape_of_the_spec_and_adds_up(registry: Regis
     assert root.usage.output_tokens == 5
     assert (chat.model, chat.provider) == ("mirror-1", "scripted")
     assert text.version == "1"
-    assert chat.labels == {"a": "1", "b": "inner"}
+    assert (ask.labels, pair.labels, chat.labels) == ({"a": "1", "b": "outer"}, {"b": "inner"}, {})
     assert root.outcome is chat.outcome is Outcome.COMPLETED
 
 
@@ -183,6 +197,7 @@ async def test_events_tell_the_life_of_each_step(registry: Registry) -> None:
     events = await events_of(registry, placed(ChatLeaf()), "ab", events=True)
     told = [event for event in events if isinstance(event, StageEvent)]
     assert {event.step_path for event in told} == {"steps[0]"}
+    assert [event.path for event in told] == [(), (), (), (0,), ()]
     assert [event.kind for event in told] == [
         StageEventKind.STARTED,
         StageEventKind.TEXT_DELTA,
@@ -192,6 +207,17 @@ async def test_events_tell_the_life_of_each_step(registry: Registry) -> None:
     ]
     assert isinstance(events[0], RunStarted)
     assert isinstance(events[-1], RunFinished)
+
+
+async def test_events_within_a_map_say_which_item_they_are_about(registry: Registry) -> None:
+    inner = Spec(ChatLeaf(), "steps[1].map.step", max_concurrency=3)
+    specs = [Spec(Spread(), "steps[0]"), Spec(Map(inner), "steps[1]")]
+    events = await events_of(registry, specs, [["a"], ["b", "cd"]], events=True)
+    deltas: dict[tuple[int, ...], str] = {}
+    for event in events:
+        if isinstance(event, StageEvent) and event.kind is StageEventKind.TEXT_DELTA:
+            deltas[event.path] = deltas.get(event.path, "") + event.text_delta
+    assert deltas == {(0, 0): "a", (1, 0): "b", (1, 1): "dc"}
 
 
 async def test_a_slow_reader_loses_events_and_no_results(registry: Registry) -> None:
@@ -223,7 +249,7 @@ async def test_a_run_that_is_left_stops_its_model() -> None:
     before = asyncio.all_tasks()
 
     async def read() -> None:
-        await events_of(registry, placed(Map(leaf(ChatLeaf()), max_concurrency=64)), ["a"] * 64)
+        await events_of(registry, placed(Map(Spec(ChatLeaf(), "steps[0].map.step", max_concurrency=64))), ["a"] * 64)
 
     reading = asyncio.create_task(read())
     await asyncio.wait_for(started.wait(), 5)
@@ -241,6 +267,30 @@ async def test_more_values_than_a_stage_may_make_end_the_run(scripted: Scripted)
     assert caught.value.reason is Reason.STEP_LIMIT_EXCEEDED
     assert caught.value.metadata["limitName"] == "step_values"
     assert caught.value.metadata["results"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "value"),
+    [
+        ([Render("{{.}}" * 1000)] * 3, "x" * 10),
+        ([Named("to_json")] * 30, '"'),
+        ([Spread(), Gather()], ["x" * 1000] * 11),
+        ([Spread(), EmbedLeaf(), Gather()], ["a"] * 1000),
+    ],
+)
+async def test_a_value_that_grows_too_large_fails_its_item(scripted: Scripted, kinds: list[Kind], value: Json) -> None:
+    registry = registry_of(scripted, Limits(step_value_bytes=10_000))
+    [failure] = results_in(await events_of(registry, placed(*kinds), value))
+    assert isinstance(failure, Throttled)
+    assert failure.metadata["limitName"] == "step_value_bytes"
+
+
+@pytest.mark.parametrize("count", [33, 60, 900])
+async def test_a_value_that_is_nested_too_deep_fails_in_its_place(registry: Registry, count: int) -> None:
+    found = results_in(await events_of(registry, placed(*[Gather()] * count), 1))
+    failures = [result for result in found if isinstance(result, Failure)]
+    assert failures
+    assert {failure.reason for failure in failures} == {Reason.STEP_OUTPUT_INVALID}
 
 
 async def test_a_run_that_takes_too_long_is_ended() -> None:
@@ -290,6 +340,7 @@ def nested(depth: int) -> list[Spec]:
         (placed(Map(None)), ["steps[0].map.step"]),
         (placed(Spec(Compose(()), "steps[0]", max_concurrency=2)), ["steps[0].max_concurrency"]),
         (placed(Spec(Gather(), "steps[0]", max_concurrency=2)), ["steps[0].max_concurrency"]),
+        (placed(Map(Spec(Compose(()), "steps[0].map.step", max_concurrency=2))), []),
         (placed(Map(leaf(Named("x"))), Named("y"), Named("upper")), ["steps[0].map.step.named", "steps[1].named"]),
         (nested(32), []),
         (nested(33), ["deepest"]),

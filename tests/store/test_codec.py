@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwire.v1 import message_pb2
+from stepwire.v1 import conversation_pb2, message_pb2
+from stepwired import jsonvalue
 from stepwired.conversation import Conversation
 from stepwired.errors import Broken, Misconfigured, Reason
 from stepwired.events import MAX_SAFE_INTEGER, Message, MessageStatus, Reasoning, Role, ToolResult, ToolUse
@@ -51,6 +52,36 @@ def test_numbers_and_booleans_come_back_with_their_own_type(metadata: dict[str, 
     read = codec.decode_message(codec.encode_message(Message(text="x", metadata=metadata))).metadata
     # As text, because 1 == 1.0 == True in Python.
     assert json.dumps(read, sort_keys=True) == json.dumps(metadata, sort_keys=True)
+
+
+@given(OBJECTS, st.integers(0, 100), st.booleans(), st.sampled_from(["metadata", "input"]))
+def test_json_of_any_depth_comes_back_or_is_refused(inner: dict[str, Any], depth: int, lists: bool, part: str) -> None:
+    value: Any = inner
+    for _ in range(depth):
+        value = [value] if lists else {"a": value}
+    value = {"top": value}
+    use = ToolUse("t", "f", value if part == "input" else {})
+    message = Message(tool_use=use, metadata=value if part == "metadata" else {})
+    try:
+        body = codec.encode_message(message)
+    except codec.Unstorable:
+        assert jsonvalue.fault(value, max_depth=codec.MAX_DEPTH)
+    else:
+        assert codec.decode_message(body) == message
+        # Inside the largest of the messages that carry it, too.
+        carried = conversation_pb2.StreamMessagesResponse(messages=[codec.message_proto(message)])
+        assert conversation_pb2.StreamMessagesResponse.FromString(carried.SerializeToString()) == carried
+
+
+@given(st.integers(-(2**80), 2**80) | st.floats() | st.just(10**400))
+def test_a_number_comes_back_the_same_or_is_refused(number: float) -> None:
+    message = Message(metadata={"n": [number]})
+    try:
+        body = codec.encode_message(message)
+    except codec.Unstorable:
+        assert jsonvalue.fault(number, max_depth=1)
+    else:
+        assert codec.decode_message(body) == message
 
 
 @given(TEXTS, TEXTS, OBJECTS, TIMES)

@@ -6,19 +6,22 @@ import sys
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
 from stepwired.errors import Broken, Failure, Misconfigured, Reason, Unavailable
 from stepwired.events import Message
-from stepwired.store import database
+from stepwired.store import codec, database
+from stepwired.store.core import READERS
 from stepwired.store.sqlite import SqliteStore
 
 OPEN = """
 import asyncio, pathlib, sys
 from stepwired.errors import Failure
 from stepwired.store.sqlite import SqliteStore
+from tests.store.talk import on_writer
 try:
     asyncio.run(SqliteStore.open(pathlib.Path(sys.argv[1])))
 except Failure as failure:
@@ -28,6 +31,7 @@ except Failure as failure:
 FORK = """
 import asyncio, os, pathlib, sys
 from stepwired.store.sqlite import SqliteStore
+from tests.store.talk import on_writer
 
 async def main():
     store = await SqliteStore.open(pathlib.Path(sys.argv[1]))
@@ -202,3 +206,166 @@ async def test_damage_that_shows_while_reading_is_called_corrupt_and_ends_that_c
     assert caught.value.reason is Reason.STORE_CORRUPT
     assert (await store.append("whole", []))[0].revision == whole.revision
     await store.close()
+
+
+async def test_a_failed_read_keeps_no_reader_on_an_old_state(store: SqliteStore) -> None:
+    """However long somebody keeps its exception, whose traceback keeps what the read was doing."""
+    await store.create("c", messages=[Message(text="x", id=name) for name in ("a", "b", "c")])
+    await store._core.writer.submit(
+        lambda db: db.execute("UPDATE message SET body = x'ff' WHERE id IN ('b', 'c')").fetchall()
+    )
+
+    def fail_halfway(db: apsw.Connection) -> None:
+        for _ in db.execute("SELECT id FROM message"):
+            raise ZeroDivisionError
+
+    kept: list[Exception] = []
+    for number in range(2 * READERS):
+        with pytest.raises(Broken) as caught:
+            await read_all(store)
+        kept.append(caught.value)
+        with pytest.raises(ZeroDivisionError) as other:
+            await store._core.readers.read(fail_halfway)
+        kept.append(other.value)
+        await store.create(f"new{number}")
+        for _ in range(2 * READERS):
+            assert (await store.get(f"new{number}")).id == f"new{number}"
+    states = await asyncio.gather(*(store._core.readers.read(lambda db: db.txn_state()) for _ in range(READERS)))
+    assert set(states) == {apsw.SQLITE_TXN_NONE}
+    assert kept
+
+
+# --- migrations ---
+
+
+OLD = {1: database.migrations()[1]}
+
+
+async def test_a_migration_can_read_the_messages_that_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "migrations", lambda: OLD)
+    store = await SqliteStore.open(tmp_path)
+    await store.create("c", messages=[Message(text="one"), Message(text="two")])
+    await store.close()
+    newer = OLD | {2: "ALTER TABLE message ADD COLUMN length INTEGER NOT NULL DEFAULT 0;"}
+    monkeypatch.setattr(database, "migrations", lambda: newer)
+
+    def measure(db: apsw.Connection) -> None:
+        rows: list[Any] = db.execute("SELECT key, body FROM message").fetchall()
+        for key, body in rows:
+            db.execute("UPDATE message SET length = ? WHERE key = ?", (len(codec.decode_message(body).text), key))
+
+    def fail(db: apsw.Connection) -> None:
+        measure(db)
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(database.BACKFILLS, 2, fail)
+    with pytest.raises(ZeroDivisionError):
+        await SqliteStore.open(tmp_path)
+    assert (version(tmp_path), "length" in columns(tmp_path)) == (1, False)
+    monkeypatch.setitem(database.BACKFILLS, 2, measure)
+    store = await SqliteStore.open(tmp_path)
+    assert await store._core.writer.submit(lambda db: db.execute("SELECT length FROM message").fetchall()) == [
+        (3,),
+        (3,),
+    ]
+    await store.close()
+    assert version(tmp_path) == 2
+
+
+REBUILT = """
+CREATE TABLE rebuilt (key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, head INTEGER NOT NULL, revision INTEGER
+  NOT NULL, message_count INTEGER NOT NULL, create_time_us INTEGER NOT NULL, update_time_us INTEGER NOT NULL,
+  body BLOB NOT NULL) STRICT;
+INSERT INTO rebuilt SELECT * FROM conversation {which};
+DROP TABLE conversation;
+ALTER TABLE rebuilt RENAME TO conversation;
+CREATE UNIQUE INDEX conversation_id ON conversation (id);
+"""
+
+
+async def test_a_table_that_others_point_to_can_be_rebuilt_but_not_leave_them_pointing_at_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "migrations", lambda: OLD)
+    store = await SqliteStore.open(tmp_path)
+    await store.create("c", messages=[Message(text="x", id="m")])
+    await store.close()
+    monkeypatch.setattr(database, "migrations", lambda: OLD | {2: REBUILT.format(which="WHERE id = 'd'")})
+    with pytest.raises(Broken) as caught:
+        await SqliteStore.open(tmp_path)
+    assert caught.value.reason is Reason.STORE_CORRUPT
+    assert version(tmp_path) == 1
+    monkeypatch.setattr(database, "migrations", lambda: OLD | {2: REBUILT.format(which="")})
+    store = await SqliteStore.open(tmp_path)
+    assert (await store.message("c", "m")).text == "x"
+    with pytest.raises(apsw.ConstraintError):
+        await store._core.writer.submit(lambda db: db.execute("DELETE FROM conversation"))
+    await store.close()
+
+
+def version(folder: Path) -> int:
+    db = apsw.Connection(str(folder / "stepwire.db"))
+    found: int = db.pragma("user_version")
+    db.close()
+    return found
+
+
+def columns(folder: Path) -> set[str]:
+    db = apsw.Connection(str(folder / "stepwire.db"))
+    found = {row[1] for row in db.execute("PRAGMA table_info(message)")}
+    db.close()
+    return found
+
+
+# --- file systems ---
+
+MOUNTS = """\
+22 27 0:21 / /proc rw,relatime - proc proc rw
+27 1 254:0 / / rw,relatime shared:1 master:2 - ext4 /dev/vda rw,discard
+30 27 0:44 / /home rw - {home} server:/export rw,vers=4.2
+31 30 0:45 / /home/a\\040b rw - xfs /dev/vdb rw
+32 27 0:46 / /data rw - xfs /dev/vdc rw
+33 27 0:47 / /data rw - cifs //server/share rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        ("/", "ext4"),
+        ("/homes/x", "ext4"),
+        ("/home", "nfs4"),
+        ("/home/x/y", "nfs4"),
+        ("/home/a b/y", "xfs"),
+        ("/data/x", "cifs"),  # what was mounted last lies on top
+    ],
+)
+def test_the_file_system_of_a_folder_is_that_of_the_nearest_mount(folder: str, kind: str) -> None:
+    assert database.file_system(Path(folder), MOUNTS.format(home="nfs4")) == kind
+
+
+def test_a_system_without_a_list_of_mounts_has_file_systems_that_nobody_knows() -> None:
+    assert database.file_system(Path("/home"), "") == ""
+
+
+@pytest.mark.parametrize(("kind", "is_refused"), [("nfs", True), ("fuse.sshfs", True), ("btrfs", False)])
+async def test_a_network_file_system_is_refused_by_name_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, is_refused: bool
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / {tmp_path} rw - {kind} server:/export rw\n")
+    monkeypatch.setattr(database, "MOUNTS", mounts)
+    folder = tmp_path / "link"
+    folder.symlink_to(tmp_path / "data", target_is_directory=True)
+    (tmp_path / "data").mkdir()
+    if not is_refused:
+        await (await SqliteStore.open(folder)).close()
+        return
+    with pytest.raises(Misconfigured) as caught:
+        await SqliteStore.open(folder)
+    assert caught.value.reason is Reason.STORE_UNAVAILABLE
+    assert kind in str(caught.value)
+    assert "local disk" in str(caught.value)
+    assert not list((tmp_path / "data").iterdir())

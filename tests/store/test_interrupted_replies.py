@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from stepwired.errors import InvalidRequest, Reason, Throttled, Unavailable
+from stepwired.errors import Broken, InvalidRequest, Reason, Throttled, Unavailable
 from stepwired.events import (
     Batch,
+    Json,
     Message,
     MessageStatus,
     ReasoningDelta,
     Role,
     TextDelta,
+    ToolUse,
 )
 from stepwired.limits import Limits
 from stepwired.store.replies import recorded
@@ -182,3 +184,28 @@ async def test_there_is_room_for_the_reply_or_nobody_is_asked(tmp_path: Path) ->
         await play(recorded(model, store), says("q2"))
     assert len(model.asked) == 1
     await store.close()
+
+
+async def test_what_is_kept_of_an_interrupted_reply_is_no_larger_than_a_message_may_be(store: SqliteStore) -> None:
+    await store.create("c")
+    limits = Limits(message_text_bytes=1001)
+    model = Model(
+        [STARTED, *[TextDelta("\u00e4" * 300)] * 3], failure=Unavailable(Reason.PROVIDER_STREAM_TRUNCATED, "x")
+    )
+    with pytest.raises(Unavailable):
+        await play(recorded(model, store, limits), says("q"))
+    check_kept(await everything(store), "\u00e4" * 500)
+
+
+async def test_a_reply_that_cannot_be_stored_is_the_models_fault_and_its_text_is_kept(store: SqliteStore) -> None:
+    await store.create("c")
+    deep: dict[str, Json] = {}
+    for _ in range(60):
+        deep = {"a": deep}
+    use = Message(role=Role.ASSISTANT, tool_use=ToolUse("t", "find", deep))
+    model = Model([STARTED], [TextDelta("One"), finished(answer("One"), use)])
+    with pytest.raises(Broken) as caught:
+        await play(recorded(model, store), says("q"))
+    assert caught.value.reason is Reason.PROVIDER_PROTOCOL_ERROR
+    check_kept(await everything(store), "One")
+    await play(recorded(Model([STARTED, finished(answer("r"))]), store), says("the conversation goes on"))

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +18,10 @@ from stepwired.events import (
     ReasoningDelta,
     Role,
     TextDelta,
+    ToolResult,
     ToolUse,
 )
+from stepwired.limits import Limits
 from stepwired.store.replies import recorded
 from stepwired.store.sqlite import SqliteStore
 from tests.store.scripted import STARTED, Model, answer, everything, finished, play, says
@@ -143,3 +147,38 @@ async def test_what_is_refused_stores_nothing_and_asks_nobody(
         await play(recorded(model, store), request_)
     assert caught.value.reason is reason
     assert (model.asked, await everything(store)) == ([], [])
+
+
+async def test_a_path_that_no_model_can_read_is_refused_before_it_is_all_loaded(tmp_path: Path) -> None:
+    # About one message a page, so that what is read can be counted.
+    limits = Limits(request_text_bytes=10_000, stream_message_bytes=1)
+    store = await SqliteStore.open(tmp_path, limits=limits)
+    sizes = {
+        "text": Message(text="x" * 1000, id="first"),
+        "hidden": Message(text="x" * 9000, metadata={"hidden": True}),
+    }
+    await store.create("c", messages=list(sizes.values()))
+    await store.append("c", [Message(role=Role.ASSISTANT, tool_use=ToolUse("t", "f", {"a": "x" * 4000}))])
+    await store.append("c", [Message(role=Role.TOOL, tool_result=ToolResult("t", "x" * 4000))])
+    model = Model([STARTED, finished(answer("r"))])
+    await play(recorded(model, store, limits), says("q"))
+    assert len(model.asked) == 1
+    await store.append("c", [Message(text="x" * 2000) for _ in range(20)])
+    pages = 0
+
+    class Counted(SqliteStore):
+        async def messages(self, *args: Any, **more: Any) -> AsyncGenerator[tuple[Message, ...], None]:
+            nonlocal pages
+            async with aclosing(SqliteStore.messages(store, *args, **more)) as read:
+                async for page in read:
+                    pages += 1
+                    yield page
+
+    store.__class__ = Counted
+    with pytest.raises(InvalidRequest) as caught:
+        await play(recorded(model, store, limits), says("q"))
+    assert caught.value.reason is Reason.CONTEXT_LENGTH_EXCEEDED
+    assert caught.value.violations[0].field == "conversation_id"
+    assert (len(model.asked), pages) == (1, 7)
+    await play(recorded(model, store, limits), says("from there", parent_id="first"))
+    await store.close()

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from stepwired.errors import Conflict, Reason, Throttled, Unavailable
 from stepwired.events import Message
 from stepwired.store import database
+from stepwired.store import writer as writer_module
 from stepwired.store.sqlite import SqliteStore
 from stepwired.store.writer import Writer
 
@@ -20,6 +23,7 @@ class Disk(apsw.VFS):
 
     def __init__(self, name: str) -> None:
         self.fails = False
+        self.on_sync: Callable[[], None] | None = None
         self.syncs = 0
         super().__init__(name, "")
 
@@ -36,6 +40,8 @@ class DiskFile(apsw.VFSFile):
         self.disk.syncs += 1
         if self.disk.fails:
             raise apsw.IOError
+        if self.disk.on_sync is not None:
+            self.disk.on_sync()
         super().xSync(flags)
 
 
@@ -66,6 +72,102 @@ async def test_after_a_failed_fsync_nothing_is_answered_or_written_any_more(tmp_
     plain = apsw.Connection(str(tmp_path / "file.db"))
     assert plain.execute("SELECT x FROM t").fetchall() == [(1,)]
     plain.close()
+
+
+async def test_what_was_handed_over_while_the_disk_failed_is_not_written_either(tmp_path: Path) -> None:
+    disk = Disk("failing once")
+    db = apsw.Connection(str(tmp_path / "file.db"), vfs="failing once")
+    db.pragma("journal_mode", "wal")
+    db.pragma("synchronous", "FULL")
+    db.execute("CREATE TABLE t (x)")
+    writer = Writer(db, asyncio.get_running_loop())
+    await writer.submit(insert(1))
+    entered, release = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def fail_once() -> None:
+        disk.on_sync = None
+        loop.call_soon_threadsafe(entered.set)
+        release.wait(30)
+        raise apsw.IOError
+
+    disk.on_sync = fail_once
+    failing = writer.submit(insert(2))
+    await entered.wait()
+    queued = [writer.submit(insert(number)) for number in (3, 4)]
+    closing = asyncio.create_task(writer.close())
+    await asyncio.sleep(0)  # it runs to its first wait: closing must not make the failure forgotten
+    release.set()
+    for failed in (failing, *queued):
+        with pytest.raises(Unavailable) as caught:
+            await failed
+        assert caught.value.reason is Reason.STORE_IO_ERROR
+    await closing
+    disk.unregister()
+    plain = apsw.Connection(str(tmp_path / "file.db"))
+    assert not {3, 4} & {x for (x,) in plain.execute("SELECT x FROM t").fetchall()}
+    plain.close()
+
+
+async def test_a_group_ends_at_the_write_that_finds_the_disk_failed(tmp_path: Path) -> None:
+    db = apsw.Connection(str(tmp_path / "file.db"))
+    db.execute("CREATE TABLE t (x)")
+    writer = Writer(db, asyncio.get_running_loop())
+    release = threading.Event()
+    held = writer.submit(lambda _: release.wait(30))
+
+    def fail(_: apsw.Connection) -> None:
+        raise apsw.IOError
+
+    def spoil(_: apsw.Connection) -> None:
+        raise apsw.FullError  # so that each is tried by itself
+
+    jobs = [writer.submit(insert(1)), writer.submit(spoil), writer.submit(fail), writer.submit(insert(2))]
+    release.set()
+    await held
+    first, *others = await asyncio.gather(*jobs, return_exceptions=True)
+    assert first == []
+    assert [getattr(other, "reason", None) for other in others] == [
+        Reason.STORE_FULL,
+        Reason.STORE_IO_ERROR,
+        Reason.STORE_IO_ERROR,
+    ]
+    await writer.close()
+
+
+async def test_a_reader_that_stays_does_not_hold_up_the_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Emptying the WAL waits for readers: briefly, and not after every write."""
+    monkeypatch.setattr(writer_module, "CHECKPOINT_PAGES", 8)
+    monkeypatch.setattr(writer_module, "TRUNCATE_PAGES", 16)
+    tried: list[tuple[int, int]] = []
+    timeouts = [0]
+
+    class Watched(apsw.Connection):
+        def set_busy_timeout(self, milliseconds: int) -> None:
+            timeouts.append(milliseconds)
+            super().set_busy_timeout(milliseconds)
+
+        def wal_checkpoint(self, dbname: str | None = None, mode: int = apsw.SQLITE_CHECKPOINT_PASSIVE) -> Any:
+            tried.append((mode, timeouts[-1]))
+            return super().wal_checkpoint(dbname, mode)
+
+    db = Watched(str(tmp_path / "file.db"))
+    db.set_busy_timeout(5000)
+    db.pragma("journal_mode", "wal")
+    db.wal_autocheckpoint(0)
+    db.execute("CREATE TABLE t (x)")
+    reader = apsw.Connection(str(tmp_path / "file.db"))
+    reader.execute("BEGIN; SELECT * FROM t").fetchall()
+    writer = Writer(db, asyncio.get_running_loop())
+    for number in range(40):
+        await writer.submit(insert(number))
+    await writer.submit(lambda _: None)  # what followed the last answer is done
+    emptied = [timeout for mode, timeout in tried if mode == apsw.SQLITE_CHECKPOINT_TRUNCATE]
+    assert 2 <= len(emptied) <= 9
+    assert max(emptied) <= 100
+    assert timeouts[-1] == 5000
+    reader.close()
+    await writer.close()
 
 
 async def test_no_room_that_shows_as_an_input_output_error_is_a_full_disk_and_passes(

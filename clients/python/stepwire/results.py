@@ -103,6 +103,9 @@ class StageEvent:
 
     kind: StageKind
     name: str
+    path: tuple[int, ...]
+    """Place of the input, with `started` and `text_delta`, or of the result, with `result` and `error`; from 0."""
+
     text: str
     """More of a chat step's reply, with `text_delta`; otherwise empty."""
 
@@ -151,7 +154,7 @@ def run_event(proto: step_run_pb2.RunStepResponse) -> RunEvent | None:
         case "stage":
             stage = proto.stage
             what: StageKind = _STAGE_KINDS.get(stage.kind, "unknown")
-            return StageEvent(stage.step_path, what, stage.name, stage.text_delta, stage)
+            return StageEvent(stage.step_path, what, stage.name, tuple(proto.path), stage.text_delta, stage)
         case "value" | "embedding" | "message" | "data" | "failure" as kind:
             return step_result(proto, kind)
         case _:

@@ -186,6 +186,10 @@ class _Grower:
     doubled: list[Conflict] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     new: dict[str, Message] = field(default_factory=dict)
+    ways: dict[str, tuple[frozenset[str], str]] = field(default_factory=dict)
+    """For each new message: the tools used from it upwards among the new, and the id of what lies above those."""
+
+    stored: dict[str, bool] = field(default_factory=dict)
 
     def fault(self, index: int, part: str, description: str) -> None:
         self.faults.append(Violation(f"messages[{index}].{part}", description, Reason.INVALID_MESSAGE))
@@ -215,21 +219,22 @@ class _Grower:
             update_time_ns=self.now_ns,
         )
         self.new[made.id] = made
+        used, above = self.ways.get(parent_id, (frozenset(), parent_id))
+        self.ways[made.id] = (used | {made.tool_use.tool_id} if made.tool_use else used), above
         self.ids.append(made.id)
         return made.id
 
     def _is_used(self, tool_id: str, message_id: str) -> bool:
-        for _ in range(len(self.new)):  # bounded, because faulty requests may go round in circles
-            if (message := self.new.get(message_id)) is None:
-                break
-            if message.tool_use and message.tool_use.tool_id == tool_id:
-                return True
-            message_id = message.parent_id
+        used, above = self.ways.get(message_id, (frozenset(), message_id))
+        if tool_id in used:
+            return True
         # On a path that leads nowhere another fault has been noted, and this would be none if that were mended.
-        return bool(message_id) and (not self._is_stored(message_id) or self.tree.has_tool_use(tool_id, message_id))
+        return bool(above) and (not self._is_stored(above) or self.tree.has_tool_use(tool_id, above))
 
     def _is_stored(self, message_id: str) -> bool:
-        return message_id == self.tree.head_id or self.tree.find(message_id) is not None
+        if message_id not in self.stored:
+            self.stored[message_id] = message_id == self.tree.head_id or self.tree.find(message_id) is not None
+        return self.stored[message_id]
 
 
 def message_not_found(message_id: str) -> NotFound:

@@ -58,6 +58,9 @@ class KnownModel:
         return sum(part.wheel_bytes for part in self.parts)
 
 
+#: Tokens of one conversation with a local model, prompt and reply together, unless it was trained for less.
+CHAT_CONTEXT_LENGTH = 4096
+
 #: The file names inside a model's folder, which its child process opens.
 CHAT_FILE = "model.gguf"
 EMBED_FILE = "model.onnx"

@@ -11,7 +11,15 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
+from stepwired.local.catalogue import CHAT_CONTEXT_LENGTH
 from stepwired.local.child import Parent, usable_cores
+
+TEMPERATURE = 0.2
+TOP_P = 0.9
+"""What a request gets that does not say. The authors of SmolLM2 advise both; llama.cpp's own 0.8 lets it ramble."""
+
+REPLY_TOKENS = 1024
+"""Where a reply ends whose request does not say: a small model may else repeat itself to the end of its context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +30,7 @@ class Settings:
     name: str
     """What replies say answered."""
 
-    context_length: int = 4096
+    context_length: int = CHAT_CONTEXT_LENGTH
     """Tokens of one conversation, prompt and reply together. Memory grows with it, times `slots`."""
 
     slots: int = 4
@@ -51,6 +59,9 @@ def serve(settings: Settings) -> None:
     params.hostnames = ["127.0.0.1"]
     params.port = settings.port
     params.api_keys = [parent.api_key]
+    params.sampling.temp = TEMPERATURE
+    params.sampling.top_p = TOP_P
+    params.n_predict = REPLY_TOKENS
     params.verbosity = int(os.environ.get("STEPWIRE_LOCAL_VERBOSITY", "1"))
     params.n_ctx = settings.context_length * settings.slots
     params.n_parallel = settings.slots

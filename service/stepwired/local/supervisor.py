@@ -69,7 +69,8 @@ class LocalModel:
     async def address(self) -> Address:
         """Where the model answers now. Starts it if it does not run; callers at once share one start.
 
-        Cost: one system call while it runs. Cancelling a caller leaves the start to the others.
+        Cost: 30 us while it runs: a poll, and a read of `/proc/PID/stat`. Cancelling a caller leaves the
+        start to the others.
 
         Raises:
             Misconfigured: `MODEL_LOAD_FAILED`: it is not installed, or cannot be loaded.
@@ -121,6 +122,7 @@ class LocalModel:
             Reason.MODEL_LOADING,
             f"local model {self._name!r} ended {self._ends_count} times in a row; next start in {wait_s:.1f} s",
             retry_after_s=wait_s,
+            metadata={"model": self._name},
             subject=self._subject,
         )
 
@@ -139,7 +141,9 @@ class LocalModel:
         except StartTimedOut as cause:
             self._note_end(started_s, loop.time())
             message = f"local model {self._name!r} was not ready after {self._start_timeout_s:g} s"
-            raise self._failed(Unavailable(Reason.MODEL_LOADING, message, subject=self._subject)) from cause
+            raise self._failed(
+                Unavailable(Reason.MODEL_LOADING, message, metadata={"model": self._name}, subject=self._subject)
+            ) from cause
         except (StartFailed, OSError) as cause:
             self._note_end(started_s, loop.time())
             _LOG.error("local model %s could not be started: %s", self._name, cause)
@@ -147,7 +151,9 @@ class LocalModel:
                 f"local model {self._name!r} could not be loaded; the server's log says why. "
                 f"If its file is damaged: `stepwired models rm {self._name}`, then pull it again"
             )
-            raise self._failed(Misconfigured(Reason.MODEL_LOAD_FAILED, message, subject=self._subject)) from cause
+            raise self._failed(
+                Misconfigured(Reason.MODEL_LOAD_FAILED, message, metadata={"model": self._name}, subject=self._subject)
+            ) from cause
         self._last_failure = None
         self._child = child
         _LOG.info(
@@ -166,12 +172,14 @@ class LocalModel:
         if model is None:
             source = self._name if catalogue.find(self._name) else "FILE_OR_URL --name " + self._name
             message = f"local model {self._name!r} is not installed: run `stepwired models pull {source}`"
-            raise Misconfigured(Reason.MODEL_LOAD_FAILED, message, subject=self._subject)
+            raise Misconfigured(
+                Reason.MODEL_LOAD_FAILED, message, metadata={"model": self._name}, subject=self._subject
+            )
         if model.kind is catalogue.Kind.EMBED:
             return ["embed", "--model-dir", str(model.folder), "--name", model.name]
         arguments = ["chat", "--model", str(model.files[0]), "--name", model.name]
         if model.context_length is not None:  # no more than it was trained for
-            arguments += ["--context-length", str(min(CHAT_CONTEXT_LENGTH, model.context_length))]
+            arguments += ["--context-length", str(min(catalogue.CHAT_CONTEXT_LENGTH, model.context_length))]
         return arguments
 
     def _failed(self, failure: Failure) -> Failure:
@@ -180,16 +188,15 @@ class LocalModel:
 
     def _draining(self) -> Failure:
         return Unavailable(
-            Reason.SERVER_DRAINING, f"local model {self._name!r} is being stopped", subject=self._subject
+            Reason.SERVER_DRAINING,
+            f"local model {self._name!r} is being stopped",
+            metadata={"model": self._name},
+            subject=self._subject,
         )
 
     @property
     def _subject(self) -> Subject:
         return Subject("model", self._name)
-
-
-#: Tokens of one conversation with a local model, unless it was trained for less.
-CHAT_CONTEXT_LENGTH = 4096
 
 
 class Supervisor:

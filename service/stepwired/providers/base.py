@@ -50,7 +50,11 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What one call to a provider may take: time and bytes."""
+    """What one call to a provider may take: time and bytes.
+
+    A caller's deadline is none of these, and shortens none of them: when it passes, the call is cancelled, and that
+    closes the socket at once.
+    """
 
     connect_s: float = 5.0
     """Name lookup, TCP and TLS."""
@@ -59,7 +63,8 @@ class Budget:
     """From the call to the response's head; includes connecting."""
 
     idle_s: float = 60.0
-    """Longest silence within a body while somebody waits for it."""
+    """Longest silence within a body while somebody waits for it. In a stream only text, reasoning and pieces of tool
+    calls end a silence: comments, pings and empty chunks do not."""
 
     total_s: float = 600.0
     """From the call to the body's end."""
@@ -67,6 +72,13 @@ class Budget:
     head_bytes: int = 64 * KIB
     event_bytes: int = 1 * MIB
     body_bytes: int = 64 * MIB
+
+    text_bytes: int = 1 * MIB
+    """A reply's text, and as much again of its reasoning, UTF-8. Together with `tool_bytes` a reply stays below what
+    we can send, store and read back."""
+
+    tool_bytes: int = 1 * MIB
+    """All tool calls of a reply together: inputs as they came, names and ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,5 +137,5 @@ class Wire(Protocol):
     def chat(self, request: ChatRequest) -> AsyncGenerator[Batch, None]:
         """Make one reply; see `events.Chat`."""
 
-    async def embed(self, request: EmbedRequest) -> Embeddings:
-        """Turn at most `Endpoint.embed_batch` texts into vectors; see `events.Embed`."""
+    async def embed(self, request: EmbedRequest, dimensions: int | None = None) -> Embeddings:
+        """Turn at most `Endpoint.embed_batch` texts into vectors, of this length if known; see `events.Embed`."""

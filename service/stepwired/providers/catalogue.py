@@ -160,7 +160,8 @@ class Catalogue:
         wire, size = self._wires[model.endpoint], self._endpoints[model.endpoint].embed_batch
         parts: list[Embeddings] = []
         for start in range(0, len(request.texts), size):
-            part = await wire.embed(EmbedRequest(request.texts[start : start + size], model.provider_model))
+            texts = request.texts[start : start + size]
+            part = await wire.embed(EmbedRequest(texts, model.provider_model), model.dimensions)
             wanted = model.dimensions or (parts[0].dimensions if parts else part.dimensions)
             if part.dimensions != wanted:
                 text = f"sent vectors of {part.dimensions} numbers for {model.name}, not of {wanted}"

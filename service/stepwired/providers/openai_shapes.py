@@ -7,9 +7,12 @@ from typing import Any
 
 import msgspec
 
-from stepwired.events import ToolUse, Usage, UsageSource
+from stepwired import jsonvalue
+from stepwired.events import Json, ToolUse, Usage, UsageSource
 
 _INT32_MAX = 2**31 - 1
+_INPUT_DEPTH = 32  # what callers may nest, too: protobuf refuses to read a Struct somewhat deeper
+_USAGE_BYTES = 4096
 
 #: What msgspec raises for bytes that are no JSON, no UTF-8, nested too deep, or of another shape.
 MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -69,12 +72,30 @@ class Item(msgspec.Struct):
 
 
 class Embedded(msgspec.Struct):
-    """The answer to a request for vectors."""
+    """The answer to a request for vectors, whose parts are read one by one: together they may be large."""
 
-    data: tuple[Item, ...] = ()
+    data: list[msgspec.Raw] = []
     model: str | None = None
-    usage: Any = None
-    error: Any = None
+    usage: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class Pieces(list[str]):
+    """The pieces of a text, and their size."""
+
+    __slots__ = ("_counted", "size_bytes")
+
+    def __init__(self) -> None:
+        self._counted = 0
+        self.size_bytes = 0
+        """As UTF-8, of what `measure` has seen."""
+
+    def measure(self) -> int:
+        """Return the size with what came since the last call. Cheaper than a sum with each piece."""
+        new = self[self._counted :]
+        self._counted += len(new)
+        self.size_bytes += len("".join(new).encode())
+        return self.size_bytes
 
 
 class ToolParts:
@@ -87,19 +108,55 @@ class ToolParts:
         self.name = ""
         self.arguments: list[str] = []
 
-    def add(self, call: ToolCall) -> None:
-        self.id = self.id or whole(call.id or "")
-        if call.function is not None:
-            self.name = self.name or whole(call.function.name or "")
-            self.arguments.append(call.function.arguments or "")
+    def add(self, call: ToolCall) -> int:
+        """Add a piece; how many bytes it brought."""
+        given = call.function or _NO_FUNCTION
+        new_id = "" if self.id else whole(call.id or "")
+        new_name = "" if self.name else whole(given.name or "")
+        self.id += new_id
+        self.name += new_name
+        if not given.arguments:
+            return len((new_id + new_name).encode())
+        self.arguments.append(given.arguments)
+        return len((new_id + new_name + given.arguments).encode("utf-8", "surrogatepass"))
 
     def use(self) -> ToolUse | None:
-        """The whole of it; None if it has no name, or its input is no JSON object."""
+        """The whole of it; None if it has no name, or its input is no JSON object that could be sent and stored.
+
+        Cost: 0.2 s for a MiB of small values, so not on the loop if it is large.
+        """
+        written = whole("".join(self.arguments))
         try:
-            given = json.loads(whole("".join(self.arguments)) or "{}")
+            given = json.loads(written or "{}")
+            if "\\u" in written:
+                given = _mended(given)
         except (ValueError, RecursionError):
             return None
-        return ToolUse(self.id, self.name, given) if isinstance(given, dict) and self.name else None
+        if not isinstance(given, dict) or not self.name or jsonvalue.fault(given, max_depth=_INPUT_DEPTH):
+            return None
+        return None if jsonvalue.text_fault(self.id + self.name) else ToolUse(self.id, self.name, given)
+
+
+_NO_FUNCTION = Function()
+
+
+def _mended(value: Json) -> Json:
+    """JSON whose escapes may have named lone surrogates, without them."""
+    match value:
+        case str():
+            return whole(value)
+        case list():
+            return [_mended(item) for item in value]
+        case dict():
+            return {whole(name): _mended(item) for name, item in value.items()}
+        case _:
+            return value
+
+
+def read_raw_usage(usage: msgspec.Raw) -> Usage:
+    """As `read_usage`, from its JSON. What is larger than counts are is not read."""
+    data = bytes(usage)
+    return read_usage(msgspec.json.decode(data) if 0 < len(data) <= _USAGE_BYTES else None)
 
 
 def read_usage(usage: Any) -> Usage:

@@ -20,13 +20,15 @@ from stepwired.events import (
     TextDelta,
     ToolUse,
 )
-from stepwired.limits import MIB
+from stepwired.limits import KIB
 from stepwired.providers import faults
+from stepwired.providers.base import Budget
 from stepwired.providers.openai_shapes import (
     MALFORMED,
     Chunk,
     Delta,
     FirstChunk,
+    Pieces,
     ToolCall,
     ToolParts,
     joined,
@@ -44,6 +46,8 @@ _FINISH = {
     "function_call": FinishReason.TOOL_USE,
 }
 _TOOL_CALLS = 128
+_LIGHT_BYTES = 64 * KIB
+_MODEL_CHARACTERS = 256
 
 _decode_first = msgspec.json.Decoder(FirstChunk).decode
 _decode_next = msgspec.json.Decoder(Chunk).decode
@@ -56,43 +60,56 @@ class Decoder:
 
     Args:
         asked: Whom we asked for what, for events and failures.
-        event_bytes: Largest event of the stream.
+        budget: Bytes of one event, and of a reply.
     """
 
-    def __init__(self, asked: Asked, event_bytes: int = MIB) -> None:
+    def __init__(self, asked: Asked, budget: Budget | None = None) -> None:
         self.is_done = False
         """Whether nothing more is to be read: the reply is whole, or has failed."""
+        self.has_reason = False
+        """Whether the model said why it stopped. No text comes after it, so a cut does no harm."""
+        self.tool_bytes = 0
+        """Size of the tool calls so far, which grow without an event."""
         self._asked = asked
-        self._parser = Parser(event_bytes, asked.provider)
+        self._budget = budget or Budget()
+        self._parser = Parser(self._budget.event_bytes, asked.provider)
         self._model = ""
         self._reason: str | None = None
         self._usage: Any = None
-        self._texts: list[str] = []
-        self._reasonings: list[str] = []
+        self._texts = Pieces()
+        self._reasonings = Pieces()
         self._tools: dict[int | str, ToolParts] = {}
+        self._unchecked_bytes = 0
+        self._room_bytes = 0
+        self._is_finished = False
         self._failure: Failure | None = None
         self._has_surrogates = False  # once set, each text takes the long way
         self._half = ""
         self._reasoning_half = ""
 
     @property
-    def has_reason(self) -> bool:
-        """Whether the model said why it stopped. No text comes after it, so a cut does no harm."""
-        return self._reason is not None
+    def is_light(self) -> bool:
+        """Whether `end` costs next to nothing. If not, call it in a thread: it reads the input of large tool calls."""
+        return self.tool_bytes <= _LIGHT_BYTES
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Return the events that `chunk` completes, in order; often one, possibly none.
 
         Raises:
-            Failure: The stream is broken, or says that the provider failed. If `chunk` also completed pieces
-                of the reply, they are returned and `end` raises.
+            Failure: The stream is broken, says that the provider failed, or makes the reply too large. If `chunk` also
+                completed pieces of the reply, they are returned and `end` raises; those that are too much are not.
         """
         events: list[Event] = []
+        self._unchecked_bytes += len(chunk)
         try:
             for data in self._parser.feed(chunk):
                 if not self._read(data, events):
-                    self._finish(events)
+                    self.is_done = True
                     break
+            if self._unchecked_bytes > self._room_bytes:
+                self._check_size(events)
+            if self.is_done and self.is_light:
+                self._finish(events)
         except Failure as failure:
             self.is_done = True
             self._failure = failure
@@ -101,7 +118,7 @@ class Decoder:
         return events
 
     def end(self) -> list[Event]:
-        """Return the last events, if the stream ended in its own way before it said `[DONE]`.
+        """Return the last events, if `feed` has not: where no `[DONE]` came, or large tool calls were to be read.
 
         Raises:
             Failure: The stream had failed, or ended in the middle, reason PROVIDER_STREAM_TRUNCATED.
@@ -109,8 +126,8 @@ class Decoder:
         if self._failure is not None:
             raise self._failure
         events: list[Event] = []
-        if not self.is_done:
-            if not self.has_reason:
+        if not self._is_finished:
+            if not self.is_done and not self.has_reason:
                 raise self._truncated()
             self._finish(events)
         return events
@@ -123,12 +140,10 @@ class Decoder:
             if data.strip() == b"[DONE]":
                 return False
             chunk = self._repaired(data)
-        if chunk.error is not None:
-            raise of_event(self._asked, chunk.error)
-        if chunk.choices is None and chunk.usage is None:
-            self._check_odd(data)
+        if chunk.choices is None or chunk.error is not None:
+            self._check_odd(chunk, data)
         if not self._model:
-            self._model = whole(getattr(chunk, "model", None) or "") or self._asked.model
+            self._model = whole(getattr(chunk, "model", None) or "")[:_MODEL_CHARACTERS] or self._asked.model
             events.append(Started(self._model, self._asked.provider))
         if chunk.usage is not None:
             self._usage = chunk.usage
@@ -136,14 +151,15 @@ class Decoder:
             return True
         choice = chunk.choices[0]
         if (delta := choice.delta) is not None:
-            text = delta.content
-            if text and not self._has_surrogates:
+            if delta.reasoning_content or delta.reasoning or delta.tool_calls:
+                self._read_rest(delta, events)
+            text = delta.content or delta.refusal
+            if text and (not self._has_surrogates or (text := self._joined(text))):
                 self._texts.append(text)
                 events.append(TextDelta(text))
-            if not text or self._has_surrogates or delta.reasoning_content or delta.reasoning or delta.tool_calls:
-                self._read_rest(delta, events)
         if choice.finish_reason is not None:
             self._reason = choice.finish_reason
+            self.has_reason = True
         return True
 
     def _read_rest(self, delta: Delta, events: list[Event]) -> None:
@@ -154,22 +170,35 @@ class Decoder:
             if reasoning:
                 self._reasonings.append(reasoning)
                 events.append(ReasoningDelta(reasoning))
-        text = delta.content or delta.refusal
-        if text and (not delta.content or self._has_surrogates):
-            if self._has_surrogates:
-                text, self._half = joined(self._half + text)
-            if text:
-                self._texts.append(text)
-                events.append(TextDelta(text))
         for call in delta.tool_calls or ():
             self._add_tool(call)
+
+    def _joined(self, text: str) -> str:
+        text, self._half = joined(self._half + text)
+        return text
 
     def _add_tool(self, call: ToolCall) -> None:
         """Collect a piece of a tool call: the first has its id and name, all have its index, or its id."""
         key = call.index if call.index is not None else call.id or (next(reversed(self._tools)) if self._tools else 0)
         if key not in self._tools and len(self._tools) >= _TOOL_CALLS:
             raise self._malformed(f"more than {_TOOL_CALLS} tool calls")
-        self._tools.setdefault(key, ToolParts()).add(call)
+        self.tool_bytes += self._tools.setdefault(key, ToolParts()).add(call)
+        if self.tool_bytes > self._budget.tool_bytes:
+            raise faults.too_large(self._asked.provider, "tool calls", self._budget.tool_bytes)
+
+    def _check_size(self, events: list[Event]) -> None:
+        """Refuse a reply that could not be sent, stored and read back. What goes beyond is not told.
+
+        It is seldom measured: a byte that was fed makes three of text at most (U+FFFD), so what is left of the room
+        says how much may be fed before the next look.
+        """
+        most_bytes = self._budget.text_bytes
+        for what, pieces in (("text", self._texts), ("reasoning", self._reasonings)):
+            if pieces.measure() > most_bytes:
+                events.clear()
+                raise faults.too_large(self._asked.provider, what, most_bytes)
+        self._room_bytes = (most_bytes - max(self._texts.size_bytes, self._reasonings.size_bytes)) // 3
+        self._unchecked_bytes = self._parser.pending_bytes
 
     def _repaired(self, data: bytes) -> Chunk:
         """Read what msgspec refuses and is common all the same: bytes that are no UTF-8, half a surrogate pair."""
@@ -183,8 +212,12 @@ class Decoder:
         self._has_surrogates = True
         return chunk
 
-    def _check_odd(self, data: bytes) -> None:
-        """Find errors that have no `error`: an event of that name, or an object that says it is one."""
+    def _check_odd(self, chunk: Chunk, data: bytes) -> None:
+        """Find errors, also those without `error`: an event of that name, or an object that says it is one."""
+        if chunk.error is not None:
+            raise of_event(self._asked, chunk.error)
+        if chunk.usage is not None:
+            return
         try:
             odd = msgspec.json.decode(data)
         except MALFORMED:
@@ -196,7 +229,7 @@ class Decoder:
     def _finish(self, events: list[Event]) -> None:
         if not self._model:
             raise self._truncated()
-        self.is_done = True
+        self.is_done = self._is_finished = True
         if self._reasoning_half:  # halves whose other half never came
             self._reasonings.append("\ufffd")
             events.append(ReasoningDelta("\ufffd"))

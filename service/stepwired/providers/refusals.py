@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -54,9 +54,10 @@ _CONTEXT_TEXT = re.compile(
 _LIMIT = re.compile(r"maximum context length is (\d{1,9})\b", re.IGNORECASE)
 _REQUESTED = re.compile(r"(?:resulted in|requested|contains(?: at least)?) (\d{1,9}) ", re.IGNORECASE)
 _SECRETS = re.compile(
-    r"\b(?:sk|pk|rk|gsk|xai|hf)[-_][\w*.-]{6,}|\bAIza[\w*-]+|\bBearer\s+\S+|\w*key=[^\s&]+|://[^\s/@]+@", re.IGNORECASE
+    r"\b(?:sk|pk|rk|gsk|xai|hf)[-_][\w*.-]{6,}|\bAIza[\w*-]+|\bBearer\s+\S+|key=[^\s&]+|://[^\s/@]+@", re.IGNORECASE
 )
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_INPUT = re.compile(r"input(\[\d{1,6}\])?")
 _WORD = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
 
 
@@ -66,7 +67,9 @@ class Asked:
 
     provider: str
     model: str
-    key: str = ""
+    key: str = field(default="", repr=False)
+    texts: int = 0
+    """How many it was asked to embed; 0 for a chat."""
 
     @property
     def subject(self) -> Subject:
@@ -151,6 +154,17 @@ def _count(value: Any) -> str:
     return str(value) if type(value) is int and 0 < value < 2**31 else ""
 
 
+def _field(asked: Asked, said: _Said) -> str:
+    """Which of the texts to embed a provider means, in our words; nothing for a chat.
+
+    Of a text that was sent alone the number says nothing: it may have been one of many before.
+    """
+    if not asked.texts:
+        return ""
+    named = _INPUT.fullmatch(said.param)
+    return f"texts{named[1]}" if named and named[1] and asked.texts > 1 else "texts"
+
+
 def _failure(asked: Asked, said: _Said, wait_s: float | None) -> Failure:
     facts = {"provider": asked.provider, "httpStatus": str(said.status)}
     if said.code:
@@ -169,14 +183,15 @@ def _about_the_request(asked: Asked, said: _Said, facts: dict[str, str]) -> Fail
     """What the caller can change. First, because servers say it with all kinds of statuses."""
     if said.words & _CONTEXT or (said.status in (400, 413, 422, 500) and _CONTEXT_TEXT.search(said.message)):
         counts = {"limitTokens": said.limit_tokens, "requestedTokens": said.requested_tokens}
-        text = f"the messages exceed the context length of {asked.model}"
+        what = "a text exceeds" if asked.texts else "the messages exceed"
+        text = f"{what} the context length of {asked.model}"
         if said.limit_tokens:
             text += f", {said.limit_tokens} tokens"
         return InvalidRequest(
             Reason.CONTEXT_LENGTH_EXCEEDED,
             text,
             metadata=facts | {name: count for name, count in counts.items() if count},
-            violations=[Violation("messages", text, Reason.CONTEXT_LENGTH_EXCEEDED)],
+            violations=[Violation(_field(asked, said) or "messages", text, Reason.CONTEXT_LENGTH_EXCEEDED)],
         )
     if said.words & _CONTENT:
         text = f"{asked.provider} will not answer this content"
@@ -234,8 +249,9 @@ def _about_anything_else(asked: Asked, said: _Said, facts: dict[str, str]) -> Fa
     if said.status in (400, 422) or (400 <= said.status <= 499 and said.status != 404 and understood):
         text = f"{asked.provider} rejected the request"
         text += f" with code {said.code}" if said.code else f" with HTTP status {said.status}"
-        field = [Violation(said.param, text, Reason.PROVIDER_REJECTED_REQUEST)] if said.param else []
-        return InvalidRequest(Reason.PROVIDER_REJECTED_REQUEST, text, metadata=facts, violations=field)
+        where = said.param and (_field(asked, said) or said.param)
+        violations = [Violation(where, text, Reason.PROVIDER_REJECTED_REQUEST)] if where else []
+        return InvalidRequest(Reason.PROVIDER_REJECTED_REQUEST, text, metadata=facts, violations=violations)
     return Unavailable(
         Reason.PROVIDER_PROTOCOL_ERROR,
         f"{asked.provider} answered with HTTP status {said.status}, which does not belong here: check its base_url",

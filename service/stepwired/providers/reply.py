@@ -14,6 +14,9 @@ from stepwired.providers.base import Budget
 _LINGER_S = 0.1
 """How long a finished reply may take to end its body, so that the connection can be used again."""
 
+_REST_S = 1.5
+"""How long a reply whose content is whole may take to send the rest: token counts, the mark of its end."""
+
 
 class Content(Protocol):
     """A body as aiohttp's `StreamReader` gives it."""
@@ -68,6 +71,7 @@ class Reply:
         "_budget",
         "_content",
         "_failure",
+        "_is_hurried",
         "_left_bytes",
         "_loop",
         "_provider",
@@ -91,6 +95,7 @@ class Reply:
         self._content = response.content
         self._left_bytes = budget.body_bytes
         self._failure: Failure | None = None
+        self._is_hurried = False
         self._loop = asyncio.get_running_loop()
         self._total_at = asked_at + budget.total_s
         self._waiting_since: float | None = self._loop.time()
@@ -100,25 +105,27 @@ class Reply:
     async def read(self) -> bytes:
         """Return all that has arrived, at least one byte; nothing at the body's end.
 
+        Bytes alone do not end a silence: whoever finds content in them says so with `end_silence`.
+
         Raises:
             Failure: PROVIDER_STREAM_TRUNCATED, PROVIDER_STREAM_STALLED, PROVIDER_TIMEOUT or
                 PROVIDER_RESPONSE_TOO_LARGE, after everything that arrived before was returned.
         """
-        self._waiting_since = self._loop.time()
+        if self._waiting_since is None:
+            self._waiting_since = self._loop.time()
         try:
             chunk = await self._content.readany()
         except Exception:  # noqa: BLE001 - whatever aiohttp calls it, the connection is of no use any more
             chunk = self._unread()
             if not chunk:
                 raise self._failure or faults.truncated(self._provider) from None
-        self._waiting_since = None  # a silence counts while somebody listens
         self._left_bytes -= len(chunk)
         if self._left_bytes < 0:
             raise faults.too_large(self._provider, "a body", self._budget.body_bytes)
         return chunk
 
     async def read_all(self, most_bytes: int | None = None) -> bytes:
-        """Return the body's first `most_bytes`, or the whole body.
+        """Return the body's first `most_bytes`, or the whole body. Any byte ends a silence.
 
         Raises:
             Failure: As `read`.
@@ -126,9 +133,22 @@ class Reply:
         parts: list[bytes] = []
         count = 0
         while (most_bytes is None or count < most_bytes) and (chunk := await self.read()):
+            self.end_silence()
             parts.append(chunk)
             count += len(chunk)
         return b"".join(parts)[:most_bytes]
+
+    def end_silence(self) -> None:
+        """What was read last had content: a silence begins with the next read, since it counts while somebody waits."""
+        self._waiting_since = None
+
+    def hurry(self) -> None:
+        """All that matters was read: leave the rest of the body a moment from the first such call."""
+        if not self._is_hurried:
+            self._is_hurried = True
+            self._total_at = min(self._total_at, self._loop.time() + _REST_S)
+            self._timer.cancel()
+            self._timer = self._loop.call_at(self._total_at, self._watch)
 
     async def finish(self) -> None:
         """Wait a moment for the body's end. Without it, or with more content, the connection is dropped."""

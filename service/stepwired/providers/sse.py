@@ -35,6 +35,11 @@ class Parser:
         self._at_start = True
         self._skip_lf = False  # the last line ended with CR: a LF that comes next belongs to it
 
+    @property
+    def pending_bytes(self) -> int:
+        """What was fed and belongs to an event that is not complete."""
+        return len(self._pending)
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the data of each event that `chunk` completes, of type `Named` where it has a name.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import traceback
 import uuid
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -73,7 +74,8 @@ class Call:
             # client would wait for ever.
             return Unavailable(Reason.INTERNAL_CANCELLED, "the server cancelled its own work; try again")
         if isinstance(error, Exception):
-            log.error("call crashed request_id=%s method=%s", self.request_id, self.method, exc_info=error)
+            line = "call crashed request_id=%s method=%s %s"
+            log.error(line, self.request_id, self.method, crash(error))
             return Broken(Reason.INTERNAL, f"internal error; request_id {self.request_id}")
         return None
 
@@ -123,7 +125,8 @@ class Guard:
                 return False
             # Whatever cleaning up ran into: to answer a call that nobody listens to leaks memory in gRPC.
             raise asyncio.CancelledError from error
-        if isinstance(error, grpc.aio.InternalError):  # the connection broke while we wrote
+        # The connection broke while we wrote. What is too large to be sent never gets to gRPC; see `Calls.bounded`.
+        if isinstance(error, grpc.aio.InternalError):
             call.record("CANCELLED", "")
             return False
         if isinstance(error, grpc.aio.AbortError):  # the health service answers by itself
@@ -133,6 +136,28 @@ class Guard:
         if call.ended_by is not None:
             call.task.uncancel()  # it was our own cancellation, and it is answered
         return self.failure is not None
+
+
+def crash(error: BaseException) -> str:
+    """Describe an exception that nobody foresaw: its class, where it came from, and what was behind it.
+
+    Not its text: libraries put into it what they were given, which may be a prompt or a key.
+    """
+    told: list[str] = []
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        kind = type(each)
+        frames = "".join(traceback.format_tb(each.__traceback__))
+        told.append(f"{'error' if each is error else 'behind it'}={kind.__module__}.{kind.__qualname__}\n{frames}")
+        if isinstance(each, BaseExceptionGroup):
+            waiting += each.exceptions
+        waiting.append(each.__cause__ or (None if each.__suppress_context__ else each.__context__))
+    return "".join(told).rstrip("\n")
 
 
 def request_id(context: Context) -> str:

@@ -11,14 +11,18 @@ from typing import Any, Final
 
 from stepwired.errors import Failure, InvalidRequest, Reason, Subject, Throttled, Unavailable
 from stepwired.events import Metrics
-from stepwired.limits import Limits
+from stepwired.limits import MIB, Limits
 from stepwired.rpc.call import REQUEST_ID, Call, Context, DeadlinePassed, Guard, request_id
+from stepwired.rpc.scan import MAX_FIELDS
 from stepwired.rpc.stall import Incoming, StallWatch, unread, unsent
 
 log = logging.getLogger(__name__)
 
 #: What the deserializer returns for bytes that are no such message: the handler's wrapper answers it.
 MALFORMED: Final = object()
+
+#: The largest message that is sent: what a stock client reads. gRPC ends a call with a larger one without any reason.
+MAX_MESSAGE_BYTES: Final = 4 * MIB
 
 #: How long calls that were ended may take to clean up, and then to be told so.
 _FINALIZERS_S = 5.0
@@ -70,7 +74,10 @@ class Calls:
             try:
                 with guard:
                     self._admit(call, request, counted=counted)
-                    return await handler(request, context)
+                    response = await handler(request, context)
+                    if (size := response.ByteSize()) > MAX_MESSAGE_BYTES:
+                        raise _too_large(size)
+                    return response
             finally:
                 self._end(call)
             assert guard.failure is not None
@@ -201,7 +208,8 @@ class Calls:
         if request is MALFORMED:
             raise InvalidRequest(
                 Reason.MALFORMED_REQUEST,
-                "the request is no valid message of its type: cut off, text that is not UTF-8, or nested too deep",
+                "the request is no valid message of its type: cut off, text that is not UTF-8, nested too deep, "
+                f"or of more than {MAX_FIELDS} parts",
             )
         if call.context.time_remaining() == 0:  # gRPC itself says so only a little later
             raise DeadlinePassed
@@ -219,3 +227,26 @@ class Calls:
 
 def _draining() -> Failure:
     return Unavailable(Reason.SERVER_DRAINING, "the server is shutting down; try again")
+
+
+def bounded(encode: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """Encode, or fail where the handler writes. The bytes are made anyway, so that looking at their size is free.
+
+    For streams only: what answers once is encoded when its handler has returned and nobody listens to exceptions.
+    """
+
+    def write(message: Any) -> bytes:
+        raw = encode(message)
+        if len(raw) > MAX_MESSAGE_BYTES:
+            raise _too_large(len(raw))
+        return raw
+
+    return write
+
+
+def _too_large(size: int) -> Failure:
+    return Throttled(
+        Reason.RESPONSE_TOO_LARGE,
+        f"a message of the reply would have {size} bytes, and clients read at most {MAX_MESSAGE_BYTES}",
+        metadata={"limitBytes": str(MAX_MESSAGE_BYTES)},
+    )

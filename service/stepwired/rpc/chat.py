@@ -11,8 +11,9 @@ import grpc
 
 from stepwire.v1 import chat_pb2, chat_pb2_grpc
 from stepwired.errors import Broken, Reason
-from stepwired.events import Chat, Finished, TextDelta
+from stepwired.events import Chat, Finished, ReasoningDelta, TextDelta
 from stepwired.limits import Limits
+from stepwired.rpc import aside
 from stepwired.rpc.convert.chat import ReplyWriter, chat_request, finished_proto, model_proto
 from stepwired.rpc.convert.values import not_unicode, too_large
 from stepwired.rpc.models import Models
@@ -42,7 +43,8 @@ class ChatServicer(chat_pb2_grpc.ChatServiceServicer):
         writer = ReplyWriter(now(), self._limits.stream_message_bytes)
         try:
             # gRPC cancels this task when the call ends early; `aclosing` passes that on at once.
-            async with aclosing(self._chat(chat_request(request, self._limits))) as batches:
+            asked = await aside.read(chat_request, request, self._limits)
+            async with aclosing(self._chat(asked)) as batches:
                 async for batch in batches:
                     for response in writer.responses(batch, now):  # as few as can be: deltas are joined
                         yield response
@@ -56,7 +58,8 @@ class ChatServicer(chat_pb2_grpc.ChatServiceServicer):
         length = 0
         finished: Finished | None = None
         try:
-            async with aclosing(self._chat(chat_request(request, self._limits))) as batches:
+            asked = await aside.read(chat_request, request, self._limits)
+            async with aclosing(self._chat(asked)) as batches:
                 async for batch in batches:
                     for event in batch:
                         if isinstance(event, Finished):
@@ -64,9 +67,9 @@ class ChatServicer(chat_pb2_grpc.ChatServiceServicer):
                         elif isinstance(event, TextDelta):
                             texts.append(event.text)
                             length += len(event.text)
-                    if texts and latency_s is None:
+                    if latency_s is None and any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
                         latency_s = time.monotonic() - started_s
-                    if length > self._limits.reply_bytes:  # leaving stops the model
+                    if 2 * length > self._limits.reply_bytes:  # sent twice; leaving stops the model
                         raise too_large(self._limits.reply_bytes, "StreamChat")
             if finished is None:
                 raise Broken(Reason.INTERNAL, "internal error: a reply ended without its last event")

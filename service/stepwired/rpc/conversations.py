@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from stepwire.v1 import conversation_pb2, conversation_pb2_grpc
 from stepwired.conversation import Conversation
 from stepwired.limits import KIB
-from stepwired.rpc import paging
+from stepwired.rpc import aside, paging
 from stepwired.rpc.convert import conversations as convert
 from stepwired.rpc.files import FileCalls
 from stepwired.rpc.kept import Context, Kept, repeatable
@@ -21,7 +21,7 @@ class ConversationCalls(Kept):
     async def CreateConversation(
         self, request: conversation_pb2.CreateConversationRequest, _: Context
     ) -> conversation_pb2.CreateConversationResponse:
-        asked = convert.creation(request, self._limits)
+        asked = await aside.read(convert.creation, request, self._limits)
         created, ids = await self._store.create(
             asked.conversation_id,
             title=asked.title,

@@ -51,9 +51,11 @@ class EmbedServicer(embed_pb2_grpc.EmbedServiceServicer):
     async def StreamEmbeddings(
         self, request: embed_pb2.StreamEmbeddingsRequest, _: Context
     ) -> AsyncGenerator[embed_pb2.StreamEmbeddingsResponse, None]:
+        texts = stream_texts(request, self._limits)
+        self._models.info(request.model, "embed")  # fails the call, where no text may be left to find out
         outcomes = embed_each(
             self._embed,
-            stream_texts(request, self._limits),
+            texts,
             model=request.model,
             in_order=request.in_order,
             fail_fast=request.fail_fast,

@@ -9,7 +9,8 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from stepwired.errors import Failure, InvalidRequest, Reason
-from stepwired.rpc.calls import MALFORMED, Calls
+from stepwired.rpc.calls import MALFORMED, Calls, bounded
+from stepwired.rpc.scan import has_too_many_fields
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]  # a plain class when it runs
@@ -84,6 +85,7 @@ class Gate(grpc.GenericRpcHandler):
         decode = handler.request_deserializer
         assert decode is not None
         encode = handler.response_serializer
+        assert encode is not None
         if handler.request_streaming and not handler.response_streaming:
             collecting = self._calls.collecting(method, behavior, counted=counted)
             return grpc.stream_unary_rpc_method_handler(collecting, _refusing(decode), encode)
@@ -92,7 +94,7 @@ class Gate(grpc.GenericRpcHandler):
             return _stream_stream(wrapped, _refusing(decode), encode)
         if handler.response_streaming:
             wrapped = self._calls.streaming(method, behavior, counted=counted, endless=endless)
-            return grpc.unary_stream_rpc_method_handler(wrapped, _marking(decode), encode)
+            return grpc.unary_stream_rpc_method_handler(wrapped, _marking(decode), bounded(encode))
         single = self._calls.unary(method, behavior, counted=counted)
         return grpc.unary_unary_rpc_method_handler(single, _marking(decode), encode)
 
@@ -118,6 +120,8 @@ def _marking(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     """Decode, or return MALFORMED: an exception here would be answered by gRPC, with the library's own words."""
 
     def read(raw: bytes) -> Any:
+        if has_too_many_fields(raw):
+            return MALFORMED
         try:
             return decode(raw)
         except DecodeError:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 from stepwire.v1 import conversation_pb2
 from stepwired import conversation as rules
 from stepwired.events import Message
 from stepwired.limits import KIB
-from stepwired.rpc import paging
+from stepwired.rpc import aside, paging
 from stepwired.rpc.convert import conversations as convert
 from stepwired.rpc.convert import message_calls as calls
 from stepwired.rpc.convert.messages import message_proto
 from stepwired.rpc.convert.values import too_large
 from stepwired.rpc.kept import Context, Kept, repeatable
+from stepwired.rpc.violations import utf8_bytes
 
 #: What a message takes on the wire beside its pictures, at most about.
 _MARGIN_BYTES = 64 * KIB
@@ -26,7 +28,7 @@ class MessageCalls(Kept):
     async def AppendMessages(
         self, request: conversation_pb2.AppendMessagesRequest, _: Context
     ) -> conversation_pb2.AppendMessagesResponse:
-        messages = convert.appended(request, self._limits)
+        messages = await aside.read(convert.appended, request, self._limits)
         changed, ids = await self._store.append(
             request.conversation_id,
             await self._pictures.taken(messages),
@@ -44,21 +46,16 @@ class MessageCalls(Kept):
     ) -> AsyncGenerator[conversation_pb2.StreamMessagesResponse, None]:
         view = calls.view(request)
         pages = self._store.messages(request.conversation_id, view, request.message_id)
-        limit_bytes = self._limits.stream_message_bytes
+        fill = partial(_responses, limit_bytes=self._limits.stream_message_bytes)
         async with aclosing(pages):
             async for page in pages:
-                response = conversation_pb2.StreamMessagesResponse()
-                size = 0
-                for shown in page:
-                    message = message_proto(await self._with_bytes(shown) if request.image_bytes else shown)
-                    size += message.ByteSize() + 8
-                    if size > limit_bytes and response.messages:
+                if not request.image_bytes:
+                    for response in await aside.write(fill, page, page):
                         yield response
-                        response = conversation_pb2.StreamMessagesResponse()
-                        size = message.ByteSize() + 8
-                    response.messages.append(message)
-                if response.messages:
-                    yield response
+                    continue
+                for shown in page:  # one at a time: each may take as much as a client reads
+                    for response in fill((await self._with_bytes(shown),)):
+                        yield response
 
     async def GetMessage(
         self, request: conversation_pb2.GetMessageRequest, _: Context
@@ -117,13 +114,33 @@ class MessageCalls(Kept):
 
     async def _prompt(self, conversation_id: str, style: rules.RenderFormat, *, include_tools: bool) -> str:
         """Render the path to the head. Reads no further than a reply can be long."""
-        messages: list[Message] = []
-        characters = 0
+        lines: list[str] = []
+        first: Message | None = None
+        count = size = 0
         async with aclosing(self._store.messages(conversation_id)) as pages:
             async for page in pages:
                 for message in page:
-                    messages.append(message)
-                    characters += len(message.text)
-                if characters > self._limits.reply_bytes:
-                    raise too_large(self._limits.reply_bytes, "StreamMessages")
-        return rules.single_prompt(messages, style, include_tools=include_tools)
+                    count += 1
+                    first = message if count == 1 else None  # alone it is written otherwise; no other is kept
+                    line = rules.prompt_line(message, style, include_tools=include_tools)
+                    size += utf8_bytes(line)
+                    if size > self._limits.reply_bytes and count > 1:
+                        raise too_large(self._limits.reply_bytes, "StreamMessages")
+                    if line:
+                        lines.append(line)
+        if first is not None:
+            return rules.single_prompt([first], style, include_tools=include_tools)
+        return "".join(lines)
+
+
+def _responses(page: tuple[Message, ...], limit_bytes: int) -> list[conversation_pb2.StreamMessagesResponse]:
+    """Fill as few responses as can be, none larger than the limit unless a single message is."""
+    responses = [conversation_pb2.StreamMessagesResponse()]
+    size = 0
+    for message in map(message_proto, page):
+        size += message.ByteSize() + 8
+        if size > limit_bytes and responses[-1].messages:
+            responses.append(conversation_pb2.StreamMessagesResponse())
+            size = message.ByteSize() + 8
+        responses[-1].messages.append(message)
+    return responses if responses[-1].messages else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from google.protobuf.internal import api_implementation
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from stepwire.v1 import chat_pb2_grpc, conversation_pb2_grpc, embed_pb2_grpc, step_run_pb2_grpc
+from stepwired import addresses
 from stepwired.events import Chat, Embed, Metrics
 from stepwired.limits import MIB, Limits
 from stepwired.rpc import reflect
@@ -61,13 +61,13 @@ class Server:
         authorize: Who may call what.
 
     Raises:
-        RuntimeError: Protobuf would run in pure Python, a hundred times slower and without its limits.
+        CannotListen: Protobuf would run in pure Python, a hundred times slower and without its limits.
     """
 
     def __init__(self, parts: Parts, limits: Limits, metrics: Metrics, authorize: Authorize = anybody) -> None:
         if (kind := api_implementation.Type()) != "upb":
             message = f"protobuf runs as {kind!r}; unset PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION to get 'upb'"
-            raise RuntimeError(message)
+            raise CannotListen(message)
         self._calls = Calls(limits, metrics)
         self._health = health.aio.HealthServicer()
         self._limits = limits
@@ -88,7 +88,8 @@ class Server:
         Raises:
             CannotListen: The address is not of this machine's loopback, or taken.
         """
-        _check_loopback(host)
+        if (refused := addresses.listening_fault(host)) is not None:
+            raise CannotListen(refused)
         address = f"[{host}]" if ":" in host else host
         _check_free(host, port)
         # Not made before, because gRPC never gives back what a server holds that was not started.
@@ -164,18 +165,6 @@ def options(limits: Limits) -> Sequence[tuple[str, int]]:
         # A little more than we send: our own limit names its reason.
         ("grpc.max_send_message_length", max(limits.reply_bytes, 4 * MIB)),
     )
-
-
-def _check_loopback(host: str) -> None:
-    try:
-        is_loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = host == "localhost"
-    if not is_loopback:
-        message = (
-            f"refusing to listen on {host}: without TLS and tokens only a loopback address such as 127.0.0.1 is safe"
-        )
-        raise CannotListen(message)
 
 
 def _check_free(host: str, port: int) -> None:

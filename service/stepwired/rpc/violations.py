@@ -24,6 +24,8 @@ class Faults:
 
     def __init__(self) -> None:
         self.found: list[Violation] = []
+        self.json_values = 0
+        """Values in all JSON that was read so far: they cost a hundred times the bytes they come in."""
 
     def add(self, path: str, description: str, reason: Reason = Reason.FIELD_INVALID) -> None:
         self.found.append(Violation(path, description, reason))
@@ -77,19 +79,19 @@ class Faults:
     def within(self, path: str, value: float, least: float, most: float, reason: Reason = Reason.FIELD_INVALID) -> None:
         """Check a number; NaN is never within."""
         if not least <= value <= most:
-            self.add(path, f"is {value:g}, and must be {least:g} to {most:g}", reason)
+            self.add(path, f"is {_plain(value)}, and must be {_plain(least)} to {_plain(most)}", reason)
 
-    def json(self, path: str, value: Json, limit_bytes: int, limits: Limits) -> None:
+    def json(self, path: str, value: Json, limit_bytes: int, limits: Limits, reason: Reason) -> None:
         """Check that a value survives every road it takes, and its size as compact JSON."""
         if found := jsonvalue.fault(value, max_depth=limits.metadata_depth, path=path):
-            self.add(*found, Reason.INVALID_METADATA)
+            self.add(*found, reason)
         elif (size := len(_json.encode(value))) > limit_bytes:
-            self.add(path, f"has {size} bytes as JSON, and the limit is {limit_bytes}", Reason.INVALID_METADATA)
+            self.add(path, f"has {size} bytes as JSON, and the limit is {limit_bytes}", reason)
 
     def metadata(self, path: str, value: Mapping[str, Json], limits: Limits) -> None:
         """Check metadata: what it holds, its size, and how many keys it has."""
         before = len(self.found)
-        self.json(path, dict(value), limits.metadata_bytes, limits)
+        self.json(path, dict(value), limits.metadata_bytes, limits, Reason.INVALID_METADATA)
         if len(self.found) == before and (keys := _keys(value)) > limits.metadata_keys:
             self.add(path, f"has {keys} keys, and the limit is {limits.metadata_keys}", Reason.INVALID_METADATA)
 
@@ -115,6 +117,10 @@ def ordered(found: Sequence[Violation], paths: Sequence[str]) -> list[Violation]
         return places.get(path, len(places))
 
     return sorted(found, key=place)
+
+
+def _plain(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def _keys(value: Json | Mapping[str, Json]) -> int:

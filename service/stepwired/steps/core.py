@@ -5,8 +5,8 @@ A **step** turns one value into a stream of results, each a value or the failure
 
     each(step)          a stage: the results of `step` for each value, in order (the bind of the list monad)
     chain([s, t])       a stage: `t` after `s`, side by side, a bounded queue between them
-    gather(as_json)     a stage: all values as one list
-    alone(stage)        a step: the stage on a stream of one value
+    gather(new)         a stage: all values as one list
+    alone(stage)        a step: the stage on a stream of one item
 
 Whoever opens a stream closes it, and a stream that is closed closes the one it reads. So a run that is left
 ends from its last step up to its first, and no task outlives it.
@@ -19,9 +19,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Generic, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
-from stepwired.errors import Failure
+from stepwired.errors import Failure, Reason, Unavailable
 from stepwired.events import Json
 from stepwired.steps.results import Item, Value
 
@@ -30,14 +30,24 @@ T = TypeVar("T")
 #: What a step makes, in order. Closing it ends the step at once.
 Results = AsyncGenerator[Value | Failure, None]
 
-#: One value in, none, one or many results out. A `Failure` that it raises stands behind its last result.
-Step = Callable[[Value], Results]
+#: One value in, in its place; none, one or many results out. A `Failure` that it raises stands behind its last result.
+Step = Callable[["Input"], Results]
 
 #: Results in their places, in the order of their paths.
 Stream = AsyncGenerator[Item, None]
 
 #: A stream in, a stream out. Failures pass through untouched, in their places.
 Stage = Callable[[Stream], Stream]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One value that a step is run on."""
+
+    path: tuple[int, ...]
+    """Its place among the inputs of the step: where it came from."""
+
+    value: Value
 
 
 class RunEndedError(Exception):
@@ -77,15 +87,18 @@ class Ahead(Generic[T]):
         """Inserted items that nobody has read yet."""
 
     async def _read(self, stream: AsyncGenerator[T, None]) -> None:
-        end = _End()
+        # Holds for a stream that is cancelled by something within it: its reader must not wait for ever.
+        end = _End(Unavailable(Reason.INTERNAL_CANCELLED, "the server cancelled its own work; try again"))
         try:
             async with aclosing(stream):
                 async for item in stream:
                     await self._room.acquire()
                     self._entries.put_nowait(item)
+            end = _End()
         except Exception as error:  # noqa: BLE001  raised again where the stream is read
             end = _End(error)
-        self._entries.put_nowait(end)
+        finally:
+            self._entries.put_nowait(end)
 
     def insert(self, item: T) -> None:
         """Put `item` behind those that wait, without waiting for room."""
@@ -179,7 +192,7 @@ async def _outputs(step: Step, item: Item) -> Stream:
         return
     index = 0
     try:
-        async with aclosing(step(item.result)) as results:
+        async with aclosing(step(Input(item.path, item.result))) as results:
             async for result in results:
                 yield Item((*item.path, index), result)
                 index += 1
@@ -209,47 +222,61 @@ async def _read_ahead(stream: Stream, size: int) -> Stream:
             yield item
 
 
-def gather(as_json: Callable[[Value], Json]) -> Stage:
+class Gathering(Protocol):
+    """A list that is being made."""
+
+    def add(self, value: Value) -> None:
+        """Put `value` at the end. May raise a `Failure`, which then takes the list's place."""
+
+    def whole(self) -> Json:
+        """The list. May raise a `Failure` too."""
+
+
+def gather(new: Callable[[], Gathering]) -> Stage:
     """Wait for all values and give them as one list, in order. Failures pass, and do not enter it.
 
     The list stands behind everything that was read: its path is that of the last item, and 0.
     """
 
     async def run(stream: Stream) -> Stream:
-        values: list[Json] = []
+        gathering = new()
         last: tuple[int, ...] = ()
+        gathered: Value | Failure = None
         async with aclosing(stream):
             async for item in stream:
                 last = item.path
                 if isinstance(item.result, Failure):
                     yield item
-                else:
-                    values.append(as_json(item.result))
-        yield Item((*last, 0), values)
+                elif not isinstance(gathered, Failure):
+                    try:
+                        gathering.add(item.result)
+                    except Failure as failure:
+                        gathered = failure
+        if not isinstance(gathered, Failure):
+            try:
+                gathered = gathering.whole()
+            except Failure as failure:
+                gathered = failure
+        yield Item((*last, 0), gathered)
 
     return run
 
 
 def alone(stage: Stage) -> Step:
-    """Make a step of a stage: its value is the only one in the stream."""
+    """Make a step of a stage: its input is the only item in the stream."""
 
-    async def run(value: Value) -> Results:
-        async with aclosing(stage(single(value))) as outputs:
+    async def run(given: Input) -> Results:
+        async with aclosing(stage(items([given]))) as outputs:
             async for output in outputs:
                 yield output.result
 
     return run
 
 
-async def single(value: Value) -> Stream:
-    """Give the one value that a run begins with. It is nobody's output, so its path is empty."""
-    yield Item((), value)
-
-
-async def items(values: Iterable[Value]) -> Stream:
+async def items(inputs: Iterable[Input]) -> Stream:
     """Give values in their places."""
-    for index, value in enumerate(values):
-        yield Item((index,), value)
+    for given in inputs:
+        yield Item(given.path, given.value)
 
 
 async def close_all(streams: Iterable[Ahead[T]]) -> None:

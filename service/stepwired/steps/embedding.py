@@ -57,34 +57,34 @@ async def embed_each(
 
     Yields lists, never empty, as outcomes get ready, or in the order of the texts. At most `concurrency` batches are
     asked for, or wait to be read, at a time. A batch that fails because of one of its texts is asked for again in
-    halves, until the text is found. A blank text fails without being asked for.
+    halves, until the text is found. A blank text fails without being asked for, but not before the first batch has
+    answered: nothing is known of a model until then, and a call of which something was sent cannot be tried again.
 
     Raises:
         Failure: One that concerns every text alike; with `fail_fast`, that of the first text that fails.
     """
-    places: dict[str, list[int]] = {}
-    for index, text in enumerate(texts):
-        places.setdefault(text, []).append(index)
-    todo = deque(_batches(places, batch_size, apart_blank=not in_order))
+    distinct = dict.fromkeys(texts)
+    blank = [_Outcome(text, _blank()) for text in distinct if not text.strip()]
+    if blank and fail_fast:
+        raise _blank()
+    todo = deque(_batches([text for text in distinct if text.strip()], batch_size))
     running: deque[asyncio.Task[list[_Outcome]]] = deque()
-    ordered = _InOrder(texts) if in_order else None
+    order = _InOrder(texts) if in_order else _AsReady(texts)
     dimensions = _Dimensions()
     try:
+        if blank and not todo:
+            yield order.ready(blank)
         while todo or running:
             while todo and len(running) < concurrency:
                 running.append(asyncio.create_task(_outcomes(embed, todo.popleft(), model)))
             for task in await _done(running, first=in_order):
                 running.remove(task)
-                outcomes = [dimensions.checked(outcome) for outcome in task.result()]
+                outcomes = [*blank, *(dimensions.checked(outcome) for outcome in task.result())]
+                blank = []
                 for outcome in outcomes:
                     if isinstance(outcome.result, Failure) and (fail_fast or outcome.result.aborts_a_run):
                         raise outcome.result
-                ready = (
-                    [Made(index, one.result, one.model) for one in outcomes for index in places[one.text]]
-                    if ordered is None
-                    else ordered.ready(outcomes)
-                )
-                if ready:
+                if ready := order.ready(outcomes):
                     yield ready
     finally:
         for task in running:
@@ -116,6 +116,18 @@ async def embed_all(embed: Embed, texts: Sequence[str], *, model: str = "") -> t
     finally:
         await stream.aclose()
     return rows, answered_by
+
+
+class _AsReady:
+    """Passes on what is ready."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._places: dict[str, list[int]] = {}
+        for index, text in enumerate(texts):
+            self._places.setdefault(text, []).append(index)
+
+    def ready(self, outcomes: Iterable[_Outcome]) -> list[Made]:
+        return [Made(index, one.result, one.model) for one in outcomes for index in self._places[one.text]]
 
 
 class _InOrder:
@@ -153,15 +165,9 @@ class _Dimensions:
         return outcome
 
 
-def _batches(texts: Iterable[str], size: int, *, apart_blank: bool) -> Iterable[tuple[str, ...]]:
-    """Cut texts into batches, in order; blank ones need no provider and may come first, on their own."""
-    everything = list(texts)
-    if apart_blank:
-        if blank := tuple(text for text in everything if not text.strip()):
-            yield blank
-        everything = [text for text in everything if text.strip()]
-    for start in range(0, len(everything), size):
-        yield tuple(everything[start : start + size])
+def _batches(texts: Sequence[str], size: int) -> Iterable[tuple[str, ...]]:
+    for start in range(0, len(texts), size):
+        yield tuple(texts[start : start + size])
 
 
 async def _done(running: deque[asyncio.Task[list[_Outcome]]], *, first: bool) -> Sequence[asyncio.Task[list[_Outcome]]]:
@@ -172,20 +178,16 @@ async def _done(running: deque[asyncio.Task[list[_Outcome]]], *, first: bool) ->
 
 async def _outcomes(embed: Embed, texts: tuple[str, ...], model: str) -> list[_Outcome]:
     """Embed one batch; what goes wrong is an outcome, not an exception."""
-    blank = [_Outcome(text, _blank()) for text in texts if not text.strip()]
-    asked = tuple(text for text in texts if text.strip())
-    if not asked:
-        return blank
     try:
-        made = await embed(EmbedRequest(asked, model))
+        made = await embed(EmbedRequest(texts, model))
     except Failure as failure:
-        if len(asked) == 1 or failure.reason not in _OF_ONE_TEXT:
-            return blank + [_Outcome(text, failure) for text in asked]
+        if len(texts) == 1 or failure.reason not in _OF_ONE_TEXT:
+            return [_Outcome(text, failure) for text in texts]
     else:
-        return blank + [_Outcome(text, row, made.model) for text, row in zip(asked, made.rows, strict=True)]
-    middle = len(asked) // 2
+        return [_Outcome(text, row, made.model) for text, row in zip(texts, made.rows, strict=True)]
+    middle = len(texts) // 2
     # One half after the other: the other batches are under way meanwhile.
-    return blank + await _outcomes(embed, asked[:middle], model) + await _outcomes(embed, asked[middle:], model)
+    return await _outcomes(embed, texts[:middle], model) + await _outcomes(embed, texts[middle:], model)
 
 
 def _blank() -> Failure:

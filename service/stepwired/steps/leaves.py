@@ -19,12 +19,14 @@ from stepwired.events import (
     TextDelta,
 )
 from stepwired.jsonvalue import kind
+from stepwired.limits import Limits
 from stepwired.steps import spec
-from stepwired.steps.core import Results, Step
+from stepwired.steps.core import Input, Results, Step
 from stepwired.steps.meter import Meter
 from stepwired.steps.results import Value, Vector
 from stepwired.steps.similarity import rank
 from stepwired.steps.template import fill
+from stepwired.steps.values import too_large
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,8 @@ class Models:
 def chat(leaf: spec.ChatLeaf, models: Models, meter: Meter) -> Step:
     """Ask a model for a reply; the messages it makes are the results, usually one."""
 
-    async def run(value: Value) -> Results:
-        request = _chat_request(leaf, models, value)
+    async def run(given: Input) -> Results:
+        request = _chat_request(leaf, models, given.value)
         async with aclosing(models.chat(request)) as batches:
             async for batch in batches:
                 for event in batch:
@@ -58,7 +60,7 @@ def chat(leaf: spec.ChatLeaf, models: Models, meter: Meter) -> Step:
                         for message in event.messages:
                             yield message
                     elif isinstance(event, TextDelta) and meter.is_watched:
-                        meter.text_delta(event.text)
+                        meter.text_delta(given.path, event.text)
 
     return run
 
@@ -72,7 +74,7 @@ def _chat_request(leaf: spec.ChatLeaf, models: Models, value: Value) -> ChatRequ
         try:
             asked = models.chat_request(value)
         except InvalidRequest as failure:
-            raise InvalidRequest(Reason.STEP_INPUT_INVALID, str(failure)) from None
+            raise wrong(str(failure)) from None
     return replace(
         asked,
         model=asked.model or leaf.model,
@@ -87,48 +89,55 @@ def _merged(given: ChatOptions, asked: ChatOptions) -> ChatOptions:
     return replace(given, **said)
 
 
-def embed(leaf: spec.EmbedLeaf, models: Models, meter: Meter) -> Step:
-    """Turn a text into its vector, or each text of a list into its own, asked for together."""
+def embed(leaf: spec.EmbedLeaf, models: Models, limits: Limits, meter: Meter) -> Step:
+    """Turn a text into its vector, or each text of a list into its own, asked for together and equal ones once."""
 
-    async def run(value: Value) -> Results:
-        if isinstance(value, str):
-            texts = [value]
-        elif isinstance(value, list):
-            texts = _texts(value, "every item of the list")
-        else:
-            raise _refused("a text or a list of texts", value)
+    async def run(given: Input) -> Results:
+        is_list = isinstance(given.value, list)
+        if not isinstance(given.value, list | str):
+            raise _refused("a text or a list of texts", given.value)
+        asked: list[Json] = given.value if isinstance(given.value, list) else [given.value]
+        texts = _texts(asked, "every item of the list", limits)
         if not texts:
             return
-        made = await models.embed(EmbedRequest(tuple(texts), leaf.model))
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        made = await models.embed(EmbedRequest(tuple(places), leaf.model))
         meter.used(made.usage, model=made.model, provider="")
-        for index, row in enumerate(made.rows):
-            yield Vector(row, made.model, index if isinstance(value, list) else None)
+        for index, text in enumerate(texts):
+            yield Vector(made.rows[places[text]], made.model, index if is_list else None)
 
     return run
 
 
-def search(leaf: spec.SearchLeaf, models: Models, meter: Meter) -> Step:
+def search(leaf: spec.SearchLeaf, models: Models, limits: Limits, meter: Meter) -> Step:
     """Rank documents by how near they are in meaning to a query, best first."""
 
-    async def run(value: Value) -> Results:
-        if not (isinstance(value, dict) and isinstance(query := value.get("query"), str)):
-            raise _refused('an object {"query": a text, "documents": a list of texts}', value)
-        documents = _texts(value.get("documents"), "`documents`: every item")
+    async def run(given: Input) -> Results:
+        asked = given.value
+        if not (isinstance(asked, dict) and isinstance(asked.get("query"), str)):
+            raise _refused('an object {"query": a text, "documents": a list of texts}', asked)
+        documents = _texts(asked.get("documents"), "`documents`: every item", limits)
         if not documents:
             return
-        made = await models.embed(EmbedRequest((query, *documents), leaf.model))
+        texts = _texts([asked["query"], *documents], "the query and every document", limits)
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        made = await models.embed(EmbedRequest(tuple(places), leaf.model))
         meter.used(made.usage, model=made.model, provider="")
-        for index, score in await rank(made.rows[0], made.rows[1:], top_k=leaf.top_k):
+        rows = [made.rows[places[text]] for text in texts]
+        for index, score in await rank(rows[0], rows[1:], top_k=leaf.top_k):
             yield {"index": index, "score": score, "text": documents[index]}
 
     return run
 
 
-def render(leaf: spec.Render, models: Models) -> Step:
+def render(leaf: spec.Render, models: Models, limits: Limits) -> Step:
     """Fill a template with the value."""
 
-    async def run(value: Value) -> Results:
-        yield fill(leaf.template, models.as_json(value))
+    async def run(given: Input) -> Results:
+        text = fill(leaf.template, models.as_json(given.value), limits.step_value_bytes)
+        if text is None:
+            raise too_large(limits, "render")
+        yield text
 
     return run
 
@@ -136,8 +145,8 @@ def render(leaf: spec.Render, models: Models) -> Step:
 def spread(meter: Meter) -> Step:
     """Turn a list into its items."""
 
-    async def run(value: Value) -> Results:
-        values = the_list(value)
+    async def run(given: Input) -> Results:
+        values = the_list(given.value)
         meter.withheld += len(values)
         for item in values:
             meter.withheld -= 1
@@ -157,14 +166,26 @@ def the_list(value: Value) -> Sequence[Json]:
     return value
 
 
-def _texts(value: Json, which: str) -> list[str]:
+def _texts(value: Value, which: str, limits: Limits) -> list[str]:
+    """The texts of a list, each one that can be embedded."""
     texts = the_list(value)
+    if len(texts) > limits.stream_embed_texts:
+        raise wrong(f"the step takes at most {limits.stream_embed_texts} texts at once, and was given {len(texts)}")
+    found: list[str] = []
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise InvalidRequest(
-                Reason.STEP_INPUT_INVALID, f"{which} has to be a text, but item {index} is {kind(text)}"
-            )
-    return [text for text in texts if isinstance(text, str)]
+            raise wrong(f"{which} has to be a text, but item {index} is {kind(text)}")
+        if not text.strip():
+            raise wrong(f"{which} has to say something, but item {index} is blank")
+        if len(text) > limits.embed_text_bytes or len(text.encode()) > limits.embed_text_bytes:
+            raise wrong(f"{which} may have {limits.embed_text_bytes} bytes, but item {index} has more")
+        found.append(text)
+    return found
+
+
+def wrong(description: str) -> InvalidRequest:
+    """The failure of a step that was given what it does not take. Its meter adds which step that is."""
+    return InvalidRequest(Reason.STEP_INPUT_INVALID, description)
 
 
 def _refused(wanted: str, value: Value) -> InvalidRequest:
@@ -177,4 +198,4 @@ def _refused(wanted: str, value: Value) -> InvalidRequest:
             what = "bytes"
         case _:
             what = kind(value)
-    return InvalidRequest(Reason.STEP_INPUT_INVALID, f"the step takes {wanted}, and was given {what}")
+    return wrong(f"the step takes {wanted}, and was given {what}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 
-from stepwired.errors import Failure, Reason, Throttled
+from stepwired.errors import Failure, Reason, Throttled, Violation
 from stepwired.events import Usage, UsageSource
-from stepwired.steps.core import Results, RunEndedError, Stage, Step, Stream
+from stepwired.steps.core import Input, Results, RunEndedError, Stage, Step, Stream
 from stepwired.steps.results import Metadata, Outcome, StageEvent, StageEventKind, Value
 from stepwired.steps.spec import Spec
 
@@ -21,7 +21,6 @@ class Meter:
         spec: The step.
         kind: What the step is, such as `map`.
         name: What it is called where the spec does not say.
-        labels: Those of the steps around it.
         watch: Is told every event; None where nobody watches.
         max_values: Values that may leave the step, all inputs together.
     """
@@ -32,14 +31,13 @@ class Meter:
         kind: str,
         *,
         name: str = "",
-        labels: Mapping[str, str],
         watch: Callable[[StageEvent], None] | None,
         max_values: int,
     ) -> None:
         self.path = spec.path
         self.kind = kind
         self.name = spec.name or name or kind
-        self.labels = {**labels, **spec.labels}
+        self.labels = spec.labels
         self.steps: list[Meter] = []
         """The meters of the steps within."""
         self.following: Meter | None = None
@@ -61,18 +59,20 @@ class Meter:
     def counted(self, step: Step) -> Step:
         """The same step, counted."""
 
-        async def run(value: Value) -> Results:
-            self._begin(value)
+        async def run(given: Input) -> Results:
+            self._begin(given.path, given.value)
             has_ended = False
+            index = 0
             try:
-                async with aclosing(step(value)) as results:
+                async with aclosing(step(given)) as results:
                     async for result in results:
                         if not isinstance(result, Failure):  # those of the steps within are counted there
-                            self._made(result)
+                            self._made((*given.path, index), result)
                         yield result
+                        index += 1
                 has_ended = True
             except Failure as failure:
-                self._failed(failure)
+                self._failed((*given.path, index), failure)
                 has_ended = True
                 raise
             finally:
@@ -92,7 +92,7 @@ class Meter:
             async with aclosing(stream):
                 async for item in stream:
                     if not isinstance(item.result, Failure):
-                        self._begin(item.result)
+                        self._begin(item.path, item.result)
                         if first is not None:
                             first.expected += 1
                     yield item
@@ -101,7 +101,7 @@ class Meter:
             async with aclosing(stage(entering(stream))) as outputs:
                 async for item in outputs:
                     if not isinstance(item.result, Failure):
-                        self._made(item.result)
+                        self._made(item.path, item.result)
                     yield item
             self._left = time.monotonic()
             self._working = 0
@@ -126,9 +126,9 @@ class Meter:
         """Whether anybody wants events, so that making them is worth it."""
         return self._watch is not None
 
-    def text_delta(self, text: str) -> None:
-        """Tell that a model wrote more."""
-        self._tell(StageEventKind.TEXT_DELTA, text_delta=text)
+    def text_delta(self, path: tuple[int, ...], text: str) -> None:
+        """Tell that a model wrote more of its answer to the input at `path`."""
+        self._tell(StageEventKind.TEXT_DELTA, path, text_delta=text)
 
     def used(self, usage: Usage | None, *, model: str, provider: str) -> None:
         """Count what a model read and wrote."""
@@ -173,15 +173,15 @@ class Meter:
             return Outcome.CANCELLED
         return Outcome.COMPLETED if self._started_ns else Outcome.NOT_STARTED
 
-    def _begin(self, value: Value) -> None:
+    def _begin(self, path: tuple[int, ...], value: Value) -> None:
         if not self._started_ns:
             self._started_ns = time.time_ns()
             self._began = time.monotonic()
         self._inputs += 1
         self._working += 1
-        self._tell(StageEventKind.STARTED, value=value)
+        self._tell(StageEventKind.STARTED, path, value=value)
 
-    def _made(self, value: Value) -> None:
+    def _made(self, path: tuple[int, ...], value: Value) -> None:
         self._outputs += 1
         if self._outputs > self._max_values:
             self._has_ended_run = True
@@ -190,13 +190,15 @@ class Meter:
             )
         if self.following is not None:
             self.following.expected += 1
-        self._tell(StageEventKind.RESULT, value=value)
+        self._tell(StageEventKind.RESULT, path, value=value)
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, path: tuple[int, ...], failure: Failure) -> None:
         self._errors += 1
         self._has_ended_run |= failure.aborts_a_run
         failure.metadata.setdefault("stepPath", self.path)
-        self._tell(StageEventKind.ERROR, failure=failure)
+        if failure.reason is Reason.STEP_INPUT_INVALID and not failure.violations:
+            failure.violations = (Violation(self.path, str(failure), failure.reason),)
+        self._tell(StageEventKind.ERROR, path, failure=failure)
 
     def _leave(self, has_ended: bool) -> None:
         self._working -= 1
@@ -207,13 +209,19 @@ class Meter:
         for step in self.steps:
             step._complete()
         if self._started_ns:
-            self._tell(StageEventKind.COMPLETED)
+            self._tell(StageEventKind.COMPLETED, ())
 
     def _tell(
-        self, kind: StageEventKind, *, value: Value = None, text_delta: str = "", failure: Failure | None = None
+        self,
+        kind: StageEventKind,
+        path: tuple[int, ...],
+        *,
+        value: Value = None,
+        text_delta: str = "",
+        failure: Failure | None = None,
     ) -> None:
         if self._watch is not None:
-            self._watch(StageEvent(self.path, kind, self.name, text_delta, value, failure))
+            self._watch(StageEvent(self.path, kind, self.name, path, text_delta, value, failure))
 
 
 def too_much(limit_name: str, limit: float, message: str) -> Throttled:

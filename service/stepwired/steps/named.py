@@ -13,28 +13,30 @@ and in the package's `pyproject.toml`, so that the server finds it:
     shout = "my_package:shout"
 
 A function gives one value, a generator one for each `yield`. What a function sees and gives is JSON. One that waits
-is `async def`; any other runs in a worker thread, so that it cannot hold up the server, unless it says `quick=True`:
-then it runs in the event loop and has to return within a fraction of a millisecond. A thread cannot be stopped: when
-the run is cancelled, such a function runs on, and what it gives is dropped.
+is `async def`; any other runs in a thread, at most `Limits.step_threads` at once, so that it cannot hold up the server,
+unless it says `quick=True`: then it runs in the event loop and has to return within a fraction of a millisecond. A
+thread cannot be stopped: when the run is cancelled, such a function runs on, and what it gives is dropped.
 """
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.metadata import EntryPoint, entry_points
+from traceback import extract_tb
+from types import GeneratorType
 from typing import Any, cast
 
 from stepwired.errors import Failure, InvalidRequest, Reason, StepFailed
 from stepwired.events import Json
-from stepwired.jsonvalue import fault
-from stepwired.steps.core import Results, Step
+from stepwired.limits import Limits
+from stepwired.steps.core import Input, Results, Step
 from stepwired.steps.results import Value
+from stepwired.steps.threads import Threads
+from stepwired.steps.values import check
 
 _log = logging.getLogger(__name__)
 
@@ -47,8 +49,13 @@ class NamedStep:
     """A function that pipelines can name."""
 
     name: str
-    run: Callable[[Json], AsyncGenerator[Json, None]]
+    function: Callable[[Any], Any]
+    """Of one JSON value; of any colour."""
+
     version: str = "1"
+    quick: bool = False
+    """It returns within a fraction of a millisecond, and so needs no thread."""
+
     description: str = ""
     provider: str = ""
     """The distribution that registered it; `builtin` for our own."""
@@ -69,13 +76,32 @@ def step(name: str, *, version: str = "1", quick: bool = False) -> Callable[[Cal
 
     def decorate(function: Callable[[Any], Any]) -> NamedStep:
         description = inspect.getdoc(function) or ""
-        return NamedStep(name, partial(_values, function, quick), version, description.partition("\n")[0])
+        return NamedStep(name, function, version, quick, description.partition("\n")[0])
 
     return decorate
 
 
-async def _values(function: Callable[[Json], Any], quick: bool, value: Json) -> AsyncGenerator[Json, None]:
+def as_step(named: NamedStep, as_json: Callable[[Value], Json], threads: Threads, limits: Limits) -> Step:
+    """The step that runs a named one: JSON in, JSON out, its errors as failures."""
+    what = f"step {named.name}"
+
+    async def run(given: Input) -> Results:
+        try:
+            async with aclosing(_values(named, as_json(given.value), threads)) as made:
+                async for each in made:
+                    check(each, limits, what)
+                    yield each
+        except Failure:
+            raise
+        except Exception as error:
+            raise _failed(what, error) from error
+
+    return run
+
+
+async def _values(named: NamedStep, value: Json, threads: Threads) -> AsyncGenerator[Json, None]:
     """Run a function of any colour and give what it makes."""
+    function = named.function
     if inspect.isasyncgenfunction(function):
         async with aclosing(cast(AsyncGenerator[Json, None], function(value))) as made:
             async for each in made:
@@ -83,51 +109,37 @@ async def _values(function: Callable[[Json], Any], quick: bool, value: Json) -> 
     elif inspect.iscoroutinefunction(function):
         yield await function(value)
     elif inspect.isgeneratorfunction(function):
-        async for each in _in_turn(function(value), quick):
-            yield each
-    elif quick:
+        async with aclosing(_in_turn(function(value), None if named.quick else threads)) as made:
+            async for each in made:
+                yield each
+    elif named.quick:
         yield function(value)
     else:
-        yield await asyncio.to_thread(function, value)
+        yield await threads.call(function, value)
 
 
-async def _in_turn(values: Iterator[Json], quick: bool) -> AsyncIterator[Json]:
-    end = object()
-    while (each := next(values, end) if quick else await asyncio.to_thread(next, values, end)) is not end:
-        yield cast(Json, each)
+_END = object()
 
 
-def as_step(named: NamedStep, as_json: Callable[[Value], Json], max_depth: int) -> Step:
-    """The step that runs a named one: JSON in, JSON out, its errors as failures."""
-
-    async def run(value: Value) -> Results:
-        try:
-            async with aclosing(named.run(as_json(value))) as made:
-                async for each in made:
-                    _check(named, each, max_depth)
-                    yield each
-        except Failure:
-            raise
-        except Exception as error:
-            raise _failed(named, error) from error
-
-    return run
+async def _in_turn(values: GeneratorType[Json, None, None], threads: Threads | None) -> AsyncGenerator[Json, None]:
+    """Give what a generator yields; with `threads`, each step of it is made in one."""
+    try:
+        while (each := next(values, _END) if threads is None else await threads.call(next, values, _END)) is not _END:
+            yield cast(Json, each)
+    finally:
+        # One that is at work in a thread cannot be closed; it is dropped, and closed, when that returns.
+        if not values.gi_running:
+            values.close()
 
 
-def _check(named: NamedStep, value: Json, max_depth: int) -> None:
-    if found := fault(value, max_depth=max_depth):
-        where = f" at {found[0]}" if found[0] else ""
-        raise StepFailed(Reason.STEP_OUTPUT_INVALID, f"step {named.name} made what JSON cannot say{where}: {found[1]}")
-
-
-def _failed(named: NamedStep, error: Exception) -> Failure:
-    # The text of a foreign exception may hold anything, secrets too: it goes to the log, and its class to the caller.
-    _log.warning("step %s failed", named.name, exc_info=error)
+def _failed(what: str, error: Exception) -> Failure:
+    # The text of a foreign exception may hold anything, secrets and prompts too: the log gets the places in the code,
+    # the caller the class alone.
     kind = type(error).__name__
+    frames = " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(extract_tb(error.__traceback__)[-5:]))
+    _log.warning("%s failed with %s at %s", what, kind, frames)
     return StepFailed(
-        Reason.STEP_EXECUTION_FAILED,
-        f"step {named.name} failed with {kind}",
-        metadata={"errorType": kind, "isTransient": "false"},
+        Reason.STEP_EXECUTION_FAILED, f"{what} failed with {kind}", metadata={"errorType": kind, "isTransient": "false"}
     )
 
 

@@ -10,11 +10,13 @@ from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import Json
 from stepwired.limits import Limits
 from stepwired.steps import spec
+from stepwired.steps.build import Builder
 from stepwired.steps.leaves import Models
 from stepwired.steps.named import NamedStep
 from stepwired.steps.results import ErrorMode, RunEvent
 from stepwired.steps.run import run
 from stepwired.steps.spec import Spec
+from stepwired.steps.threads import Threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Registry:
         self._models = models
         self._named = named
         self._limits = limits
+        self._threads = Threads(limits.step_threads)
 
     def infos(self) -> Sequence[StepInfo]:
         """The named steps, by name, each version of its own, the highest first."""
@@ -63,16 +66,8 @@ class Registry:
         """
         if faults := self.validate(steps):
             raise InvalidRequest.of(faults)
-        return run(
-            tuple(steps),
-            value,
-            models=self._models,
-            find=self._find,
-            limits=self._limits,
-            error_mode=error_mode,
-            events=events,
-            run_id=run_id,
-        )
+        builder = Builder(self._models, self._find, self._threads, self._limits)
+        return run(builder, steps, value, error_mode=error_mode, events=events, run_id=run_id)
 
     def _find(self, name: str) -> NamedStep | None:
         name, _, version = name.partition("@")
@@ -89,7 +84,7 @@ class _Validation:
         self._limits = limits
         self._nodes = 0
 
-    def faults(self, steps: Sequence[Spec], depth: int = 1) -> Iterator[Violation]:
+    def faults(self, steps: Sequence[Spec], depth: int = 1, *, is_stage: bool = True) -> Iterator[Violation]:
         for step in steps:
             self._nodes += 1
             if self._nodes == self._limits.step_nodes + 1:
@@ -99,25 +94,26 @@ class _Validation:
             if depth > self._limits.step_depth:
                 yield _fault(step.path, f"lies more than {self._limits.step_depth} steps deep")
                 continue
-            yield from self._of(step, depth)
+            yield from self._of(step, depth, is_stage)
 
-    def _of(self, step: Spec, depth: int) -> Iterator[Violation]:
+    def _of(self, step: Spec, depth: int, is_stage: bool) -> Iterator[Violation]:
         match step.kind:
             case None:
                 yield _fault(step.path, "says nothing to do: set one of its kinds, such as `named` or `chat`")
             case spec.Named(name) if self._find(name) is None:
-                near = difflib.get_close_matches(name.partition("@")[0], self._names, 1)
+                near = difflib.get_close_matches(name[:128].partition("@")[0], self._names, 1)
                 hint = f"; did you mean `{near[0]}`?" if near else "; ListSteps shows those there are"
                 yield _fault(f"{step.path}.named", f"no step is called `{name[:128]}`{hint}")
             case spec.Map(None):
                 yield _fault(f"{step.path}.map.step", "is missing: a map needs a step to run on each item")
             case spec.Map(inner) if inner is not None:
-                yield from self.faults([inner], depth + 1)
+                yield from self.faults([inner], depth + 1, is_stage=False)
             case spec.Compose(inner_steps):
                 yield from self.faults(inner_steps, depth + 1)
-        if isinstance(step.kind, spec.Compose | spec.Gather) and step.max_concurrency > 1:
+        if is_stage and isinstance(step.kind, spec.Compose | spec.Gather) and step.max_concurrency > 1:
             kind = "compose" if isinstance(step.kind, spec.Compose) else "gather"
-            yield _fault(f"{step.path}.max_concurrency", f"means nothing for a {kind}: set it on the steps that work")
+            text = f"a {kind} takes its inputs as one stream: set it on the steps that work, or map the {kind}"
+            yield _fault(f"{step.path}.max_concurrency", text)
 
 
 def _fault(path: str, description: str) -> Violation:

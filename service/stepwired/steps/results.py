@@ -60,6 +60,9 @@ class StageEvent:
     step_path: str
     kind: StageEventKind
     name: str
+    path: tuple[int, ...]
+    """The place of the input, with STARTED and TEXT_DELTA, or of the result, with RESULT and ERROR."""
+
     text_delta: str = ""
     value: Value = None
     """The input of STARTED, the value of RESULT."""
@@ -95,6 +98,8 @@ class Metadata:
     attempts: int
     usage: Usage | None
     labels: Mapping[str, str]
+    """Its own; those of the steps around it hold for it too."""
+
     outcome: Outcome
     model: str = ""
     provider: str = ""

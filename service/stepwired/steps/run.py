@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
 from stepwired.errors import Failure
 from stepwired.events import Json
-from stepwired.limits import Limits
-from stepwired.steps import leaves
 from stepwired.steps.build import Builder
-from stepwired.steps.core import Ahead, RunEndedError, single
+from stepwired.steps.core import Ahead, Input, RunEndedError, items
 from stepwired.steps.meter import Meter, too_much
-from stepwired.steps.named import NamedStep
 from stepwired.steps.results import ErrorMode, Item, RunEvent, RunFinished, RunStarted, StageEvent
 from stepwired.steps.spec import Spec
 
@@ -25,15 +22,7 @@ _RESULTS_WAITING = 1
 
 
 async def run(
-    steps: tuple[Spec, ...],
-    value: Json,
-    *,
-    models: leaves.Models,
-    find: Callable[[str], NamedStep | None],
-    limits: Limits,
-    error_mode: ErrorMode,
-    events: bool,
-    run_id: str,
+    builder: Builder, steps: Sequence[Spec], value: Json, *, error_mode: ErrorMode, events: bool, run_id: str
 ) -> AsyncGenerator[RunEvent, None]:
     """Run the composition of valid `steps` on `value`.
 
@@ -44,39 +33,65 @@ async def run(
         Failure: With `FAIL_FAST`, that of the first item that failed; or a limit of the run was reached.
     """
     watcher = _Watcher()
-    builder = Builder(models, find, limits, watcher.tell if events else None)
-    stage, meter = builder.run(steps)
-    results = errors = 0
-    aborted = False
-    yield_started = True
-    async with aclosing(Ahead[Item | StageEvent](stage(single(value)), _RESULTS_WAITING)) as happenings:
+    stage, meter = replace(builder, watch=watcher.tell if events else None).run(steps)
+    tally = _Tally(error_mode, meter)
+    is_started = False
+    async with aclosing(Ahead[Item | StageEvent](stage(items([Input((), value)])), _RESULTS_WAITING)) as happenings:
         watcher.outlet = happenings
-        late = RunEndedError(too_much("run_s", limits.run_s, "the run takes more seconds"))
-        timer = asyncio.get_running_loop().call_later(limits.run_s, happenings.stop, late)
+        late = RunEndedError(too_much("run_s", builder.limits.run_s, "the run takes more seconds"))
+        timer = asyncio.get_running_loop().call_later(builder.limits.run_s, happenings.stop, late)
         try:
             async for happening in happenings:
-                if yield_started:
-                    yield RunStarted(run_id)
-                    yield_started = False
                 if isinstance(happening, Item):
-                    if isinstance(happening.result, Failure):
-                        if error_mode is ErrorMode.FAIL_FAST:
-                            raise _counted(happening.result, meter, results, errors + 1)
-                        errors += 1
-                        aborted = happening.result.aborts_a_run
-                    else:
-                        results += 1
+                    tally.count(happening)  # first: what raises here is the answer to the call, and nothing was sent
+                if not is_started:
+                    yield RunStarted(run_id)
+                    is_started = True
                 yield happening
-                if aborted:
+                if tally.aborted:
                     break
         except RunEndedError as ended:
-            raise _counted(ended.failure, meter, results, errors) from None
+            raise tally.told(ended.failure) from None
         finally:
             timer.cancel()
-    if yield_started:
+    if not is_started:
         yield RunStarted(run_id)
-    not_started = meter.inputs_not_started if aborted else 0
-    yield RunFinished(results, errors, aborted, not_started, meter.metadata())
+    not_started = meter.inputs_not_started if tally.aborted else 0
+    yield RunFinished(tally.results, tally.errors, tally.aborted, not_started, meter.metadata())
+
+
+class _Tally:
+    """Counts what came out, and decides what a failed item means for the run."""
+
+    def __init__(self, error_mode: ErrorMode, meter: Meter) -> None:
+        self._error_mode = error_mode
+        self._meter = meter
+        self.results = 0
+        self.errors = 0
+        self.aborted = False
+
+    def count(self, item: Item) -> None:
+        """Count one result.
+
+        Raises:
+            Failure: The item failed, and the run with it.
+        """
+        if not isinstance(item.result, Failure):
+            self.results += 1
+            return
+        self.errors += 1
+        if self._error_mode is ErrorMode.FAIL_FAST:
+            raise self.told(item.result)
+        self.aborted = item.result.aborts_a_run
+
+    def told(self, failure: Failure) -> Failure:
+        """Add to a failure that ends a run how far the run had come."""
+        failure.metadata |= {
+            "results": str(self.results),
+            "errors": str(self.errors),
+            "inputsNotStarted": str(self._meter.inputs_not_started),
+        }
+        return failure
 
 
 class _Watcher:
@@ -92,13 +107,3 @@ class _Watcher:
             return
         self.outlet.insert(replace(event, dropped_before=self._dropped) if self._dropped else event)
         self._dropped = 0
-
-
-def _counted(failure: Failure, meter: Meter, results: int, errors: int) -> Failure:
-    """Add to a failure that ends a run how far the run had come."""
-    failure.metadata |= {
-        "results": str(results),
-        "errors": str(errors),
-        "inputsNotStarted": str(meter.inputs_not_started),
-    }
-    return failure

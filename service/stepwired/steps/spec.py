@@ -24,10 +24,9 @@ class Compose:
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """`step` on each item of a list, in order."""
+    """`step` on each item of a list, in order; as many at once as the step itself says."""
 
     step: Spec | None
-    max_concurrency: int = 1
 
 
 @dataclass(frozen=True, slots=True)

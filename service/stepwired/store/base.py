@@ -197,7 +197,7 @@ class ConversationStore(Index, Feed, Blobs, Protocol):
         parent_id: str = "",
         if_revision: int | None = None,
     ) -> str:
-        """Append what a model is to reply to, all or none, if there is room for a reply as well.
+        """Append what a model is to reply to, all or none, if there is room for a message of the reply as well.
 
         Args:
             conversation_id: An existing conversation.
@@ -218,7 +218,8 @@ class ConversationStore(Index, Feed, Blobs, Protocol):
     ) -> tuple[tuple[Message, ...], bool]:
         """Append a reply below `parent_id`, each message below the one before it.
 
-        The head moves to its end only if it still is `parent_id`; otherwise the reply stays as a branch.
+        The head moves to its end only if it still is `parent_id`; otherwise the reply stays as a branch. It is never
+        refused for lack of room: somebody has paid for it.
 
         Returns:
             The messages as stored, and whether they lie on a branch.

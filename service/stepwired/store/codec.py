@@ -24,6 +24,10 @@ from stepwired.events import (
     ToolResult,
     ToolUse,
 )
+from stepwired.jsonvalue import text_fault
+
+#: Lists and objects that may lie inside each other: protobuf refuses to read a Struct somewhat deeper.
+MAX_DEPTH = 32
 
 _NS = 1_000_000_000
 _STATUS_TO_WIRE = {
@@ -32,39 +36,69 @@ _STATUS_TO_WIRE = {
 }
 _STATUS_FROM_WIRE = {wire: status for status, wire in _STATUS_TO_WIRE.items()}
 _Wire = message_pb2.Message | conversation_pb2.Conversation | conversation_pb2.AppendMessagesResponse
+_HALF = "has half a surrogate pair, which UTF-8 cannot say"
 _ROLES = {role.value: role for role in Role}
 
 
+class Unstorable(ValueError):
+    """What was to be stored could not be read back: text that UTF-8 cannot say, or JSON that some reader refuses.
+
+    Attributes:
+        part: Such as `tool_use.input`; empty if it may be any text.
+        why: What is wrong with it.
+    """
+
+    def __init__(self, part: str, why: str) -> None:
+        super().__init__(f"{part} {why}" if part else why)
+        self.part, self.why = part, why
+
+
 def encode_message(message: Message) -> bytes:
-    """Serialize a message, complete with id, parent and times."""
-    wire = message_pb2.Message(
-        id=message.id,
-        parent_id=message.parent_id,
-        create_time=_timestamp(message.create_time_ns),
-        update_time=_timestamp(message.update_time_ns),
-        status=_STATUS_TO_WIRE[message.status],
-        role=message.role.value,
-        text=message.text,
-        images=map(_image, message.images),
-    )
+    """Serialize a message, complete with id, parent and times.
+
+    Raises:
+        Unstorable: It could not be read back.
+    """
+    return message_proto(message).SerializeToString(deterministic=True)
+
+
+def message_proto(message: Message) -> message_pb2.Message:
+    """Write a message.
+
+    Raises:
+        Unstorable: It could not be read back.
+    """
+    try:
+        wire = message_pb2.Message(
+            id=message.id,
+            parent_id=message.parent_id,
+            create_time=_timestamp(message.create_time_ns),
+            update_time=_timestamp(message.update_time_ns),
+            status=_STATUS_TO_WIRE[message.status],
+            role=message.role.value,
+            text=message.text,
+            images=map(_image, message.images),
+        )
+        if thoughts := message.reasoning:
+            wire.reasoning.text = thoughts.text
+            wire.reasoning.signature = thoughts.signature
+            wire.reasoning.provider = thoughts.provider
+            wire.reasoning.SetInParent()
+        if use := message.tool_use:
+            wire.tool_use.tool_id = use.tool_id
+            wire.tool_use.name = use.name
+            wire.tool_use.tool_type = use.tool_type
+            _fill_struct(wire.tool_use.input, use.input, "tool_use.input")
+        if result := message.tool_result:
+            wire.tool_result.tool_id = result.tool_id
+            wire.tool_result.result = result.result
+            wire.tool_result.is_error = result.is_error
+            wire.tool_result.SetInParent()
+    except UnicodeEncodeError:
+        raise Unstorable("", _HALF) from None
     if message.metadata:
-        wire.metadata.CopyFrom(_struct(message.metadata))
-    if thoughts := message.reasoning:
-        wire.reasoning.text = thoughts.text
-        wire.reasoning.signature = thoughts.signature
-        wire.reasoning.provider = thoughts.provider
-        wire.reasoning.SetInParent()
-    if use := message.tool_use:
-        wire.tool_use.tool_id = use.tool_id
-        wire.tool_use.name = use.name
-        wire.tool_use.input.CopyFrom(_struct(use.input))
-        wire.tool_use.tool_type = use.tool_type
-    if result := message.tool_result:
-        wire.tool_result.tool_id = result.tool_id
-        wire.tool_result.result = result.result
-        wire.tool_result.is_error = result.is_error
-        wire.tool_result.SetInParent()
-    return wire.SerializeToString(deterministic=True)
+        _fill_struct(wire.metadata, message.metadata, "metadata")
+    return wire
 
 
 def decode_message(body: bytes) -> Message:
@@ -116,12 +150,19 @@ def searchable_text(body: bytes) -> str:
 
 
 def encode_conversation(conversation: Conversation) -> bytes:
-    """Serialize what seldom changes of a conversation: id, title, metadata, creation."""
-    wire = conversation_pb2.Conversation(
-        id=conversation.id, title=conversation.title, create_time=_timestamp(conversation.create_time_ns)
-    )
+    """Serialize what seldom changes of a conversation: id, title, metadata, creation.
+
+    Raises:
+        Unstorable: It could not be read back.
+    """
+    try:
+        wire = conversation_pb2.Conversation(
+            id=conversation.id, title=conversation.title, create_time=_timestamp(conversation.create_time_ns)
+        )
+    except UnicodeEncodeError:
+        raise Unstorable("title", _HALF) from None
     if conversation.metadata:
-        wire.metadata.CopyFrom(_struct(conversation.metadata))
+        _fill_struct(wire.metadata, conversation.metadata, "metadata")
     return wire.SerializeToString(deterministic=True)
 
 
@@ -232,33 +273,8 @@ def _nanoseconds(time: Timestamp) -> int:
     return time.seconds * _NS + time.nanos
 
 
-# By hand: several times as fast as the generic conversion, and integral numbers come back as int.
-
-
-def _struct(value: Mapping[str, Json]) -> Struct:
-    wire = Struct()
-    for key, item in value.items():
-        _fill(wire.fields[key], item)
-    return wire
-
-
-def _fill(wire: Value, value: Json) -> None:
-    if value is None:
-        wire.null_value = 0  # type: ignore[assignment]  # the only value of its enum
-    elif isinstance(value, bool):
-        wire.bool_value = value
-    elif isinstance(value, int | float):
-        wire.number_value = value
-    elif isinstance(value, str):
-        wire.string_value = value
-    elif isinstance(value, Mapping):
-        wire.struct_value.SetInParent()
-        for key, item in value.items():
-            _fill(wire.struct_value.fields[key], item)
-    else:
-        wire.list_value.SetInParent()
-        for item in value:
-            _fill(wire.list_value.values.add(), item)
+# JSON by hand: several times as fast as the generic conversion, and integral numbers come back as int. It is checked
+# on the way, at next to no cost, by the rules of `jsonvalue.fault`: what is serialized can be parsed again.
 
 
 def _json(wire: Struct) -> dict[str, Json]:
@@ -276,3 +292,46 @@ def _value(wire: Value) -> Json:
         return [_value(item) for item in wire.list_value.values]
     plain: Any = getattr(wire, kind) if kind and kind != "null_value" else None
     return plain  # type: ignore[no-any-return]
+
+
+def _fill_struct(wire: Struct, value: Mapping[str, Json], part: str) -> None:
+    wire.SetInParent()
+    try:
+        for key, item in value.items():
+            _fill(_field(wire, key), item, MAX_DEPTH - 1)
+    except ValueError as error:
+        raise Unstorable(part, str(error)) from None
+
+
+def _fill(wire: Value, value: Json, depth: int) -> None:
+    if value is None:
+        wire.null_value = 0  # type: ignore[assignment]  # the only value of its enum
+    elif isinstance(value, bool):
+        wire.bool_value = value
+    elif isinstance(value, int | float):
+        if not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:  # nor is NaN
+            raise ValueError("has a number that is not finite, or so large that it loses digits")
+        wire.number_value = value
+    elif isinstance(value, str):
+        _check_text(value)
+        wire.string_value = value
+    elif depth == 0:
+        raise ValueError(f"is nested deeper than {MAX_DEPTH}")
+    elif isinstance(value, Mapping):
+        wire.struct_value.SetInParent()
+        for key, item in value.items():
+            _fill(_field(wire.struct_value, key), item, depth - 1)
+    else:
+        wire.list_value.SetInParent()
+        for item in value:
+            _fill(wire.list_value.values.add(), item, depth - 1)
+
+
+def _field(wire: Struct, key: str) -> Value:
+    _check_text(key)
+    return wire.fields[key]
+
+
+def _check_text(text: str) -> None:
+    if why := text_fault(text):
+        raise ValueError(f"has a text that {why}")

@@ -66,7 +66,11 @@ class Core:
             undo.callback(home.close)
             writer = Writer(await loop.run_in_executor(None, prepare, home.path), loop, finish)
             undo.push_async_callback(writer.close)
-            readers = Readers([open_reader(home.path) for _ in range(READERS)])
+            connections: list[apsw.Connection] = []
+            for _ in range(READERS):
+                connections.append(await loop.run_in_executor(None, open_reader, home.path))
+                undo.callback(connections[-1].close)
+            readers = Readers(connections)
             undo.pop_all()
         return cls(home, writer, readers, Bells(), clock, limits, clock_ns)
 

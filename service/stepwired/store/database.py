@@ -6,13 +6,15 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 import apsw
 
-from stepwired.errors import Misconfigured, Reason, Subject, Unavailable
+from stepwired.errors import Broken, Misconfigured, Reason, Subject, Unavailable
 from stepwired.store.faults import failure_of
 from stepwired.store.functions import add_functions
 
@@ -30,6 +32,40 @@ APPLICATION_ID = 0x53575244
 BUSY_TIMEOUT_MS = 5000
 WAL_KEPT_BYTES = 16 * 1024 * 1024
 """What stays of the WAL file once it has been emptied."""
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    {
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "coda",
+        "davfs",
+        "fuse.ceph",
+        "fuse.davfs2",
+        "fuse.gcsfuse",
+        "fuse.glusterfs",
+        "fuse.moosefs",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.sshfs",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "pvfs2",
+        "smb3",
+        "smbfs",
+    }
+)
+"""As Linux names them. `9p` and `virtiofs` are not among them: sandboxes have their local disks so."""
+
+MOUNTS = Path("/proc/self/mountinfo")
+
+BACKFILLS: dict[int, Callable[[apsw.Connection], None]] = {}
+"""What runs after the SQL of a schema version, in the same transaction: SQL cannot read the messages in `body`."""
 
 _FILE, _LOCK = "stepwire.db", "stepwire.lock"
 
@@ -49,6 +85,7 @@ class Home:
         self.path = folder / _FILE
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _refuse_network(folder)
             # Made before SQLite makes it, so that nobody else can read it; the files beside it inherit its mode.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -88,29 +125,71 @@ def open_writer(path: Path, durability: Durability) -> apsw.Connection:
     if tuple(map(int, found.split("."))) < SQLITE_NEEDED:
         needed = ".".join(map(str, SQLITE_NEEDED))
         raise _unusable(path, f"apsw holds SQLite {found}, which can corrupt it: {needed} is needed")
-    with contextlib.ExitStack() as undo:
-        try:
-            db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-            undo.callback(db.close)
-            _configure(db, path, durability)
-            _migrate(db, path)
-        except (apsw.CantOpenError, apsw.PermissionsError, apsw.ReadOnlyError):
-            raise _unusable(path, "it cannot be opened for writing: look at its permissions") from None
-        except apsw.Error as error:
-            if failure := failure_of(error):
-                raise failure from None
-            raise
+    with contextlib.ExitStack() as undo, _opening(path, "writing"):
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        undo.callback(db.close)
+        _configure(db, path, durability)
+        _migrate(db, path)
+        # Not before: a migration may have to rebuild a table that others point to.
+        db.pragma("foreign_keys", True)
         undo.pop_all()
     return db
 
 
 def open_reader(path: Path) -> apsw.Connection:
-    """Open a connection that cannot write. Threads may share it one after the other, never at once."""
-    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    db.set_busy_timeout(BUSY_TIMEOUT_MS)
-    db.wal_autocheckpoint(0)
-    add_functions(db)
+    """Open a connection that cannot write. Threads may share it one after the other, never at once.
+
+    Raises:
+        Failure: As `open_writer`.
+    """
+    with contextlib.ExitStack() as undo, _opening(path, "reading"):
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        undo.callback(db.close)
+        db.set_busy_timeout(BUSY_TIMEOUT_MS)
+        db.wal_autocheckpoint(0)
+        add_functions(db)
+        undo.pop_all()
     return db
+
+
+@contextlib.contextmanager
+def _opening(path: Path, purpose: str) -> Iterator[None]:
+    try:
+        yield
+    except (apsw.CantOpenError, apsw.PermissionsError, apsw.ReadOnlyError):
+        raise _unusable(path, f"it cannot be opened for {purpose}: look at its permissions") from None
+    except apsw.Error as error:
+        if failure := failure_of(error):
+            raise failure from None
+        raise
+
+
+def file_system(folder: Path, mounts: str) -> str:
+    """The kind of file system that holds a folder, such as `ext4`; empty if nobody knows.
+
+    Args:
+        folder: Without symbolic links.
+        mounts: What Linux says in `MOUNTS`.
+    """
+    kind, nearest = "", -1
+    for line in mounts.splitlines():
+        place, _, source = line.partition(" - ")
+        # Blanks and the like are written as `\\040`.
+        mount = Path(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), place.split()[4]))
+        depth = len(mount.parts)
+        if depth >= nearest and folder.is_relative_to(mount):  # what was mounted later lies on top
+            kind, nearest = source.split()[0], depth
+    return kind
+
+
+def _refuse_network(folder: Path) -> None:
+    """Refuse a folder that other machines may have open: neither locks nor WAL work there (sqlite.org/wal.html)."""
+    try:
+        mounts = MOUNTS.read_text("utf-8", "replace")
+    except OSError:
+        return  # not Linux
+    if (kind := file_system(folder.resolve(), mounts)) in NETWORK_FILE_SYSTEMS:
+        raise _unusable(folder, f"it lies on a network file system ({kind}), which can corrupt it: use a local disk")
 
 
 def migrations() -> dict[int, str]:
@@ -125,7 +204,6 @@ def _configure(db: apsw.Connection, path: Path, durability: Durability) -> None:
     if db.pragma("journal_mode", "wal") != "wal":
         raise _unusable(path, "its file system has no shared memory for SQLite's WAL: use a local disk")
     db.pragma("synchronous", "FULL" if durability == "full" else "NORMAL")
-    db.pragma("foreign_keys", True)
     db.pragma("journal_size_limit", WAL_KEPT_BYTES)
     db.pragma("temp_store", "MEMORY")
     db.wal_autocheckpoint(0)  # the writer does it, after the answers are out
@@ -143,8 +221,13 @@ def _migrate(db: apsw.Connection, path: Path) -> None:
         raise Misconfigured(Reason.STORE_VERSION_UNSUPPORTED, text, subject=Subject("store", str(path)))
     for number, sql in steps.items():
         if number > version:
-            stamp = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number};"
-            db.execute(f"BEGIN IMMEDIATE; {sql}; {stamp} COMMIT")
+            db.execute(f"BEGIN IMMEDIATE; {sql}")
+            if backfill := BACKFILLS.get(number):
+                backfill(db)
+            if db.execute("PRAGMA foreign_key_check").fetchone():
+                text = f"{path} cannot get schema {number}: rows of it belong to nothing; restore it from a backup"
+                raise Broken(Reason.STORE_CORRUPT, text, subject=Subject("store", str(path)))
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT")
 
 
 def _unusable(path: Path, why: str) -> Misconfigured:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import apsw
 
 from stepwired import conversation as rules
 from stepwired.conversation import Conversation
+from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import Json, Message, MessageStatus
 from stepwired.limits import Limits
 from stepwired.store import blobs, changes, codec, labels, search
@@ -53,6 +55,16 @@ class Edit:
     merge: bool = False
 
 
+@contextmanager
+def _storable() -> Iterator[None]:
+    """Refuse, before anything is written, what could not be read back."""
+    try:
+        yield
+    except codec.Unstorable as error:
+        reason = Reason.INVALID_METADATA if error.part == "metadata" else Reason.FIELD_INVALID
+        raise InvalidRequest.of([Violation(error.part, error.why, reason)]) from None
+
+
 def update(
     db: apsw.Connection, conversation_id: str, edit: Edit, *, if_revision: int | None, limits: Limits, now_ns: int
 ) -> Conversation:
@@ -72,7 +84,9 @@ def update(
     if edit.head_id is not None:
         head = tree.require_message(edit.head_id)
         after = replace(after, head_id=edit.head_id)
-    db.execute(_UPDATE, (head, after.revision, now_ns // 1000, codec.encode_conversation(after), tree.key))
+    with _storable():
+        body = codec.encode_conversation(after)
+    db.execute(_UPDATE, (head, after.revision, now_ns // 1000, body, tree.key))
     changes.note_conversation(db, tree.key, before, after)
     return after
 
@@ -95,7 +109,9 @@ def update_message(
         metadata = rules.changed(metadata, edit.metadata, limits, merge=edit.merge)
     after = replace(message, metadata=metadata, status=edit.status or message.status, update_time_ns=now_ns)
     key, revision = tree.require(message_id), tree.revision + 1
-    db.execute("UPDATE message SET body = ? WHERE key = ?", (codec.encode_message(after), key))
+    with _storable():
+        body = codec.encode_message(after)
+    db.execute("UPDATE message SET body = ? WHERE key = ?", (body, key))
     values = (revision, now_ns // 1000, tree.key)
     db.execute("UPDATE conversation SET revision = ?, update_time_us = ? WHERE key = ?", values)
     changes.note_message(db, tree.key, revision, tree.message_count, key)

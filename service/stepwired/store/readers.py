@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -52,8 +53,11 @@ class Readers:
         db = self._idle.get()  # never waits: there is one for each thread
         try:
             return work(db)
-        except apsw.Error as error:
-            if failure := failure_of(error, db.system_errno):
+        except Exception as error:
+            # A traceback keeps the cursors of `work`, and an open one would keep the next reads of this connection on
+            # the state of today, and the WAL from being emptied.
+            traceback.clear_frames(error.__traceback__)
+            if isinstance(error, apsw.Error) and (failure := failure_of(error, db.system_errno)):
                 raise failure from None
             raise
         finally:

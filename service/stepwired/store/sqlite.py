@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -47,7 +48,7 @@ class SqliteStore(SqliteParts):
 
         Args:
             folder: Made with mode 0700 if it is missing; the files in it are for their owner alone.
-            limits: `conversation_messages`, `stream_message_bytes` and those of merged metadata are kept here.
+            limits: `conversation_messages`, `stream_message_bytes`, `reply_bytes` and those of metadata are kept here.
             durability: See `database.Durability`.
             clock_ns: Now, in nanoseconds since 1970, for the times that messages carry. Order does not depend on it.
             monotonic_s: Seconds since any moment, for what is kept for a time.
@@ -78,7 +79,7 @@ class SqliteStore(SqliteParts):
         def create(db: apsw.Connection) -> tuple[int, Conversation, tuple[str, ...]]:
             tree = StoredTree.create(db, made)
             growth = grow(tree, messages, **self._rules(now_ns, allow_orphan=allow_orphan))
-            return _grown(db, tree, growth, made.id, now_ns)
+            return self._grown(db, tree, growth, made.id, now_ns)
 
         return await self._core.write(made.id, work, messages)
 
@@ -103,7 +104,7 @@ class SqliteStore(SqliteParts):
         def append(db: apsw.Connection) -> tuple[int, Conversation, tuple[str, ...]]:
             tree = StoredTree.open(db, conversation_id, if_revision)
             growth = grow(tree, messages, **self._rules(now_ns, keep_head=keep_head, allow_orphan=allow_orphan))
-            return _grown(db, tree, growth, conversation_id, now_ns)
+            return self._grown(db, tree, growth, conversation_id, now_ns)
 
         return await self._core.write(conversation_id, work, messages)
 
@@ -125,7 +126,7 @@ class SqliteStore(SqliteParts):
                 text = "has no message to reply to: send a prompt or messages"
                 raise InvalidRequest.of([Violation("conversation_id", text, Reason.INVALID_CONVERSATION)])
             tree.require(parent_id)
-            tree.write(growth, now_ns)
+            tree.write(growth, now_ns, self._core.limits.reply_bytes)
             return last
 
         return await self._core.write(conversation_id, work, messages)
@@ -139,8 +140,9 @@ class SqliteStore(SqliteParts):
             tree = StoredTree.open(db, conversation_id)
             branched = tree.head_id != parent_id
             rules = self._rules(now_ns, parent_id=parent_id, keep_head=branched, allow_orphan=True)
+            rules["message_limit"] = sys.maxsize  # it has been paid for
             growth = grow(tree, messages, **rules)
-            tree.write(growth, now_ns)
+            tree.write(growth, now_ns, self._core.limits.reply_bytes)
             return growth.new, branched
 
         return await self._core.write(conversation_id, work, messages)
@@ -235,7 +237,7 @@ class SqliteStore(SqliteParts):
             tree = StoredTree.create(db, made)
             limit = self._core.limits.conversation_messages
             growth = plant(messages, now_ns=now_ns, message_limit=limit, head_id=made.head_id, as_line=as_line)
-            return _grown(db, tree, growth, made.id, now_ns)[1]
+            return self._grown(db, tree, growth, made.id, now_ns)[1]
 
         return await self._core.write(made.id, work, messages)
 
@@ -243,6 +245,12 @@ class SqliteStore(SqliteParts):
         if not self._closed:
             self._closed = True
             await self._core.close()
+
+    def _grown(
+        self, db: apsw.Connection, tree: StoredTree, growth: Growth, conversation_id: str, now_ns: int
+    ) -> tuple[int, Conversation, tuple[str, ...]]:
+        tree.write(growth, now_ns, self._core.limits.reply_bytes)
+        return tree.key, describe(db, conversation_id), growth.ids
 
     def _rules(
         self,
@@ -270,10 +278,3 @@ class _Rules(TypedDict):
     parent_id: str
     keep_head: bool
     allow_orphan: bool
-
-
-def _grown(
-    db: apsw.Connection, tree: StoredTree, growth: Growth, conversation_id: str, now_ns: int
-) -> tuple[int, Conversation, tuple[str, ...]]:
-    tree.write(growth, now_ns)
-    return tree.key, describe(db, conversation_id), growth.ids

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
 import apsw
 
 from stepwired.conversation import Conversation, Growth, message_not_found
+from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import Message
 from stepwired.store import blobs, codec, search
 from stepwired.store.keys import SHIFT
@@ -22,17 +27,71 @@ INSERT INTO message (key, parent, conversation, id, revision, moved_head, role, 
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
-# Seqs fall on the way up, so that the walk can end at the oldest use of the tool.
-_IS_USED = """
-WITH RECURSIVE
-  used (key) AS (SELECT key FROM message WHERE conversation = :conversation AND tool_use_id = :tool_id),
-  up (key) AS (
-    SELECT :start WHERE EXISTS (SELECT 1 FROM used)
-    UNION ALL
-    SELECT m.parent FROM up JOIN message AS m ON m.key = up.key WHERE m.parent >= (SELECT min(key) FROM used)
-  )
-SELECT 1 FROM up WHERE key IN (SELECT key FROM used) LIMIT 1
+_FIRST_USE = "SELECT min(key) FROM message WHERE conversation = ? AND tool_use_id = ?"
+
+_UP = """
+WITH RECURSIVE up (key, parent, tool_use_id) AS (
+  SELECT key, parent, tool_use_id FROM message WHERE key = ?
+  UNION ALL
+  SELECT m.key, m.parent, m.tool_use_id FROM up JOIN message AS m ON m.key = up.parent
+)
+SELECT key, parent, tool_use_id FROM up
 """
+
+#: What surrounds a message in the largest reply that carries it alone.
+_ENVELOPE_BYTES = 1024
+
+
+@dataclass(slots=True)
+class _Way:
+    """A way up from a message as far as it was read."""
+
+    next: int
+    """Key of the message above what was read; of nobody once the first message was read."""
+
+    uses: dict[str, int] = field(default_factory=dict)
+    """The key of the topmost use of each tool id."""
+
+
+class _Uses:
+    """Finds tool uses above messages. However many are asked for, each message of the conversation is read once."""
+
+    def __init__(self, db: apsw.Connection, conversation: int) -> None:
+        self._db = db
+        self._conversation = conversation
+        self._first: dict[str, int | None] = {}
+        self._way_of: dict[int, _Way] = {}
+
+    def has(self, tool_id: str, key: int) -> bool:
+        """Whether the tool was used in the message `key` or above it."""
+        if tool_id not in self._first:
+            row: Any = self._db.execute(_FIRST_USE, (self._conversation, tool_id)).fetchone()
+            self._first[tool_id] = row[0]
+        first = self._first[tool_id]
+        # Keys fall on the way up: nothing above the first use has to be read.
+        while first is not None and key >= first:
+            way = self._way_of.get(key) or _Way(key)
+            if way.uses.get(tool_id, key + 1) <= key or self._read(way, tool_id, first):
+                return True
+            key = way.next
+        return False
+
+    def _read(self, way: _Way, tool_id: str, first: int) -> bool:
+        """Read on until there is a use of the tool, or the way joins another, or cannot have any."""
+        if way.next < first or way.next in self._way_of:
+            return False
+        with closing(self._db.execute(_UP, (way.next,))) as rows:
+            for key, parent, used in rows:
+                self._way_of[key] = way
+                way.next = parent
+                if used is not None:
+                    way.uses[used] = key
+                if used == tool_id:
+                    return True
+                if parent < first or parent in self._way_of:
+                    return False
+        way.next = 0  # a parent is missing, which only damage can do: the way ends here
+        return False
 
 
 class StoredTree:
@@ -42,6 +101,7 @@ class StoredTree:
         self._db = db
         self.key, self._head, self.head_id, self.revision, self.message_count = row
         self._keys = {self.head_id: self._head, "": self.key << SHIFT}
+        self._uses = _Uses(db, self.key)
 
     @classmethod
     def open(cls, db: apsw.Connection, conversation_id: str, if_revision: int | None = None) -> StoredTree:
@@ -63,11 +123,17 @@ class StoredTree:
 
         Raises:
             Conflict: CONVERSATION_EXISTS.
+            InvalidRequest: Its title or metadata could not be read back.
         """
         if db.execute("SELECT 1 FROM conversation WHERE id = ?", (conversation.id,)).fetchone():
             raise conversation_exists(conversation.id)
         time_us = conversation.create_time_ns // 1000
-        values = (conversation.id, time_us, time_us, codec.encode_conversation(conversation))
+        try:
+            body = codec.encode_conversation(conversation)
+        except codec.Unstorable as error:
+            reason = Reason.INVALID_METADATA if error.part == "metadata" else Reason.FIELD_INVALID
+            raise InvalidRequest.of([Violation(error.part, error.why, reason)]) from None
+        values = (conversation.id, time_us, time_us, body)
         db.execute(
             "INSERT INTO conversation (id, head, revision, message_count, create_time_us, update_time_us, body)"
             " VALUES (?, 0, 1, 0, ?, ?, ?)",
@@ -104,13 +170,17 @@ class StoredTree:
         return self._keys[message_id]
 
     def has_tool_use(self, tool_id: str, message_id: str) -> bool:
-        values = {"conversation": self.key, "tool_id": tool_id, "start": self._keys[message_id]}
-        return self._db.execute(_IS_USED, values).fetchone() is not None
+        return self._uses.has(tool_id, self._keys[message_id])
 
-    def write(self, growth: Growth, now_ns: int) -> None:
-        """Add the new messages, and move the head."""
+    def write(self, growth: Growth, now_ns: int, reply_bytes: int) -> None:
+        """Add the new messages, and move the head.
+
+        Raises:
+            InvalidRequest: INVALID_MESSAGE, a message that could not be read back, or not in one reply.
+        """
         rows = []
         uses: list[tuple[int, int]] = []
+        faults: list[Violation] = []
         for given in growth.new:
             self.message_count += 1
             self.revision += 1
@@ -128,9 +198,11 @@ class StoredTree:
                     message.role.value,
                     message.tool_use.tool_id if message.tool_use else None,
                     message.create_time_ns // 1000,
-                    codec.encode_message(message),
+                    _body(message, growth, reply_bytes - _ENVELOPE_BYTES, faults),
                 )
             )
+        if faults:
+            raise InvalidRequest.of(faults)
         if rows:
             self._db.executemany(_INSERT_MESSAGE, rows)
             self._db.executemany("INSERT INTO blob_use (message, blob) VALUES (?, ?)", uses)
@@ -141,6 +213,20 @@ class StoredTree:
                 "UPDATE conversation SET head = ?, revision = ?, message_count = ?, update_time_us = ? WHERE key = ?",
                 values,
             )
+
+
+def _body(message: Message, growth: Growth, limit_bytes: int, faults: list[Violation]) -> bytes:
+    """Encode a new message, or note what is wrong with it."""
+    body, part = b"", ""
+    try:
+        body = codec.encode_message(message)
+        size = len(body)
+        why = f"has {size} bytes as it is stored, and the limit is {limit_bytes}" if size > limit_bytes else ""
+    except codec.Unstorable as error:
+        part, why = error.part and f".{error.part}", error.why
+    if why:
+        faults.append(Violation(f"messages[{growth.ids.index(message.id)}]{part}", why, Reason.INVALID_MESSAGE))
+    return body
 
 
 def describe(db: apsw.Connection, conversation_id: str) -> Conversation:

@@ -1,13 +1,15 @@
 """Finds the messages of a view and reads them page by page, on a connection that only reads.
 
 A view is a list of runs of keys. Messages are only ever added, with growing keys, and a path upwards never changes: the
-runs found once show the conversation as it was then, and no transaction has to stay open while a reader takes its time.
+runs found once say which messages the conversation had then, and no transaction has to stay open while a reader takes
+its time. What may change of a message is shown as it is when its page is read.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from contextlib import closing
 
 import apsw
 
@@ -107,15 +109,14 @@ def read_page(db: apsw.Connection, conversation_id: str, runs: Runs, page_bytes:
     page: list[Message] = []
     size = 0
     while (run := runs.head()) is not None:
-        rows = db.execute("SELECT key, body FROM message WHERE key BETWEEN ? AND ? ORDER BY key", run)
         key = 0
-        for key, body in rows:
-            size += len(body)
-            if page and (size > page_bytes or len(page) == PAGE_MESSAGES):
-                rows.close()
-                return tuple(page)
-            page.append(codec.decode_message(body))
-            runs.read_to(key)
+        with closing(db.execute("SELECT key, body FROM message WHERE key BETWEEN ? AND ? ORDER BY key", run)) as rows:
+            for key, body in rows:
+                size += len(body)
+                if page and (size > page_bytes or len(page) == PAGE_MESSAGES):
+                    return tuple(page)
+                page.append(codec.decode_message(body))
+                runs.read_to(key)
         if key != run[1]:
             raise conversation_not_found(conversation_id)
     return tuple(page)

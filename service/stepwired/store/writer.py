@@ -6,6 +6,7 @@ One fsync then serves all writes that came in during the one before it. Nothing 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import queue
 import threading
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 import apsw
 
 from stepwired.errors import Failure, Reason
+from stepwired.store import database
 from stepwired.store.faults import closed, disk_failed, failure_of
 
 T = TypeVar("T")
@@ -29,6 +31,9 @@ GROUP_BYTES = 16 * 1024 * 1024
 #: Pages in the WAL after which they are copied to the database, and after which readers are waited for to empty it:
 #: 4 MiB and 32 MiB. Only the second bounds the file while reads overlap all the time.
 CHECKPOINT_PAGES, TRUNCATE_PAGES = 1000, 8000
+
+#: How long readers are waited for to empty the WAL.
+TRUNCATE_WAIT_MS = 100
 
 
 @dataclass(slots=True, eq=False)
@@ -61,9 +66,10 @@ class Writer:
         self._finish = finish
         self._pid = os.getpid()
         self._todo: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._refusal: Callable[[], Failure] | None = None
         self._closed = False
+        self._failed = False  # the disk; kept apart because closing still does what was handed over
         self._wal_pages = 0
+        self._truncate_at = TRUNCATE_PAGES
         db.set_wal_hook(self._note_wal)
         # A daemon, so that a server that dies of an error is not kept alive by it: what was not answered may be lost.
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
@@ -85,8 +91,10 @@ class Writer:
         """
         if os.getpid() != self._pid:
             raise RuntimeError("the store was opened before a fork: two processes on one connection corrupt the file")
-        if self._refusal is not None:
-            raise self._refusal()
+        if self._closed:
+            raise closed()
+        if self._failed:
+            raise disk_failed()
         answer: asyncio.Future[T] = self._loop.create_future()
         self._todo.put(_Job(work, answer, then, size_bytes))
         return answer
@@ -94,7 +102,7 @@ class Writer:
     async def close(self) -> None:
         """Finish what was handed over and close the connection."""
         if not self._closed:
-            self._closed, self._refusal = True, closed
+            self._closed = True
             self._todo.put(None)
         await self._loop.run_in_executor(None, self._thread.join)
 
@@ -118,7 +126,11 @@ class Writer:
         self._db.close()
 
     def _commit(self, group: Sequence[_Job]) -> None:
-        """Run jobs in one transaction; where that fails as a whole, each in one of its own."""
+        """Run jobs in one transaction; where that fails as a whole, each in one of its own; none on a failed disk."""
+        if self._failed:
+            for job in group:
+                job.failure = disk_failed()
+            return
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for job in group:
@@ -130,7 +142,7 @@ class Writer:
             # After a failed fsync nobody knows what is on the disk: do not try again (as PostgreSQL since 2018).
             reason = failure.reason if isinstance(failure, Failure) else None
             if reason is Reason.STORE_IO_ERROR:
-                self._refusal = self._refusal or disk_failed
+                self._failed = True
             elif len(group) > 1 and reason is not Reason.STORE_CONFLICT:  # each would wait as long again
                 for job in group:
                     self._commit([job])
@@ -161,27 +173,36 @@ class Writer:
         return failure or error
 
     def _answer(self, group: Sequence[_Job]) -> None:
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: there is nobody left to tell
             self._loop.call_soon_threadsafe(_settle, group)
-        except RuntimeError:  # the loop is closed: there is nobody left to tell
-            self._refusal = self._refusal or closed
 
     def _note_wal(self, _db: apsw.Connection, _name: str, pages: int) -> int:
         self._wal_pages = pages
         return apsw.SQLITE_OK
 
     def _checkpoint(self) -> None:
-        if self._wal_pages < CHECKPOINT_PAGES:
+        if self._wal_pages < CHECKPOINT_PAGES or self._failed:
             return
-        full = self._wal_pages >= TRUNCATE_PAGES
-        mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if full else apsw.SQLITE_CHECKPOINT_PASSIVE
+        if self._wal_pages < TRUNCATE_PAGES:  # it has begun anew since readers were in the way
+            self._truncate_at = TRUNCATE_PAGES
+        full = self._wal_pages >= self._truncate_at
         try:
-            self._db.wal_checkpoint(mode=mode)
+            if full:
+                # Waits for readers, and all writes wait with it.
+                self._db.set_busy_timeout(TRUNCATE_WAIT_MS)
+                self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            else:
+                self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         except apsw.Error as error:
             failure = failure_of(error, self._db.system_errno)
-            # A reader in the way, or no room: a later commit tries again. A failing disk is another matter.
-            if failure is None or failure.reason not in {Reason.STORE_CONFLICT, Reason.STORE_FULL}:
-                self._refusal = self._refusal or disk_failed
+            if full and failure is not None and failure.reason is Reason.STORE_CONFLICT:
+                self._truncate_at = self._wal_pages + CHECKPOINT_PAGES  # a reader is in the way: not at once again
+            # No room: a later commit tries again. A failing disk is another matter.
+            elif failure is None or failure.reason not in {Reason.STORE_CONFLICT, Reason.STORE_FULL}:
+                self._failed = True
+        finally:
+            if full:
+                self._db.set_busy_timeout(database.BUSY_TIMEOUT_MS)
         self._wal_pages = 0
 
 

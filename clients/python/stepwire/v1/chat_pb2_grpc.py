@@ -81,6 +81,7 @@ class ChatServiceServicer(object):
         - `RESOURCE_EXHAUSTED`, reason `PROVIDER_RATE_LIMITED`: carries a `google.rpc.RetryInfo`.
         - `UNAVAILABLE`, reason `PROVIDER_OVERLOADED`, `PROVIDER_UNREACHABLE` and others: likewise.
         - `FAILED_PRECONDITION`, reason `PROVIDER_API_KEY_INVALID` or `MODEL_LOAD_FAILED`: the operator has to act.
+        - `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`: `finished` would be above 4 MiB.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,7 +90,8 @@ class ChatServiceServicer(object):
     def Chat(self, request, context):
         """Makes one reply and returns it whole: StreamChat, collected.
 
-        Fails as StreamChat does, and with `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`, for a reply above 4 MiB.
+        Fails as StreamChat does, and with `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`, for a response above 4 MiB. It
+        holds the reply twice, in `text` and in `finished`, so that about 2 MiB of text fit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

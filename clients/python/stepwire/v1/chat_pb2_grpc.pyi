@@ -51,11 +51,13 @@ class ChatServiceStub:
     - `RESOURCE_EXHAUSTED`, reason `PROVIDER_RATE_LIMITED`: carries a `google.rpc.RetryInfo`.
     - `UNAVAILABLE`, reason `PROVIDER_OVERLOADED`, `PROVIDER_UNREACHABLE` and others: likewise.
     - `FAILED_PRECONDITION`, reason `PROVIDER_API_KEY_INVALID` or `MODEL_LOAD_FAILED`: the operator has to act.
+    - `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`: `finished` would be above 4 MiB.
     """
     Chat: _grpc.UnaryUnaryMultiCallable[_chat_pb2.ChatRequest, _chat_pb2.ChatResponse]
     """Makes one reply and returns it whole: StreamChat, collected.
 
-    Fails as StreamChat does, and with `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`, for a reply above 4 MiB.
+    Fails as StreamChat does, and with `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`, for a response above 4 MiB. It
+    holds the reply twice, in `text` and in `finished`, so that about 2 MiB of text fit.
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_chat_pb2.ListModelsRequest, _chat_pb2.ListModelsResponse]
     """Lists the models that can chat, by name.
@@ -91,11 +93,13 @@ class ChatServiceAsyncStub(ChatServiceStub):
     - `RESOURCE_EXHAUSTED`, reason `PROVIDER_RATE_LIMITED`: carries a `google.rpc.RetryInfo`.
     - `UNAVAILABLE`, reason `PROVIDER_OVERLOADED`, `PROVIDER_UNREACHABLE` and others: likewise.
     - `FAILED_PRECONDITION`, reason `PROVIDER_API_KEY_INVALID` or `MODEL_LOAD_FAILED`: the operator has to act.
+    - `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`: `finished` would be above 4 MiB.
     """
     Chat: _aio.UnaryUnaryMultiCallable[_chat_pb2.ChatRequest, _chat_pb2.ChatResponse]  # type: ignore[assignment]
     """Makes one reply and returns it whole: StreamChat, collected.
 
-    Fails as StreamChat does, and with `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`, for a reply above 4 MiB.
+    Fails as StreamChat does, and with `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`, for a response above 4 MiB. It
+    holds the reply twice, in `text` and in `finished`, so that about 2 MiB of text fit.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_chat_pb2.ListModelsRequest, _chat_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the models that can chat, by name.
@@ -134,6 +138,7 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         - `RESOURCE_EXHAUSTED`, reason `PROVIDER_RATE_LIMITED`: carries a `google.rpc.RetryInfo`.
         - `UNAVAILABLE`, reason `PROVIDER_OVERLOADED`, `PROVIDER_UNREACHABLE` and others: likewise.
         - `FAILED_PRECONDITION`, reason `PROVIDER_API_KEY_INVALID` or `MODEL_LOAD_FAILED`: the operator has to act.
+        - `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`: `finished` would be above 4 MiB.
         """
 
     @_abc_1.abstractmethod
@@ -144,7 +149,8 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_chat_pb2.ChatResponse, _abc.Awaitable[_chat_pb2.ChatResponse]]:
         """Makes one reply and returns it whole: StreamChat, collected.
 
-        Fails as StreamChat does, and with `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`, for a reply above 4 MiB.
+        Fails as StreamChat does, and with `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`, for a response above 4 MiB. It
+        holds the reply twice, in `text` and in `finished`, so that about 2 MiB of text fit.
         """
 
     @_abc_1.abstractmethod

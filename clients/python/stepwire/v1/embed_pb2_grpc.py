@@ -98,7 +98,8 @@ class EmbedServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def StreamEmbeddings(self, request, context):
-        """Makes the vectors of up to 2,048 texts, each with an outcome of its own. Equal texts are computed once.
+        """Makes the vectors of up to 2,048 texts, each with an outcome of its own. Equal texts are computed once. Nothing is
+        sent before the model's first answer, so that a call which fails earlier can be retried by any gRPC client.
 
         The call fails only for a wrong request, for reasons that concern every text (no key, no such model), or, with
         `fail_fast`, as its first text did.

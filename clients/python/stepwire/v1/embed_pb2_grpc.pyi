@@ -53,7 +53,8 @@ class EmbedServiceStub:
     - `NOT_FOUND`, reason `MODEL_NOT_FOUND`, and what providers fail with, as in ChatService.StreamChat.
     """
     StreamEmbeddings: _grpc.UnaryStreamMultiCallable[_embed_pb2.StreamEmbeddingsRequest, _embed_pb2.StreamEmbeddingsResponse]
-    """Makes the vectors of up to 2,048 texts, each with an outcome of its own. Equal texts are computed once.
+    """Makes the vectors of up to 2,048 texts, each with an outcome of its own. Equal texts are computed once. Nothing is
+    sent before the model's first answer, so that a call which fails earlier can be retried by any gRPC client.
 
     The call fails only for a wrong request, for reasons that concern every text (no key, no such model), or, with
     `fail_fast`, as its first text did.
@@ -89,7 +90,8 @@ class EmbedServiceAsyncStub(EmbedServiceStub):
     - `NOT_FOUND`, reason `MODEL_NOT_FOUND`, and what providers fail with, as in ChatService.StreamChat.
     """
     StreamEmbeddings: _aio.UnaryStreamMultiCallable[_embed_pb2.StreamEmbeddingsRequest, _embed_pb2.StreamEmbeddingsResponse]  # type: ignore[assignment]
-    """Makes the vectors of up to 2,048 texts, each with an outcome of its own. Equal texts are computed once.
+    """Makes the vectors of up to 2,048 texts, each with an outcome of its own. Equal texts are computed once. Nothing is
+    sent before the model's first answer, so that a call which fails earlier can be retried by any gRPC client.
 
     The call fails only for a wrong request, for reasons that concern every text (no key, no such model), or, with
     `fail_fast`, as its first text did.
@@ -146,7 +148,8 @@ class EmbedServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embed_pb2.StreamEmbeddingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_embed_pb2.StreamEmbeddingsResponse], _abc.AsyncIterator[_embed_pb2.StreamEmbeddingsResponse]]:
-        """Makes the vectors of up to 2,048 texts, each with an outcome of its own. Equal texts are computed once.
+        """Makes the vectors of up to 2,048 texts, each with an outcome of its own. Equal texts are computed once. Nothing is
+        sent before the model's first answer, so that a call which fails earlier can be retried by any gRPC client.
 
         The call fails only for a wrong request, for reasons that concern every text (no key, no such model), or, with
         `fail_fast`, as its first text did.

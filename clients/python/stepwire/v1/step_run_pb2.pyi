@@ -93,12 +93,10 @@ class ComposeStep(_message.Message):
     def __init__(self, steps: _Optional[_Iterable[_Union[Step, _Mapping]]] = ...) -> None: ...
 
 class MapStep(_message.Message):
-    __slots__ = ("step", "max_concurrency")
+    __slots__ = ("step",)
     STEP_FIELD_NUMBER: _ClassVar[int]
-    MAX_CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
     step: Step
-    max_concurrency: int
-    def __init__(self, step: _Optional[_Union[Step, _Mapping]] = ..., max_concurrency: _Optional[int] = ...) -> None: ...
+    def __init__(self, step: _Optional[_Union[Step, _Mapping]] = ...) -> None: ...
 
 class SpreadStep(_message.Message):
     __slots__ = ()

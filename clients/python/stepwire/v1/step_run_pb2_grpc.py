@@ -76,7 +76,9 @@ class StepRunServiceServicer(object):
 
         Fails with:
         - `INVALID_ARGUMENT`, reason `STEP_GRAPH_INVALID`: nothing ran; a `google.rpc.BadRequest` lists every fault.
-        - `RESOURCE_EXHAUSTED`, reason `STEP_LIMIT_EXCEEDED`: too many values or too much time.
+        - `RESOURCE_EXHAUSTED`, reason `STEP_LIMIT_EXCEEDED`: more than 1,000,000 values left one step, or more than an hour
+        passed. A single value above 1 MiB fails for this reason too, but only its item; a result above 4 MiB is a failure
+        in its place, reason `RESPONSE_TOO_LARGE`.
         - With `ERROR_MODE_FAIL_FAST`, as the first item did that failed.
 
         A failure that each further input would meet alike, such as `PROVIDER_API_KEY_INVALID` or `MODEL_NOT_FOUND`, ends the

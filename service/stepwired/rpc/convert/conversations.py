@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from google.protobuf import struct_pb2
-
 from stepwire.v1 import conversation_pb2
 from stepwired.conversation import Conversation
 from stepwired.errors import Reason
@@ -14,7 +12,7 @@ from stepwired.events import Json, Message
 from stepwired.limits import Limits
 from stepwired.rpc import paging
 from stepwired.rpc.convert.messages import messages
-from stepwired.rpc.convert.values import json_of_struct, nanoseconds, struct_of_json, timestamp
+from stepwired.rpc.convert.values import metadata_of, nanoseconds, struct_of_json, timestamp
 from stepwired.rpc.violations import Faults
 from stepwired.store.nouns import ListOrder
 
@@ -111,13 +109,6 @@ def conversation_proto(conversation: Conversation) -> conversation_pb2.Conversat
         update_time=timestamp(conversation.update_time_ns),
         message_count=conversation.message_count,
     )
-
-
-def metadata_of(path: str, given: struct_pb2.Struct, limits: Limits, faults: Faults) -> dict[str, Json]:
-    """Read metadata, or a patch for some."""
-    read = json_of_struct(given)
-    faults.metadata(path, read, limits)
-    return read
 
 
 def is_merge(given: int, faults: Faults) -> bool:

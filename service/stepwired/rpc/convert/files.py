@@ -14,13 +14,13 @@ from stepwired.conversation import Conversation
 from stepwired.errors import InvalidRequest, Reason
 from stepwired.events import Json, Message, MessageStatus
 from stepwired.limits import Limits
-from stepwired.rpc.convert.conversations import TITLE_BYTES, conversation_proto, metadata_of
+from stepwired.rpc.convert.conversations import TITLE_BYTES, conversation_proto
 from stepwired.rpc.convert.file_values import Url, fault
 from stepwired.rpc.convert.guide_json import TYPES, guide_object, of_guide_object
 from stepwired.rpc.convert.json_scan import NotJson, Scanner
 from stepwired.rpc.convert.messages import message, message_json
 from stepwired.rpc.convert.openai_json import OpenAiWriter, of_openai_object
-from stepwired.rpc.convert.values import nanoseconds
+from stepwired.rpc.convert.values import metadata_of, nanoseconds
 from stepwired.rpc.violations import Faults
 
 PROTO_JSON = conversation_pb2.CONVERSATION_FORMAT_PROTO_JSON

@@ -13,7 +13,7 @@ from stepwired.errors import Reason
 from stepwired.events import Json, Message, MessageStatus, Reasoning, Role, ToolResult, ToolUse, Usage, UsageSource
 from stepwired.limits import Limits
 from stepwired.rpc.convert.images import image_proto, images, inline_bytes
-from stepwired.rpc.convert.values import json_of_struct, nanoseconds, struct_of_json, timestamp
+from stepwired.rpc.convert.values import metadata_of, nanoseconds, read_json, struct_of_json, timestamp
 from stepwired.rpc.violations import Faults, ordered, utf8_bytes
 
 _TOOL_NAME_BYTES = 128
@@ -60,9 +60,7 @@ def message(path: str, given: message_pb2.Message, limits: Limits, faults: Fault
     create_time_ns = 0
     if given.HasField("create_time"):
         create_time_ns = nanoseconds(f"{path}.create_time", given.create_time, faults)
-    metadata = json_of_struct(given.metadata) if given.HasField("metadata") else {}
-    if metadata:
-        faults.metadata(f"{path}.metadata", metadata, limits)
+    metadata = metadata_of(f"{path}.metadata", given.metadata, limits, faults) if given.HasField("metadata") else {}
     has_use, has_result = given.HasField("tool_use"), given.HasField("tool_result")
     role = _role(path, given.role, faults, tool_use=has_use, tool_result=has_result)
     faults.text(f"{path}.text", given.text, limits.message_text_bytes)
@@ -161,10 +159,11 @@ def _reasoning(path: str, given: message_pb2.Reasoning, limits: Limits, faults: 
 def _tool_use(path: str, given: message_pb2.ToolUse, limits: Limits, faults: Faults) -> ToolUse:
     faults.id(f"{path}.tool_id", given.tool_id, required=True)
     faults.text(f"{path}.name", given.name, _TOOL_NAME_BYTES, required=True)
-    arguments = json_of_struct(given.input)
-    faults.json(f"{path}.input", arguments, limits.tool_input_bytes, limits)
+    bad, most_bytes = Reason.INVALID_MESSAGE, limits.tool_input_bytes + limits.tool_input_bytes // 2
+    arguments = read_json(f"{path}.input", given.input, most_bytes, limits, faults, bad)
+    faults.json(f"{path}.input", arguments, limits.tool_input_bytes, limits, bad)
     faults.text(f"{path}.tool_type", given.tool_type, _TOOL_TYPE_BYTES)
-    return ToolUse(given.tool_id, given.name, arguments, given.tool_type or "function")
+    return ToolUse(given.tool_id, given.name, cast("dict[str, Json]", arguments or {}), given.tool_type or "function")
 
 
 def _tool_result(path: str, given: message_pb2.ToolResult, limits: Limits, faults: Faults) -> ToolResult:

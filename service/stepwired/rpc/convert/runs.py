@@ -6,8 +6,6 @@ import base64
 import sys
 from array import array
 
-import msgspec
-
 from stepwire.v1 import step_run_pb2
 from stepwired.errors import Failure
 from stepwired.events import Json, Message
@@ -26,6 +24,7 @@ from stepwired.steps.results import (
     Value,
     Vector,
 )
+from stepwired.steps.values import weigh
 
 _STAGE_VALUE_BYTES = 4096
 _MAX_INT32 = 2**31 - 1
@@ -53,7 +52,7 @@ def run_response(seq: int, event: RunEvent) -> step_run_pb2.RunStepResponse:
             _put(written, event.result)
             return written
         case StageEvent():
-            return step_run_pb2.RunStepResponse(seq=seq, stage=_stage(event))
+            return step_run_pb2.RunStepResponse(seq=seq, path=event.path, stage=_stage(event))
         case RunStarted():
             return step_run_pb2.RunStepResponse(seq=seq, started=step_run_pb2.RunStarted(run_id=event.run_id))
         case RunFinished():
@@ -125,17 +124,12 @@ def _stage(event: StageEvent) -> step_run_pb2.StageEvent:
         failure=failure_message(event.failure) if event.failure is not None else None,
         dropped_before=min(event.dropped_before, _MAX_INT32),
     )
-    value = event.value
     shown = event.kind in {StageEventKind.STARTED, StageEventKind.RESULT}
-    if shown and not isinstance(value, Vector | Message | bytes) and _is_small(value):
-        written.value.CopyFrom(value_of_json(value))
+    if shown and not isinstance(event.value, Vector | bytes):
+        value = as_json(event.value)
+        if weigh(value, _STAGE_VALUE_BYTES) <= _STAGE_VALUE_BYTES:
+            written.value.CopyFrom(value_of_json(value))
     return written
-
-
-def _is_small(value: Json) -> bool:
-    if isinstance(value, str):
-        return len(value) <= _STAGE_VALUE_BYTES and len(msgspec.json.encode(value)) <= _STAGE_VALUE_BYTES
-    return not isinstance(value, list | dict) or len(msgspec.json.encode(value)) <= _STAGE_VALUE_BYTES
 
 
 def _finished(event: RunFinished) -> step_run_pb2.RunFinished:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from stepwire.v1 import step_run_pb2
-from stepwired.errors import Violation
+from stepwired.errors import Reason, Violation
 from stepwired.events import Json
 from stepwired.limits import Limits
 from stepwired.rpc.convert.chat import chat_options
-from stepwired.rpc.convert.values import json_of_value
+from stepwired.rpc.convert.values import read_json
 from stepwired.rpc.violations import Faults, ordered, utf8_bytes
 from stepwired.steps import spec
 from stepwired.steps.results import ErrorMode
@@ -19,6 +19,7 @@ _NAME_BYTES = 128
 _MODEL_BYTES = 256
 _LABELS, _LABEL_BYTES = 64, 256
 _TEMPLATE_BYTES = 64 * 1024
+_ALL_LABELS_BYTES = 1024 * 1024
 
 _ERROR_MODE = {
     step_run_pb2.ERROR_MODE_CONTINUE: ErrorMode.CONTINUE,
@@ -35,6 +36,8 @@ class SpecReader:
         self.paths: list[str] = []
         """Where each step stands, in the order of the request."""
 
+        self._labels_bytes = 0
+
     def specs(self, given: Sequence[step_run_pb2.Step], path: str = "steps") -> tuple[Spec, ...]:
         """Read steps that follow each other."""
         read = []
@@ -50,6 +53,7 @@ class SpecReader:
 
     def _spec(self, given: step_run_pb2.Step, path: str) -> Spec:
         self.paths.append(path)
+        self._count_labels(path, given.labels)
         kind = self._kind(given, path)
         faults, limits = self._faults, self._limits
         faults.text(f"{path}.name", given.name, _NAME_BYTES)
@@ -73,7 +77,7 @@ class SpecReader:
         match given.WhichOneof("kind"):
             case "named":
                 faults.text(f"{path}.named", given.named, _MODEL_BYTES, required=True)
-                return spec.Named(given.named)
+                return spec.Named(given.named[:_MODEL_BYTES])
             case "compose":
                 return spec.Compose(self.specs(given.compose.steps, f"{path}.compose.steps"))
             case "map":
@@ -102,8 +106,7 @@ class SpecReader:
         step = None
         if given.HasField("step") and len(self.paths) <= self._limits.step_nodes:
             step = self._spec(given.step, f"{path}.step")
-        asked = given.max_concurrency if given.HasField("max_concurrency") else None
-        return spec.Map(step, self._number(f"{path}.max_concurrency", asked, self._limits.step_concurrency))
+        return spec.Map(step)
 
     def _search(self, given: step_run_pb2.SearchStep, path: str) -> spec.SearchLeaf:
         top_k = given.top_k if given.HasField("top_k") else None
@@ -126,15 +129,26 @@ class SpecReader:
                 if not key or short != key or utf8_bytes(given[key]) > _LABEL_BYTES or "\0" in key + given[key]:
                     what = f"a label has 1 to {_LABEL_BYTES} bytes of name, at most {_LABEL_BYTES} of value, and no NUL"
                     self._faults.add(path, f"`{short}`: {what}")
+                    break
         return dict(given)
+
+    def _count_labels(self, path: str, given: Mapping[str, str]) -> None:
+        """Count what all labels take together in the run's metadata, which has to be sent."""
+        before = self._labels_bytes
+        self._labels_bytes += sum(utf8_bytes(key) + utf8_bytes(value) + 8 for key, value in given.items())
+        if before <= _ALL_LABELS_BYTES < self._labels_bytes:
+            self._faults.add(f"{path}.labels", f"all labels together take more than {_ALL_LABELS_BYTES} bytes")
 
 
 def run_input(
     given: step_run_pb2.RunStepRequest | step_run_pb2.CollectStepRequest, limits: Limits, faults: Faults
 ) -> Json:
     """Read the value to begin with; null where there is none."""
-    value = json_of_value(given.input) if given.HasField("input") else None
-    faults.json("input", value, limits.request_text_bytes, limits)
+    if not given.HasField("input"):
+        return None
+    bad = Reason.STEP_INPUT_INVALID
+    value = read_json("input", given.input, limits.input_bytes, limits, faults, bad)
+    faults.json("input", value, limits.input_bytes, limits, bad)
     return value
 
 

@@ -9,12 +9,82 @@ from google.protobuf import struct_pb2, timestamp_pb2
 from stepwire.v1 import message_pb2
 from stepwired.errors import Broken, Failure, Reason, Throttled, Violation
 from stepwired.events import MAX_SAFE_INTEGER, Json
+from stepwired.limits import Limits
 from stepwired.rpc import status
 from stepwired.rpc.violations import Faults
 
 #: 0001-01-01 and 9999-12-31, in seconds since 1970.
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 _NANOS = 10**9
+
+
+class _TooManyError(Exception):
+    """JSON has more values than one request may have."""
+
+
+def read_json(
+    path: str,
+    given: struct_pb2.Value | struct_pb2.Struct,
+    limit_bytes: int,
+    limits: Limits,
+    faults: Faults,
+    reason: Reason,
+) -> Json:
+    """Read JSON that a caller sent; null beside a violation.
+
+    Args:
+        path: Where it is.
+        given: The JSON.
+        limit_bytes: What it may take as protobuf, which is looked at first.
+        limits: Of the request.
+        faults: Is told what is wrong, and counts the values of all JSON of the request.
+        reason: Of its violations.
+    """
+    if (size := given.ByteSize()) > limit_bytes:
+        faults.add(path, f"has {size} bytes as protobuf, and the limit is {limit_bytes}", reason)
+        return None
+    reader = _JsonReader(limits.json_values - faults.json_values)
+    try:
+        return reader.object(given) if isinstance(given, struct_pb2.Struct) else reader.value(given)
+    except _TooManyError:
+        text = f"the JSON of one request has at most {limits.json_values} values, all together"
+        faults.add(path, text, reason)
+        return None
+    finally:
+        faults.json_values += reader.count
+
+
+def metadata_of(path: str, given: struct_pb2.Struct, limits: Limits, faults: Faults) -> dict[str, Json]:
+    """Read metadata; empty beside a violation."""
+    before = len(faults.found)
+    read = read_json(path, given, 4 * limits.metadata_bytes, limits, faults, Reason.INVALID_METADATA)
+    if len(faults.found) > before or not isinstance(read, dict):
+        return {}
+    faults.metadata(path, read, limits)
+    return read
+
+
+class _JsonReader:
+    """Reads JSON and stops where there is too much of it."""
+
+    def __init__(self, most: int) -> None:
+        self.count = 0
+        self._most = most
+
+    def value(self, given: struct_pb2.Value) -> Json:
+        self.count += 1
+        if self.count > self._most:
+            raise _TooManyError
+        match given.WhichOneof("kind"):
+            case "struct_value":
+                return self.object(given.struct_value)
+            case "list_value":
+                return [self.value(item) for item in given.list_value.values]
+            case _:
+                return json_of_value(given)
+
+    def object(self, given: struct_pb2.Struct) -> dict[str, Json]:
+        return {key: self.value(value) for key, value in given.fields.items()}
 
 
 def json_of_value(value: struct_pb2.Value) -> Json:
