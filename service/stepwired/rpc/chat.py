@@ -15,6 +15,7 @@ from stepwired.events import Chat, Finished, TextDelta
 from stepwired.limits import Limits
 from stepwired.rpc.convert.chat import ReplyWriter, chat_request, finished_proto, model_proto
 from stepwired.rpc.convert.values import not_unicode, too_large
+from stepwired.rpc.kept import read
 from stepwired.rpc.models import Models
 from stepwired.rpc.paging import page
 
@@ -42,7 +43,8 @@ class ChatServicer(chat_pb2_grpc.ChatServiceServicer):
         writer = ReplyWriter(now(), self._limits.stream_message_bytes)
         try:
             # gRPC cancels this task when the call ends early; `aclosing` passes that on at once.
-            async with aclosing(self._chat(chat_request(request, self._limits))) as batches:
+            asked = await read(chat_request, request, self._limits)
+            async with aclosing(self._chat(asked)) as batches:
                 async for batch in batches:
                     for response in writer.responses(batch, now):  # as few as can be: deltas are joined
                         yield response
@@ -56,7 +58,8 @@ class ChatServicer(chat_pb2_grpc.ChatServiceServicer):
         length = 0
         finished: Finished | None = None
         try:
-            async with aclosing(self._chat(chat_request(request, self._limits))) as batches:
+            asked = await read(chat_request, request, self._limits)
+            async with aclosing(self._chat(asked)) as batches:
                 async for batch in batches:
                     for event in batch:
                         if isinstance(event, Finished):

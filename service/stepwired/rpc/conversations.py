@@ -10,7 +10,7 @@ from stepwired.limits import KIB
 from stepwired.rpc import paging
 from stepwired.rpc.convert import conversations as convert
 from stepwired.rpc.files import FileCalls
-from stepwired.rpc.kept import Context, Kept, repeatable
+from stepwired.rpc.kept import Context, Kept, read, repeatable
 from stepwired.rpc.messages import MessageCalls
 from stepwired.rpc.watch import WatchCalls
 
@@ -21,7 +21,7 @@ class ConversationCalls(Kept):
     async def CreateConversation(
         self, request: conversation_pb2.CreateConversationRequest, _: Context
     ) -> conversation_pb2.CreateConversationResponse:
-        asked = convert.creation(request, self._limits)
+        asked = await read(convert.creation, request, self._limits)
         created, ids = await self._store.create(
             asked.conversation_id,
             title=asked.title,

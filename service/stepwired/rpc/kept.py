@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import grpc
 
@@ -16,7 +17,9 @@ from stepwired.store.nouns import Request
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-#: What is longer is hashed, or written, in a thread.
+T = TypeVar("T")
+
+#: What is longer is read and hashed in a thread.
 LONG_BYTES = 256 * KIB
 
 
@@ -35,6 +38,17 @@ class Kept:
         self._pictures = pictures
         self._uploads = uploads
         self._limits = limits
+
+
+async def read(convert: Callable[..., T], request: Any, limits: Limits) -> T:
+    """Read a request by its converter: a long one in a thread, in which others get their turns.
+
+    Raises:
+        InvalidRequest: As `convert` does.
+    """
+    if request.ByteSize() > LONG_BYTES:
+        return await asyncio.to_thread(convert, request, limits)
+    return convert(request, limits)
 
 
 async def repeatable(request: Any) -> Request | None:

@@ -14,7 +14,7 @@ from stepwired.rpc.convert import conversations as convert
 from stepwired.rpc.convert import message_calls as calls
 from stepwired.rpc.convert.messages import message_proto
 from stepwired.rpc.convert.values import too_large
-from stepwired.rpc.kept import Context, Kept, repeatable
+from stepwired.rpc.kept import Context, Kept, read, repeatable
 
 #: What a message takes on the wire beside its pictures, at most about.
 _MARGIN_BYTES = 64 * KIB
@@ -26,7 +26,7 @@ class MessageCalls(Kept):
     async def AppendMessages(
         self, request: conversation_pb2.AppendMessagesRequest, _: Context
     ) -> conversation_pb2.AppendMessagesResponse:
-        messages = convert.appended(request, self._limits)
+        messages = await read(convert.appended, request, self._limits)
         changed, ids = await self._store.append(
             request.conversation_id,
             await self._pictures.taken(messages),
