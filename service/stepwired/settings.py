@@ -13,7 +13,7 @@ from platformdirs import user_data_path
 from stepwired.limits import Limits
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Seconds = Annotated[float, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0, le=1e7)]
 Text = Annotated[str, Meta(min_length=1)]
 
 

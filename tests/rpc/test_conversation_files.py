@@ -225,7 +225,6 @@ GUIDE_CHAT = {"type": "chat-message", "role": "user", "text": "x"}
     ("text", "said"),
     [
         ("", "a list of messages is missing"),
-        ("hello", "a list of messages is missing"),
         ("[", "no JSON"),
         ("[{]", "no JSON"),
         ('[{"role": "user"', "no end"),
@@ -299,14 +298,3 @@ def test_one_message_too_many_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="one more than the 3"):
         read_file(raw, 0, limits)
     assert len(read_file(raw, 0, Limits(conversation_messages=4)).messages) == 4
-
-
-@settings(max_examples=300, deadline=None)
-@given(values, st.sampled_from(["", " ", "\n\t", "  \r\n"]))
-def test_the_scanner_reads_what_json_says(value: Json, blank: str) -> None:
-    from stepwired.rpc.convert.json_scan import Scanner
-
-    text = blank.join(["", "[", json.dumps(value), ",", '"\\\\"', ",", json.dumps(value, ensure_ascii=False), "]", ""])
-    scanner = Scanner(text.encode())
-    assert list(map(normal, scanner.items())) == [normal(value), "\\", normal(value)]
-    scanner.finish()

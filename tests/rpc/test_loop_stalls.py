@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from google.protobuf import struct_pb2
 
 from stepwire.v1 import chat_pb2, conversation_pb2, message_pb2
 from stepwired.events import Batch, ChatRequest, TextDelta
@@ -105,8 +106,24 @@ async def append_large_pictures(ask: Asking) -> None:
     await ask.stub.AppendMessages(large_request())
 
 
+@cache
+def many_numbers() -> conversation_pb2.AppendMessagesRequest:
+    """Metadata is small and inputs of tools are not: 150,000 numbers in each of three."""
+    numbers = struct_pb2.ListValue(values=[struct_pb2.Value(number_value=number) for number in range(150_000)])
+    use = message_pb2.ToolUse(tool_id="t", name="n")
+    use.input.fields["a"].list_value.CopyFrom(numbers)
+    return conversation_pb2.AppendMessagesRequest(
+        conversation_id="c", messages=[message_pb2.Message(tool_use=use)] * 3, request_id="n"
+    )
+
+
+async def append_many_numbers(ask: Asking) -> None:
+    await ask.CreateConversation(conversation_id="c")
+    await ask.stub.AppendMessages(many_numbers())
+
+
 @pytest.mark.parametrize(
-    "work", [upload_16_megapixels, import_20_000_messages, append_large_pictures, take_it_all_back]
+    "work", [upload_16_megapixels, append_many_numbers, import_20_000_messages, append_large_pictures, take_it_all_back]
 )
 async def test_the_loop_turns_while_one_caller_does_much(
     tmp_path: Path, work: Callable[[Asking], Awaitable[None]]
@@ -114,7 +131,7 @@ async def test_the_loop_turns_while_one_caller_does_much(
     async with stored(tmp_path, chat=chatter) as client:
         ask = Asking(client)
         await ask.upload(noise("PNG", (8, 8)))  # starting the process that decodes is another matter
-        picture(), file(), large_request()
+        picture(), file(), large_request(), many_numbers()
         async with busy(client) as pulse:
             await work(ask)
         print(f"{work.__name__}: worked {pulse.worked_s * 1e3:.0f} ms at a time, {pulse.passed_s * 1e3:.0f} ms passed")

@@ -238,7 +238,8 @@ async def test_a_failed_read_keeps_no_reader_on_an_old_state(store: SqliteStore)
 # --- migrations ---
 
 
-OLD = {1: database.migrations()[1]}
+OLD = database.migrations()
+NEXT = max(OLD) + 1
 
 
 async def test_a_migration_can_read_the_messages_that_are_stored(
@@ -248,7 +249,7 @@ async def test_a_migration_can_read_the_messages_that_are_stored(
     store = await SqliteStore.open(tmp_path)
     await store.create("c", messages=[Message(text="one"), Message(text="two")])
     await store.close()
-    newer = OLD | {2: "ALTER TABLE message ADD COLUMN length INTEGER NOT NULL DEFAULT 0;"}
+    newer = OLD | {NEXT: "ALTER TABLE message ADD COLUMN length INTEGER NOT NULL DEFAULT 0;"}
     monkeypatch.setattr(database, "migrations", lambda: newer)
 
     def measure(db: apsw.Connection) -> None:
@@ -260,24 +261,24 @@ async def test_a_migration_can_read_the_messages_that_are_stored(
         measure(db)
         raise ZeroDivisionError
 
-    monkeypatch.setitem(database.BACKFILLS, 2, fail)
+    monkeypatch.setitem(database.BACKFILLS, NEXT, fail)
     with pytest.raises(ZeroDivisionError):
         await SqliteStore.open(tmp_path)
-    assert (version(tmp_path), "length" in columns(tmp_path)) == (1, False)
-    monkeypatch.setitem(database.BACKFILLS, 2, measure)
+    assert (version(tmp_path), "length" in columns(tmp_path)) == (NEXT - 1, False)
+    monkeypatch.setitem(database.BACKFILLS, NEXT, measure)
     store = await SqliteStore.open(tmp_path)
     assert await store._core.writer.submit(lambda db: db.execute("SELECT length FROM message").fetchall()) == [
         (3,),
         (3,),
     ]
     await store.close()
-    assert version(tmp_path) == 2
+    assert version(tmp_path) == NEXT
 
 
 REBUILT = """
 CREATE TABLE rebuilt (key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, head INTEGER NOT NULL, revision INTEGER
   NOT NULL, message_count INTEGER NOT NULL, create_time_us INTEGER NOT NULL, update_time_us INTEGER NOT NULL,
-  body BLOB NOT NULL) STRICT;
+  body BLOB NOT NULL, feed_revision INTEGER NOT NULL, feed_count INTEGER NOT NULL) STRICT;
 INSERT INTO rebuilt SELECT * FROM conversation {which};
 DROP TABLE conversation;
 ALTER TABLE rebuilt RENAME TO conversation;
@@ -292,12 +293,12 @@ async def test_a_table_that_others_point_to_can_be_rebuilt_but_not_leave_them_po
     store = await SqliteStore.open(tmp_path)
     await store.create("c", messages=[Message(text="x", id="m")])
     await store.close()
-    monkeypatch.setattr(database, "migrations", lambda: OLD | {2: REBUILT.format(which="WHERE id = 'd'")})
+    monkeypatch.setattr(database, "migrations", lambda: OLD | {NEXT: REBUILT.format(which="WHERE id = 'd'")})
     with pytest.raises(Broken) as caught:
         await SqliteStore.open(tmp_path)
     assert caught.value.reason is Reason.STORE_CORRUPT
-    assert version(tmp_path) == 1
-    monkeypatch.setattr(database, "migrations", lambda: OLD | {2: REBUILT.format(which="")})
+    assert version(tmp_path) == NEXT - 1
+    monkeypatch.setattr(database, "migrations", lambda: OLD | {NEXT: REBUILT.format(which="")})
     store = await SqliteStore.open(tmp_path)
     assert (await store.message("c", "m")).text == "x"
     with pytest.raises(apsw.ConstraintError):

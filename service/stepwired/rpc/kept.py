@@ -16,7 +16,7 @@ from stepwired.store.nouns import Request
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-#: What is longer is hashed, or written, in a thread.
+#: What is longer is hashed in a thread.
 LONG_BYTES = 256 * KIB
 
 

@@ -13,7 +13,7 @@ _SCALAR = re.compile(rb"[^\s,\]}]*")
 _TOKEN = re.compile(rb'["{}\[\]]')
 
 #: What one piece may have beside its strings, which are quick to read however long they are.
-_PIECE_BYTES = 4 << 20
+_PIECE_BYTES = 2 << 20
 _PIECE_DEPTH = 200
 
 
@@ -115,12 +115,12 @@ class Scanner:
                 strings += at - match.end() - 1
             else:
                 depth += 1 if match.group() in b"{[" else -1
-                if depth == 0:
-                    return at
             if depth > _PIECE_DEPTH:
                 raise NotJson(f"nested too deep at byte {at}")
             if at - begin - strings > _PIECE_BYTES:
                 raise NotJson(f"what begins at byte {begin} is too large")
+            if depth == 0:
+                return at
         raise NotJson(f"what begins at byte {begin} has no end")
 
     def _end_of_string(self, begin: int) -> int:
