@@ -108,8 +108,8 @@ async def append_large_pictures(ask: Asking) -> None:
 
 @cache
 def many_numbers() -> conversation_pb2.AppendMessagesRequest:
-    """Metadata is small and inputs of tools are not: 150,000 numbers in each of three."""
-    numbers = struct_pb2.ListValue(values=[struct_pb2.Value(number_value=number) for number in range(150_000)])
+    """Metadata is small and inputs of tools are not: as many numbers as one request may have, in three of them."""
+    numbers = struct_pb2.ListValue(values=[struct_pb2.Value(number_value=number) for number in range(33_000)])
     use = message_pb2.ToolUse(tool_id="t", name="n")
     use.input.fields["a"].list_value.CopyFrom(numbers)
     return conversation_pb2.AppendMessagesRequest(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from stepwired.processes import child
+from stepwired.processes.child import StartFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Child(child.Child):
         ready = False
         try:
             async with asyncio.timeout(timeout_s):
-                port = int(json.loads(await started.handshake(api_key))["port"])
+                port = _port(await started.handshake(api_key))
             started.address = Address(f"http://127.0.0.1:{port}/v1", api_key)
             ready = True
             return started
@@ -52,3 +53,18 @@ class Child(child.Child):
         finally:
             if not ready:
                 await started.end(grace_s=0.0)
+
+
+def _port(line: bytes) -> int:
+    """The port of an announcement.
+
+    Raises:
+        StartFailed: It is none: something else has written to the child's stdout, or is no child of ours.
+    """
+    try:
+        port = json.loads(line)["port"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        port = None
+    if type(port) is not int or not 0 < port < 65536:
+        raise StartFailed("the first line on its stdout is no address of ours")
+    return port

@@ -27,7 +27,7 @@ _ENVIRONMENT = frozenset(
 
 
 class StartFailed(Exception):
-    """The process ended before it was ready. The text has its last lines, for the log."""
+    """The process ended before it was ready, or said what it should not. The text is for the log."""
 
 
 class Child:
@@ -123,13 +123,16 @@ class Child:
         """Tell it its one line and wait for the one that it has for us.
 
         Raises:
-            StartFailed: It ended instead.
+            StartFailed: It ended instead, or has more to say than a line.
         """
         stdout = self._process.stdout
         assert stdout is not None
         with suppress(BrokenPipeError):  # it has ended already; its stdout says so too
             os.write(self._pipe, line.encode() + b"\n")
-        answer = await stdout.readline()
+        try:
+            answer = await stdout.readline()
+        except ValueError:  # a line without end
+            raise StartFailed("it said more than a line on its stdout") from None
         if not answer:
             await self._process.wait()
             await self._logging
