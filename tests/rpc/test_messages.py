@@ -14,8 +14,9 @@ from stepwired.events import (
     ToolUse,
 )
 from stepwired.limits import Limits
-from stepwired.rpc.convert.messages import message, message_json, message_proto
+from stepwired.rpc.convert.messages import message, message_json
 from stepwired.rpc.violations import Faults
+from stepwired.store.codec.messages import message_proto
 
 LIMITS = Limits()
 

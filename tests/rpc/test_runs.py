@@ -13,7 +13,7 @@ from stepwire.v1 import step_run_pb2
 from stepwired.errors import Failure, Reason
 from stepwired.events import Json, Message, Role, Usage
 from stepwired.rpc.convert.runs import as_json, run_response
-from stepwired.rpc.convert.values import json_of_value, value_of_json
+from stepwired.rpc.convert.values import value_of_json
 from stepwired.steps.results import (
     Item,
     Metadata,
@@ -23,10 +23,12 @@ from stepwired.steps.results import (
     StageEventKind,
     Vector,
 )
+from stepwired.store.codec.values import json_of_value
 
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(-1e15, 1e15) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(-1e15, 1e15) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=12,
 )
 

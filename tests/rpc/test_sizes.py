@@ -17,10 +17,10 @@ from stepwire.v1 import chat_pb2, conversation_pb2, message_pb2, step_run_pb2
 from stepwired.errors import Reason, Violation
 from stepwired.events import Batch, ChatRequest, Json
 from stepwired.limits import KIB, MIB
-from stepwired.rpc.convert.values import json_of_value
 from stepwired.rpc.scan import MAX_FIELDS, has_too_many_fields
 from stepwired.steps.results import ErrorMode, Item, Metadata, Outcome, RunEvent, RunFinished, RunStarted
 from stepwired.steps.spec import Spec
+from stepwired.store.codec.values import json_of_value
 from stepwired.store.sqlite import SqliteStore
 from tests.rpc.asking import labels, tool_use, violations
 from tests.rpc.serving import STARTED, finished, read, serve, told, within

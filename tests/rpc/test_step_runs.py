@@ -16,10 +16,10 @@ from stepwired.events import Chat, ChatRequest, Embed, Json
 from stepwired.limits import Limits
 from stepwired.rpc.convert.chat import chat_request_of_json
 from stepwired.rpc.convert.runs import as_json
-from stepwired.rpc.convert.values import json_of_value
 from stepwired.steps import named
 from stepwired.steps.leaves import Models
 from stepwired.steps.registry import Registry
+from stepwired.store.codec.values import json_of_value
 from tests.rpc.serving import Client, count, echo, serve, told, within
 
 LIMITS = Limits()

@@ -13,6 +13,7 @@ from stepwired.conversation import Conversation
 from stepwired.errors import Broken, Misconfigured, Reason
 from stepwired.events import MAX_SAFE_INTEGER, Message, MessageStatus, Reasoning, Role, ToolResult, ToolUse
 from stepwired.store import codec
+from stepwired.store.codec.messages import message_proto
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 NUMBERS = st.integers(-MAX_SAFE_INTEGER, MAX_SAFE_INTEGER) | st.floats(allow_nan=False, allow_infinity=False).filter(
@@ -69,7 +70,7 @@ def test_json_of_any_depth_comes_back_or_is_refused(inner: dict[str, Any], depth
     else:
         assert codec.decode_message(body) == message
         # Inside the largest of the messages that carry it, too.
-        carried = conversation_pb2.StreamMessagesResponse(messages=[codec.message_proto(message)])
+        carried = conversation_pb2.StreamMessagesResponse(messages=[message_proto(message)])
         assert conversation_pb2.StreamMessagesResponse.FromString(carried.SerializeToString()) == carried
 
 

@@ -21,8 +21,8 @@ from stepwired.rpc.convert import file_calls as convert
 from stepwired.rpc.convert.conversations import conversation_proto
 from stepwired.rpc.convert.file_values import plain_url
 from stepwired.rpc.convert.files import FileWriter, ReadFile, read_file
-from stepwired.rpc.convert.images import image_proto
 from stepwired.rpc.kept import Context, Kept
+from stepwired.store.codec.messages import image_proto
 
 _CHUNK_BYTES = 64 * KIB
 

@@ -13,10 +13,10 @@ from stepwired.limits import KIB
 from stepwired.rpc import aside, paging
 from stepwired.rpc.convert import conversations as convert
 from stepwired.rpc.convert import message_calls as calls
-from stepwired.rpc.convert.messages import message_proto
 from stepwired.rpc.convert.values import too_large
 from stepwired.rpc.kept import Context, Kept, repeatable
 from stepwired.rpc.violations import utf8_bytes
+from stepwired.store.codec.messages import message_proto
 
 #: What a message takes on the wire beside its pictures, at most about.
 _MARGIN_BYTES = 64 * KIB

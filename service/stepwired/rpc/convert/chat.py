@@ -23,8 +23,9 @@ from stepwired.events import (
 )
 from stepwired.limits import Limits
 from stepwired.rpc import status
-from stepwired.rpc.convert.messages import message_proto, messages, usage_proto
+from stepwired.rpc.convert.messages import messages, usage_proto
 from stepwired.rpc.violations import Faults
+from stepwired.store.codec.messages import message_proto
 
 _MODEL_BYTES = 256
 _STOP_TEXTS, _STOP_BYTES = 16, 256

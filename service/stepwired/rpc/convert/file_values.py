@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 from google.protobuf import struct_pb2, timestamp_pb2
 
 from stepwire.v1 import message_pb2
+from stepwired import jsonvalue
 from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import Image, Json
 from stepwired.jsonvalue import kind
-from stepwired.rpc.convert.values import struct_of_json, timestamp
+from stepwired.rpc.convert.values import struct_of_json
+from stepwired.store.codec.values import MAX_DEPTH, timestamp
 
 T = TypeVar("T")
 
@@ -80,11 +82,10 @@ class Fields:
 
 
 def struct(path: str, value: dict[str, Json]) -> struct_pb2.Struct:
-    """Read an object of any depth and size; what it may hold is checked later, as for a request."""
-    try:
-        return struct_of_json(value)
-    except (OverflowError, RecursionError, ValueError):
-        raise fault(path, "has numbers too large or is nested too deep") from None
+    """Read an object that protobuf can carry; how large it may be is checked later, as for a request."""
+    if found := jsonvalue.fault(value, max_depth=MAX_DEPTH, path=path):
+        raise fault(*found)
+    return struct_of_json(value)
 
 
 def time_text(nanoseconds: int) -> str:

@@ -77,28 +77,6 @@ def inline_bytes(given: Iterable[Image]) -> int:
     return sum(len(item.data) for item in given)
 
 
-def image_proto(image: Image) -> message_pb2.Image:
-    """Write one picture: its bytes if they are at hand, else where it is."""
-    written = message_pb2.Image(
-        fetch=image.fetch,
-        name=image.name,
-        media_type=image.media_type,
-        detail=image.detail,
-        width=image.width,
-        height=image.height,
-        size_bytes=image.size_bytes,
-    )
-    if image.data:
-        written.data = image.data
-    elif image.blob_id:
-        written.blob_id = image.blob_id
-    elif image.uri:
-        written.uri = image.uri
-    elif image.server_path:
-        written.server_path = image.server_path
-    return written
-
-
 def _uri(path: str, value: str, faults: Faults) -> None:
     if not value:
         faults.add(path, "is needed", Reason.FIELD_REQUIRED)

@@ -12,8 +12,9 @@ from stepwired.events import Json, MessageStatus
 from stepwired.limits import KIB, Limits
 from stepwired.rpc import paging
 from stepwired.rpc.convert.conversations import is_merge
-from stepwired.rpc.convert.values import metadata_of, timestamp
+from stepwired.rpc.convert.values import metadata_of
 from stepwired.rpc.violations import Faults
+from stepwired.store.codec.values import timestamp
 from stepwired.store.nouns import Hit
 
 _QUERY_BYTES = KIB

@@ -12,9 +12,10 @@ from stepwired.conversation import check_messages, role_named
 from stepwired.errors import Reason
 from stepwired.events import Json, Message, MessageStatus, Reasoning, Role, ToolResult, ToolUse, Usage, UsageSource
 from stepwired.limits import Limits
-from stepwired.rpc.convert.images import image_proto, images, inline_bytes
-from stepwired.rpc.convert.values import metadata_of, nanoseconds, read_json, struct_of_json, timestamp
+from stepwired.rpc.convert.images import images, inline_bytes
+from stepwired.rpc.convert.values import metadata_of, nanoseconds, read_json
 from stepwired.rpc.violations import Faults, ordered, utf8_bytes
+from stepwired.store.codec.messages import message_proto
 
 _TOOL_NAME_BYTES = 128
 _TOOL_TYPE_BYTES = 128
@@ -78,37 +79,6 @@ def message(path: str, given: message_pb2.Message, limits: Limits, faults: Fault
         parent_id=given.parent_id,
         create_time_ns=create_time_ns,
     )
-
-
-def message_proto(message: Message) -> message_pb2.Message:
-    """Write one message."""
-    written = message_pb2.Message(
-        id=message.id,
-        parent_id=message.parent_id,
-        create_time=timestamp(message.create_time_ns),
-        update_time=timestamp(message.update_time_ns),
-        status=_STATUS[message.status],
-        role=message.role,
-        text=message.text,
-        images=map(image_proto, message.images),
-    )
-    if message.metadata:
-        written.metadata.CopyFrom(struct_of_json(message.metadata))
-    if (reasoning := message.reasoning) is not None:
-        written.reasoning.CopyFrom(
-            message_pb2.Reasoning(text=reasoning.text, signature=reasoning.signature, provider=reasoning.provider)
-        )
-    if (use := message.tool_use) is not None:
-        written.tool_use.CopyFrom(
-            message_pb2.ToolUse(
-                tool_id=use.tool_id, name=use.name, input=struct_of_json(use.input), tool_type=use.tool_type
-            )
-        )
-    if (result := message.tool_result) is not None:
-        written.tool_result.CopyFrom(
-            message_pb2.ToolResult(tool_id=result.tool_id, result=result.result, is_error=result.is_error)
-        )
-    return written
 
 
 def message_json(message: Message) -> Json:

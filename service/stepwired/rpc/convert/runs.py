@@ -10,8 +10,8 @@ from stepwire.v1 import step_run_pb2
 from stepwired.errors import Failure
 from stepwired.events import Json, Message
 from stepwired.rpc import status, vectors
-from stepwired.rpc.convert.messages import message_json, message_proto, usage_proto
-from stepwired.rpc.convert.values import failure_message, timestamp, value_of_json
+from stepwired.rpc.convert.messages import message_json, usage_proto
+from stepwired.rpc.convert.values import failure_message, value_of_json
 from stepwired.steps.results import (
     Item,
     Metadata,
@@ -25,6 +25,8 @@ from stepwired.steps.results import (
     Vector,
 )
 from stepwired.steps.values import weigh
+from stepwired.store.codec.messages import message_proto
+from stepwired.store.codec.values import timestamp
 
 _STAGE_VALUE_BYTES = 4096
 _MAX_INT32 = 2**31 - 1

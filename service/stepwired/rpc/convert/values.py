@@ -8,10 +8,11 @@ from google.protobuf import struct_pb2, timestamp_pb2
 
 from stepwire.v1 import message_pb2
 from stepwired.errors import Broken, Failure, Reason, Throttled, Violation
-from stepwired.events import MAX_SAFE_INTEGER, Json
+from stepwired.events import Json
 from stepwired.limits import Limits
 from stepwired.rpc import status
 from stepwired.rpc.violations import Faults
+from stepwired.store.codec.values import fill_struct, fill_value, json_of_value
 
 #: 0001-01-01 and 9999-12-31, in seconds since 1970.
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
@@ -87,49 +88,18 @@ class _JsonReader:
         return {key: self.value(value) for key, value in given.fields.items()}
 
 
-def json_of_value(value: struct_pb2.Value) -> Json:
-    """Read a JSON value. Integral numbers that a double says exactly become `int`; a value not set is null."""
-    match value.WhichOneof("kind"):
-        case "number_value":
-            return _number(value.number_value)
-        case "string_value":
-            return value.string_value
-        case "bool_value":
-            return value.bool_value
-        case "struct_value":
-            return json_of_struct(value.struct_value)
-        case "list_value":
-            return [json_of_value(item) for item in value.list_value.values]
-        case _:
-            return None
-
-
-def json_of_struct(struct: struct_pb2.Struct) -> dict[str, Json]:
-    """Read a JSON object."""
-    return {key: json_of_value(value) for key, value in struct.fields.items()}
-
-
 def value_of_json(value: Json) -> struct_pb2.Value:
     """Write a JSON value that `jsonvalue.fault` finds no fault with."""
-    match value:
-        case None:
-            return struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
-        case bool():
-            return struct_pb2.Value(bool_value=value)
-        case int() | float():
-            return struct_pb2.Value(number_value=value)
-        case str():
-            return struct_pb2.Value(string_value=value)
-        case list():
-            items = struct_pb2.ListValue(values=[value_of_json(item) for item in value])
-            return struct_pb2.Value(list_value=items)
-        case dict():
-            return struct_pb2.Value(struct_value=struct_of_json(value))
+    written = struct_pb2.Value()
+    fill_value(written, value)
+    return written
 
 
 def struct_of_json(value: Mapping[str, Json]) -> struct_pb2.Struct:
     """Write a JSON object that `jsonvalue.fault` finds no fault with."""
-    return struct_pb2.Struct(fields={key: value_of_json(item) for key, item in value.items()})
+    written = struct_pb2.Struct()
+    fill_struct(written, value, "")
+    return written
 
 
 def nanoseconds(path: str, time: timestamp_pb2.Timestamp, faults: Faults) -> int:
@@ -138,13 +108,6 @@ def nanoseconds(path: str, time: timestamp_pb2.Timestamp, faults: Faults) -> int
         faults.add(path, "must lie in the years 0001 to 9999, with nanos of 0 to 999999999", Reason.INVALID_TIME)
         return 0
     return time.seconds * _NANOS + time.nanos
-
-
-def timestamp(nanoseconds_: int) -> timestamp_pb2.Timestamp | None:
-    """Write a point in time; None for the 0 that means unknown."""
-    if not nanoseconds_:
-        return None
-    return timestamp_pb2.Timestamp(seconds=nanoseconds_ // _NANOS, nanos=nanoseconds_ % _NANOS)
 
 
 def failure_message(failure: Failure) -> message_pb2.Failure:
@@ -180,7 +143,3 @@ def too_large(limit_bytes: int, instead: str) -> Failure:
         f"the reply is larger than {limit_bytes} bytes: call {instead} instead",
         metadata={"limitBytes": str(limit_bytes)},
     )
-
-
-def _number(value: float) -> int | float:
-    return int(value) if -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER and value.is_integer() else value
