@@ -10,12 +10,15 @@ import apsw
 from stepwired.conversation import Conversation
 from stepwired.store import blobs, codec
 from stepwired.store.nouns import KEEP_ANSWER_S, Request
-from stepwired.store.refusals import request_id_mismatch
+from stepwired.store.refusals import conversation_not_found, request_id_mismatch
 
 SWEEP_S = 60
 """How often a write also removes what was kept long enough, and the clock is written down."""
 
 _SWEPT = 1000
+
+#: In place of a revision, in an answer whose conversation was deleted.
+_DELETED = 0
 
 Answer = tuple[Conversation, tuple[str, ...]]
 
@@ -73,18 +76,36 @@ def once(
 
     Raises:
         InvalidRequest: REQUEST_ID_MISMATCH.
+        NotFound: CONVERSATION_NOT_FOUND, the conversation of the answer was deleted.
     """
     if request is None:
         return work()[1:]
-    place = (method, request.id)
-    row = db.execute("SELECT digest, until_s, answer FROM request WHERE method = ? AND id = ?", place).fetchone()
-    if row is not None and row[1] >= now_s:
-        if row[0] != request.digest:
-            raise request_id_mismatch()
-        return codec.decode_answer(row[2])
+    if (answer := look_up(db, method, request, now_s)) is not None:
+        return answer
     key, conversation, ids = work()
     db.execute(
         "INSERT OR REPLACE INTO request (method, id, digest, conversation, until_s, answer) VALUES (?, ?, ?, ?, ?, ?)",
-        (*place, request.digest, key, now_s + KEEP_ANSWER_S, codec.encode_answer(conversation, ids)),
+        (method, request.id, request.digest, key, now_s + KEEP_ANSWER_S, codec.encode_answer(conversation, ids)),
     )
     return conversation, ids
+
+
+def look_up(db: apsw.Connection, method: str, request: Request, now_s: int) -> Answer | None:
+    """Find the answer to a request, on any connection; see `base.ConversationStore.answered`."""
+    row = db.execute(
+        "SELECT digest, answer FROM request WHERE method = ? AND id = ? AND until_s >= ?", (method, request.id, now_s)
+    ).fetchone()
+    if row is None:
+        return None
+    if row[0] != request.digest:
+        raise request_id_mismatch()
+    conversation, ids = codec.decode_answer(row[1])
+    if conversation.revision == _DELETED:
+        raise conversation_not_found(conversation.id)
+    return conversation, ids
+
+
+def forget(db: apsw.Connection, key: int, conversation_id: str) -> None:
+    """Drop the answers that go with a conversation, but not that they were given: repeating must not do it again."""
+    answer = codec.encode_answer(Conversation(conversation_id, revision=_DELETED))
+    db.execute("UPDATE request SET answer = ? WHERE conversation = ?", (answer, key))

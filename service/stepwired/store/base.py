@@ -28,7 +28,8 @@ class ConversationStore(Index, Feed, Blobs, Protocol):
 
     `request` makes a write safe to repeat for 24 hours of the store's own running time, which no clock can shorten: the
     same request returns the first answer, whatever has happened since, and does nothing; another with its id is refused
-    (InvalidRequest, REQUEST_ID_MISMATCH). The answer goes with its conversation.
+    (InvalidRequest, REQUEST_ID_MISMATCH). When its conversation is deleted the answer goes too, but not the memory of
+    it: repeating is then refused (NotFound, CONVERSATION_NOT_FOUND), and still does nothing.
 
     `if_revision` refuses a write unless the conversation has this revision (Conflict, REVISION_MISMATCH, with
     `revision` in its metadata).
@@ -45,6 +46,24 @@ class ConversationStore(Index, Feed, Blobs, Protocol):
     go out complete, with id, parent and times. Images come in with a `uri`, or with the `blob_id` of a blob that is
     there; what is known of a blob is filled in.
     """
+
+    async def answered(self, method: str, request: Request) -> tuple[Conversation, tuple[str, ...]] | None:
+        """Look up, on a reader, whether a request was answered before: what its write would return, without its cost.
+
+        For what has to be prepared before a write, such as pictures. None says nothing of a write under way: the write
+        itself looks again.
+
+        Args:
+            method: `create`, `append` or `fork`.
+            request: See the class.
+
+        Returns:
+            The first answer (of a fork, without ids); None if there is none, or none that is still kept.
+
+        Raises:
+            InvalidRequest: REQUEST_ID_MISMATCH.
+            NotFound: CONVERSATION_NOT_FOUND, the conversation of the answer was deleted.
+        """
 
     async def create(
         self,
@@ -106,7 +125,7 @@ class ConversationStore(Index, Feed, Blobs, Protocol):
     async def delete(self, conversation_id: str, *, if_revision: int | None = None) -> None:
         """Remove a conversation with all that belongs to it: messages, search, changes, answers kept for repeats.
 
-        Blobs that only it refers to go with it, or 24 hours after their last upload if that is later. Whoever follows
+        Blobs that only it refers to go soon after, or 24 hours after their last upload if that is later. Whoever follows
         `changes` gets `Deleted`. About 1 s for 100,000 messages, during which no other write is done.
 
         Raises:

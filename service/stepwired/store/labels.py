@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,16 @@ from stepwired.store.nouns import ListOrder
 from stepwired.store.refusals import bad_position
 
 
+#: What a listed conversation takes beside its stored bytes and its head's id, at most.
+_ENVELOPE_BYTES = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """What to list; see `parts.Index.list`."""
 
     page_size: int
+    page_bytes: int
     after: str
     labels: Mapping[str, str]
     create_from_ns: int | None
@@ -48,17 +54,24 @@ def read_list(db: apsw.Connection, query: Query) -> tuple[list[Conversation], st
         InvalidRequest: INVALID_PAGE_TOKEN.
     """
     sql, values = _statement(query)
-    rows: list[Any] = db.execute(sql, values).fetchall()
     found: list[Conversation] = []
-    for _, _, head_id, revision, count, update_time_us, body in rows[: query.page_size]:
-        conversation = codec.decode_conversation(
-            body, head_id=head_id, revision=revision, message_count=count, update_time_ns=update_time_us * 1000
-        )
-        # Two labels may have one hash.
-        if all(conversation.metadata.get(name) == text for name, text in query.labels.items()):
-            found.append(conversation)
-    more = len(rows) > query.page_size
-    return found, _position(*rows[query.page_size - 1][:2]) if more else ""
+    position = ""
+    size = 0
+    with closing(db.execute(sql, values)) as rows:
+        for index, row in enumerate(rows):
+            time_us, key, head_id, revision, count, update_time_us, body = row
+            size_bytes = len(body) + len(head_id.encode()) + _ENVELOPE_BYTES
+            if index == query.page_size or (found and size + size_bytes > query.page_bytes):
+                return found, position
+            conversation = codec.decode_conversation(
+                body, head_id=head_id, revision=revision, message_count=count, update_time_ns=update_time_us * 1000
+            )
+            # Two labels may have one hash.
+            if all(conversation.metadata.get(name) == text for name, text in query.labels.items()):
+                found.append(conversation)
+                size += size_bytes
+            position = _position(time_us, key)
+    return found, ""
 
 
 def _statement(query: Query) -> tuple[str, list[int]]:

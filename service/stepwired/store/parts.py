@@ -13,6 +13,10 @@ from stepwired.events import Image
 from stepwired.store.nouns import Change, Hit, ListOrder
 
 
+LIST_BYTES = 4 * 1024 * 1024
+"""What a page of a list takes where nobody says."""
+
+
 class Index(Protocol):
     """Finds conversations and messages."""
 
@@ -20,6 +24,7 @@ class Index(Protocol):
         self,
         *,
         page_size: int = 100,
+        page_bytes: int = LIST_BYTES,
         after: str = "",
         labels: Mapping[str, str] | None = None,
         create_from_ns: int | None = None,
@@ -33,7 +38,9 @@ class Index(Protocol):
         moves to the front.
 
         Args:
-            page_size: At most so many; a page may be shorter.
+            page_size: At most so many; a page may be shorter, and even empty, and not be the last.
+            page_bytes: What they take together as protobuf, at most, unless the first alone is larger. Nothing beyond
+                is read.
             after: Where the page before ended, asked for with the same arguments.
             labels: Texts that the metadata must have under these keys, on its first level.
             create_from_ns: Created then or later.
@@ -42,7 +49,7 @@ class Index(Protocol):
             order: What newest means.
 
         Returns:
-            The conversations, and where they end: empty after the last page.
+            The conversations, and the position after the last of them: empty after the last page.
 
         Raises:
             InvalidRequest: INVALID_PAGE_TOKEN, `after` is none of ours.

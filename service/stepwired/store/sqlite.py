@@ -17,7 +17,7 @@ from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import Json, Message, MessageStatus
 from stepwired.limits import Limits
 from stepwired.store import edits, views
-from stepwired.store.answers import Answer, once
+from stepwired.store.answers import Answer, look_up, once
 from stepwired.store.core import Core, whole_microseconds
 from stepwired.store.database import Durability
 from stepwired.store.edits import Edit
@@ -59,6 +59,10 @@ class SqliteStore(SqliteParts):
             Broken: STORE_CORRUPT.
         """
         return cls(await Core.open(folder, limits or Limits(), durability, clock_ns, monotonic_s))
+
+    async def answered(self, method: str, request: Request) -> Answer | None:
+        now_s = self._core.clock.now_s()
+        return await self._core.readers.read(lambda db: look_up(db, method, request, now_s))
 
     async def create(
         self,

@@ -16,6 +16,7 @@ from stepwired.events import Image
 from stepwired.store import blobs, changes, labels, search
 from stepwired.store.core import Core
 from stepwired.store.nouns import Change, Deleted, Hit, ListOrder
+from stepwired.store.parts import LIST_BYTES
 from stepwired.store.refusals import blob_not_found
 
 
@@ -29,6 +30,7 @@ class SqliteParts:
         self,
         *,
         page_size: int = 100,
+        page_bytes: int = LIST_BYTES,
         after: str = "",
         labels: Mapping[str, str] | None = None,
         create_from_ns: int | None = None,
@@ -36,7 +38,9 @@ class SqliteParts:
         update_from_ns: int | None = None,
         order: ListOrder = ListOrder.CREATE_TIME,
     ) -> tuple[Sequence[Conversation], str]:
-        query = _query(page_size, after, labels or {}, create_from_ns, create_before_ns, update_from_ns, order)
+        query = _query(
+            page_size, page_bytes, after, labels or {}, create_from_ns, create_before_ns, update_from_ns, order
+        )
         return await self._core.readers.read(lambda db: _list(db, query))
 
     async def search(

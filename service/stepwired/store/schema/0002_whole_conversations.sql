@@ -48,7 +48,7 @@ CREATE TABLE request (
   method TEXT NOT NULL,
   id TEXT NOT NULL,
   digest BLOB NOT NULL,  -- of the request
-  conversation INTEGER NOT NULL REFERENCES conversation (key),
+  conversation INTEGER NOT NULL,  -- its key, even after it was deleted: keys are not used again
   until_s INTEGER NOT NULL,
   answer BLOB NOT NULL,  -- stepwire.v1.AppendMessagesResponse, which holds the answer of each method
   PRIMARY KEY (method, id)
