@@ -135,7 +135,13 @@ class ConversationServiceServicer(object):
 
         Fails with:
         - `INVALID_ARGUMENT`: a message or the metadata is wrong; a `google.rpc.BadRequest` lists every field to change.
+        - `INVALID_ARGUMENT`, reason `IMAGE_TOO_LARGE` and others that begin with `IMAGE_`, or `UNSUPPORTED_IMAGE_FORMAT`: a
+        picture.
+        - `NOT_FOUND`, reason `MESSAGE_NOT_FOUND` for an unknown parent; `BLOB_NOT_FOUND` or `FILE_NOT_FOUND` for a picture;
+        `CONVERSATION_NOT_FOUND`: this `request_id` has created one that is deleted.
+        - `PERMISSION_DENIED`, reason `FILE_ACCESS_DENIED`: a `server_path` that the operator did not allow.
         - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`: another conversation has this id.
+        - `INVALID_ARGUMENT`, reason `REQUEST_ID_MISMATCH`: another request had this `request_id`.
         - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -158,7 +164,11 @@ class ConversationServiceServicer(object):
 
         Fails with:
         - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE` and others: a `google.rpc.BadRequest` lists every field to change.
-        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `MESSAGE_NOT_FOUND` for an unknown parent.
+        - `INVALID_ARGUMENT`, reason `IMAGE_TOO_LARGE` and others that begin with `IMAGE_`, or `UNSUPPORTED_IMAGE_FORMAT`: a
+        picture.
+        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`; `MESSAGE_NOT_FOUND` for an unknown parent; `BLOB_NOT_FOUND` or
+        `FILE_NOT_FOUND` for a picture.
+        - `PERMISSION_DENIED`, reason `FILE_ACCESS_DENIED`: a `server_path` that the operator did not allow.
         - `ALREADY_EXISTS`, reason `MESSAGE_ID_EXISTS`: another message has this id.
         - `ABORTED`, reason `REVISION_MISMATCH`: the conversation has changed since `if_revision`.
         - `INVALID_ARGUMENT`, reason `REQUEST_ID_MISMATCH`: another request had this `request_id`.
@@ -171,11 +181,12 @@ class ConversationServiceServicer(object):
     def StreamMessages(self, request, context):
         """Streams messages, parents before children, several to a response.
 
-        The stream shows the conversation as it was when the call began.
+        Which messages it shows is settled when the call begins; each has the metadata and status of when it is sent.
 
         Fails with:
-        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
+        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`; the first also where it is deleted meanwhile.
         - `INVALID_ARGUMENT`, reason `FIELD_REQUIRED`: the view needs a `message_id`.
+        - `RESOURCE_EXHAUSTED`, reason `SLOW_CONSUMER`: the caller did not read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -208,13 +219,17 @@ class ConversationServiceServicer(object):
         - `INVALID_ARGUMENT`: the mask names something else, or the metadata is wrong.
         - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `MESSAGE_NOT_FOUND` for an unknown head.
         - `ABORTED`, reason `REVISION_MISMATCH`: it has changed since `if_revision`.
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteConversation(self, request, context):
-        """Deletes a conversation with its messages. Blobs that nothing refers to any more go with it.
+        """Deletes a conversation with its messages. Blobs that nothing refers to any more go some time later.
+
+        Its id is free again at once. A conversation that is then created under it has revisions of its own, from 1: whoever
+        goes on watching the old one by id and `after_revision` is told of the new one.
 
         Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `ABORTED`, reason `REVISION_MISMATCH`.
         """
@@ -228,6 +243,8 @@ class ConversationServiceServicer(object):
         Fails with:
         - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
         - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
+        - `INVALID_ARGUMENT`, reason `REQUEST_ID_MISMATCH`: another request had this `request_id`.
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -249,6 +266,7 @@ class ConversationServiceServicer(object):
         - `INVALID_ARGUMENT`, reason `INVALID_METADATA`: the metadata is wrong, or too large once merged.
         - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
         - `ABORTED`, reason `REVISION_MISMATCH`: the conversation has changed since `if_revision`.
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -271,7 +289,8 @@ class ConversationServiceServicer(object):
     def DownloadImage(self, request, context):
         """Streams the bytes of a stored picture, in chunks of at most 64 KiB.
 
-        Fails with `NOT_FOUND`, reason `BLOB_NOT_FOUND`.
+        Fails with `NOT_FOUND`, reason `BLOB_NOT_FOUND`, or `RESOURCE_EXHAUSTED`, reason `SLOW_CONSUMER`: the caller did not
+        read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -288,9 +307,12 @@ class ConversationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ExportConversation(self, request, context):
-        """Streams a conversation as a file, in chunks of at most 64 KiB, as it was when the call began.
+        """Streams a conversation as a file, in chunks of at most 64 KiB.
 
-        Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
+        Which messages it has is settled when the call begins; each has the metadata and status of when it is written.
+
+        Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, also where it is deleted meanwhile, or `RESOURCE_EXHAUSTED`,
+        reason `SLOW_CONSUMER`: the caller did not read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -299,9 +321,12 @@ class ConversationServiceServicer(object):
     def ImportConversation(self, request_iterator, context):
         """Makes a conversation of a file, all or nothing. What is missing in the format (ids, times) is made up.
 
+        A file has at most 100,000 messages. A conversation that replies have made longer can be exported, and imported only
+        in part.
+
         Fails with:
         - `INVALID_ARGUMENT`, reason `INVALID_CONVERSATION`: the file is not of its format; the message says where.
-        - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE`, and `NOT_FOUND`, reason `MESSAGE_NOT_FOUND`: its messages make no tree.
+        - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE`: its messages make no tree.
         - `INVALID_ARGUMENT`, reason `UNSUPPORTED_IMAGE_FORMAT` and others, or `NOT_FOUND`, reason `BLOB_NOT_FOUND`: a picture.
         - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
         - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`, `CONCURRENCY_LIMITED` or `SLOW_PRODUCER`, as UploadImage.
@@ -314,13 +339,17 @@ class ConversationServiceServicer(object):
         """Streams every change of a conversation, in order, each exactly once, from a revision on.
 
         A watcher that was cut off goes on with `after_revision` set to the last revision it saw, also after a restart of the
-        server. The stream ends with `deleted` when the conversation is deleted, and otherwise only with the call.
+        server. The stream ends with `deleted` when the conversation is deleted, and otherwise only with the call. Changes
+        that were not sent by then go with the conversation: `deleted` takes their place, with the revision after them all.
+
+        Without `after_revision`, a `heartbeat` comes at once, with the revision that the watch goes on from.
 
         Fails with:
         - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
         - `OUT_OF_RANGE`, reason `FEED_COMPACTED`: changes since `after_revision` are no longer kept one by one; read the
         conversation anew and go on from its revision.
         - `INVALID_ARGUMENT`, reason `FIELD_INVALID`: `after_revision` lies in the future.
+        - `RESOURCE_EXHAUSTED`, reason `SLOW_CONSUMER`: the caller did not read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,7 +41,13 @@ class ConversationServiceStub:
 
     Fails with:
     - `INVALID_ARGUMENT`: a message or the metadata is wrong; a `google.rpc.BadRequest` lists every field to change.
+    - `INVALID_ARGUMENT`, reason `IMAGE_TOO_LARGE` and others that begin with `IMAGE_`, or `UNSUPPORTED_IMAGE_FORMAT`: a
+      picture.
+    - `NOT_FOUND`, reason `MESSAGE_NOT_FOUND` for an unknown parent; `BLOB_NOT_FOUND` or `FILE_NOT_FOUND` for a picture;
+      `CONVERSATION_NOT_FOUND`: this `request_id` has created one that is deleted.
+    - `PERMISSION_DENIED`, reason `FILE_ACCESS_DENIED`: a `server_path` that the operator did not allow.
     - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`: another conversation has this id.
+    - `INVALID_ARGUMENT`, reason `REQUEST_ID_MISMATCH`: another request had this `request_id`.
     - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
     """
     GetConversation: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.GetConversationRequest, _conversation_pb2.GetConversationResponse]
@@ -56,7 +62,11 @@ class ConversationServiceStub:
 
     Fails with:
     - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE` and others: a `google.rpc.BadRequest` lists every field to change.
-    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `MESSAGE_NOT_FOUND` for an unknown parent.
+    - `INVALID_ARGUMENT`, reason `IMAGE_TOO_LARGE` and others that begin with `IMAGE_`, or `UNSUPPORTED_IMAGE_FORMAT`: a
+      picture.
+    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`; `MESSAGE_NOT_FOUND` for an unknown parent; `BLOB_NOT_FOUND` or
+      `FILE_NOT_FOUND` for a picture.
+    - `PERMISSION_DENIED`, reason `FILE_ACCESS_DENIED`: a `server_path` that the operator did not allow.
     - `ALREADY_EXISTS`, reason `MESSAGE_ID_EXISTS`: another message has this id.
     - `ABORTED`, reason `REVISION_MISMATCH`: the conversation has changed since `if_revision`.
     - `INVALID_ARGUMENT`, reason `REQUEST_ID_MISMATCH`: another request had this `request_id`.
@@ -65,11 +75,12 @@ class ConversationServiceStub:
     StreamMessages: _grpc.UnaryStreamMultiCallable[_conversation_pb2.StreamMessagesRequest, _conversation_pb2.StreamMessagesResponse]
     """Streams messages, parents before children, several to a response.
 
-    The stream shows the conversation as it was when the call began.
+    Which messages it shows is settled when the call begins; each has the metadata and status of when it is sent.
 
     Fails with:
-    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
+    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`; the first also where it is deleted meanwhile.
     - `INVALID_ARGUMENT`, reason `FIELD_REQUIRED`: the view needs a `message_id`.
+    - `RESOURCE_EXHAUSTED`, reason `SLOW_CONSUMER`: the caller did not read.
     """
     RenderConversation: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.RenderConversationRequest, _conversation_pb2.RenderConversationResponse]
     """Writes one message, or the path to the head as a single prompt, as text.
@@ -90,9 +101,13 @@ class ConversationServiceStub:
     - `INVALID_ARGUMENT`: the mask names something else, or the metadata is wrong.
     - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `MESSAGE_NOT_FOUND` for an unknown head.
     - `ABORTED`, reason `REVISION_MISMATCH`: it has changed since `if_revision`.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was changed.
     """
     DeleteConversation: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.DeleteConversationRequest, _conversation_pb2.DeleteConversationResponse]
-    """Deletes a conversation with its messages. Blobs that nothing refers to any more go with it.
+    """Deletes a conversation with its messages. Blobs that nothing refers to any more go some time later.
+
+    Its id is free again at once. A conversation that is then created under it has revisions of its own, from 1: whoever
+    goes on watching the old one by id and `after_revision` is told of the new one.
 
     Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `ABORTED`, reason `REVISION_MISMATCH`.
     """
@@ -102,6 +117,8 @@ class ConversationServiceStub:
     Fails with:
     - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
     - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
+    - `INVALID_ARGUMENT`, reason `REQUEST_ID_MISMATCH`: another request had this `request_id`.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
     """
     GetMessage: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.GetMessageRequest, _conversation_pb2.GetMessageResponse]
     """Returns one message.
@@ -115,6 +132,7 @@ class ConversationServiceStub:
     - `INVALID_ARGUMENT`, reason `INVALID_METADATA`: the metadata is wrong, or too large once merged.
     - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
     - `ABORTED`, reason `REVISION_MISMATCH`: the conversation has changed since `if_revision`.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was changed.
     """
     UploadImage: _grpc.StreamUnaryMultiCallable[_conversation_pb2.UploadImageRequest, _conversation_pb2.UploadImageResponse]
     """Stores a picture under the hash of its bytes, so that messages can refer to it. Uploading it again changes nothing.
@@ -129,7 +147,8 @@ class ConversationServiceStub:
     DownloadImage: _grpc.UnaryStreamMultiCallable[_conversation_pb2.DownloadImageRequest, _conversation_pb2.DownloadImageResponse]
     """Streams the bytes of a stored picture, in chunks of at most 64 KiB.
 
-    Fails with `NOT_FOUND`, reason `BLOB_NOT_FOUND`.
+    Fails with `NOT_FOUND`, reason `BLOB_NOT_FOUND`, or `RESOURCE_EXHAUSTED`, reason `SLOW_CONSUMER`: the caller did not
+    read.
     """
     SearchMessages: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.SearchMessagesRequest, _conversation_pb2.SearchMessagesResponse]
     """Finds messages by their words, best match first.
@@ -138,16 +157,22 @@ class ConversationServiceStub:
     `CONVERSATION_NOT_FOUND`.
     """
     ExportConversation: _grpc.UnaryStreamMultiCallable[_conversation_pb2.ExportConversationRequest, _conversation_pb2.ExportConversationResponse]
-    """Streams a conversation as a file, in chunks of at most 64 KiB, as it was when the call began.
+    """Streams a conversation as a file, in chunks of at most 64 KiB.
 
-    Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
+    Which messages it has is settled when the call begins; each has the metadata and status of when it is written.
+
+    Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, also where it is deleted meanwhile, or `RESOURCE_EXHAUSTED`,
+    reason `SLOW_CONSUMER`: the caller did not read.
     """
     ImportConversation: _grpc.StreamUnaryMultiCallable[_conversation_pb2.ImportConversationRequest, _conversation_pb2.ImportConversationResponse]
     """Makes a conversation of a file, all or nothing. What is missing in the format (ids, times) is made up.
 
+    A file has at most 100,000 messages. A conversation that replies have made longer can be exported, and imported only
+    in part.
+
     Fails with:
     - `INVALID_ARGUMENT`, reason `INVALID_CONVERSATION`: the file is not of its format; the message says where.
-    - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE`, and `NOT_FOUND`, reason `MESSAGE_NOT_FOUND`: its messages make no tree.
+    - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE`: its messages make no tree.
     - `INVALID_ARGUMENT`, reason `UNSUPPORTED_IMAGE_FORMAT` and others, or `NOT_FOUND`, reason `BLOB_NOT_FOUND`: a picture.
     - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
     - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`, `CONCURRENCY_LIMITED` or `SLOW_PRODUCER`, as UploadImage.
@@ -156,13 +181,17 @@ class ConversationServiceStub:
     """Streams every change of a conversation, in order, each exactly once, from a revision on.
 
     A watcher that was cut off goes on with `after_revision` set to the last revision it saw, also after a restart of the
-    server. The stream ends with `deleted` when the conversation is deleted, and otherwise only with the call.
+    server. The stream ends with `deleted` when the conversation is deleted, and otherwise only with the call. Changes
+    that were not sent by then go with the conversation: `deleted` takes their place, with the revision after them all.
+
+    Without `after_revision`, a `heartbeat` comes at once, with the revision that the watch goes on from.
 
     Fails with:
     - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
     - `OUT_OF_RANGE`, reason `FEED_COMPACTED`: changes since `after_revision` are no longer kept one by one; read the
       conversation anew and go on from its revision.
     - `INVALID_ARGUMENT`, reason `FIELD_INVALID`: `after_revision` lies in the future.
+    - `RESOURCE_EXHAUSTED`, reason `SLOW_CONSUMER`: the caller did not read.
     """
 
 @_typing.type_check_only
@@ -178,7 +207,13 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
 
     Fails with:
     - `INVALID_ARGUMENT`: a message or the metadata is wrong; a `google.rpc.BadRequest` lists every field to change.
+    - `INVALID_ARGUMENT`, reason `IMAGE_TOO_LARGE` and others that begin with `IMAGE_`, or `UNSUPPORTED_IMAGE_FORMAT`: a
+      picture.
+    - `NOT_FOUND`, reason `MESSAGE_NOT_FOUND` for an unknown parent; `BLOB_NOT_FOUND` or `FILE_NOT_FOUND` for a picture;
+      `CONVERSATION_NOT_FOUND`: this `request_id` has created one that is deleted.
+    - `PERMISSION_DENIED`, reason `FILE_ACCESS_DENIED`: a `server_path` that the operator did not allow.
     - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`: another conversation has this id.
+    - `INVALID_ARGUMENT`, reason `REQUEST_ID_MISMATCH`: another request had this `request_id`.
     - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
     """
     GetConversation: _aio.UnaryUnaryMultiCallable[_conversation_pb2.GetConversationRequest, _conversation_pb2.GetConversationResponse]  # type: ignore[assignment]
@@ -193,7 +228,11 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
 
     Fails with:
     - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE` and others: a `google.rpc.BadRequest` lists every field to change.
-    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `MESSAGE_NOT_FOUND` for an unknown parent.
+    - `INVALID_ARGUMENT`, reason `IMAGE_TOO_LARGE` and others that begin with `IMAGE_`, or `UNSUPPORTED_IMAGE_FORMAT`: a
+      picture.
+    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`; `MESSAGE_NOT_FOUND` for an unknown parent; `BLOB_NOT_FOUND` or
+      `FILE_NOT_FOUND` for a picture.
+    - `PERMISSION_DENIED`, reason `FILE_ACCESS_DENIED`: a `server_path` that the operator did not allow.
     - `ALREADY_EXISTS`, reason `MESSAGE_ID_EXISTS`: another message has this id.
     - `ABORTED`, reason `REVISION_MISMATCH`: the conversation has changed since `if_revision`.
     - `INVALID_ARGUMENT`, reason `REQUEST_ID_MISMATCH`: another request had this `request_id`.
@@ -202,11 +241,12 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     StreamMessages: _aio.UnaryStreamMultiCallable[_conversation_pb2.StreamMessagesRequest, _conversation_pb2.StreamMessagesResponse]  # type: ignore[assignment]
     """Streams messages, parents before children, several to a response.
 
-    The stream shows the conversation as it was when the call began.
+    Which messages it shows is settled when the call begins; each has the metadata and status of when it is sent.
 
     Fails with:
-    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
+    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`; the first also where it is deleted meanwhile.
     - `INVALID_ARGUMENT`, reason `FIELD_REQUIRED`: the view needs a `message_id`.
+    - `RESOURCE_EXHAUSTED`, reason `SLOW_CONSUMER`: the caller did not read.
     """
     RenderConversation: _aio.UnaryUnaryMultiCallable[_conversation_pb2.RenderConversationRequest, _conversation_pb2.RenderConversationResponse]  # type: ignore[assignment]
     """Writes one message, or the path to the head as a single prompt, as text.
@@ -227,9 +267,13 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     - `INVALID_ARGUMENT`: the mask names something else, or the metadata is wrong.
     - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `MESSAGE_NOT_FOUND` for an unknown head.
     - `ABORTED`, reason `REVISION_MISMATCH`: it has changed since `if_revision`.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was changed.
     """
     DeleteConversation: _aio.UnaryUnaryMultiCallable[_conversation_pb2.DeleteConversationRequest, _conversation_pb2.DeleteConversationResponse]  # type: ignore[assignment]
-    """Deletes a conversation with its messages. Blobs that nothing refers to any more go with it.
+    """Deletes a conversation with its messages. Blobs that nothing refers to any more go some time later.
+
+    Its id is free again at once. A conversation that is then created under it has revisions of its own, from 1: whoever
+    goes on watching the old one by id and `after_revision` is told of the new one.
 
     Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `ABORTED`, reason `REVISION_MISMATCH`.
     """
@@ -239,6 +283,8 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     Fails with:
     - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
     - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
+    - `INVALID_ARGUMENT`, reason `REQUEST_ID_MISMATCH`: another request had this `request_id`.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
     """
     GetMessage: _aio.UnaryUnaryMultiCallable[_conversation_pb2.GetMessageRequest, _conversation_pb2.GetMessageResponse]  # type: ignore[assignment]
     """Returns one message.
@@ -252,6 +298,7 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     - `INVALID_ARGUMENT`, reason `INVALID_METADATA`: the metadata is wrong, or too large once merged.
     - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
     - `ABORTED`, reason `REVISION_MISMATCH`: the conversation has changed since `if_revision`.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was changed.
     """
     UploadImage: _aio.StreamUnaryMultiCallable[_conversation_pb2.UploadImageRequest, _conversation_pb2.UploadImageResponse]  # type: ignore[assignment]
     """Stores a picture under the hash of its bytes, so that messages can refer to it. Uploading it again changes nothing.
@@ -266,7 +313,8 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     DownloadImage: _aio.UnaryStreamMultiCallable[_conversation_pb2.DownloadImageRequest, _conversation_pb2.DownloadImageResponse]  # type: ignore[assignment]
     """Streams the bytes of a stored picture, in chunks of at most 64 KiB.
 
-    Fails with `NOT_FOUND`, reason `BLOB_NOT_FOUND`.
+    Fails with `NOT_FOUND`, reason `BLOB_NOT_FOUND`, or `RESOURCE_EXHAUSTED`, reason `SLOW_CONSUMER`: the caller did not
+    read.
     """
     SearchMessages: _aio.UnaryUnaryMultiCallable[_conversation_pb2.SearchMessagesRequest, _conversation_pb2.SearchMessagesResponse]  # type: ignore[assignment]
     """Finds messages by their words, best match first.
@@ -275,16 +323,22 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     `CONVERSATION_NOT_FOUND`.
     """
     ExportConversation: _aio.UnaryStreamMultiCallable[_conversation_pb2.ExportConversationRequest, _conversation_pb2.ExportConversationResponse]  # type: ignore[assignment]
-    """Streams a conversation as a file, in chunks of at most 64 KiB, as it was when the call began.
+    """Streams a conversation as a file, in chunks of at most 64 KiB.
 
-    Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
+    Which messages it has is settled when the call begins; each has the metadata and status of when it is written.
+
+    Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, also where it is deleted meanwhile, or `RESOURCE_EXHAUSTED`,
+    reason `SLOW_CONSUMER`: the caller did not read.
     """
     ImportConversation: _aio.StreamUnaryMultiCallable[_conversation_pb2.ImportConversationRequest, _conversation_pb2.ImportConversationResponse]  # type: ignore[assignment]
     """Makes a conversation of a file, all or nothing. What is missing in the format (ids, times) is made up.
 
+    A file has at most 100,000 messages. A conversation that replies have made longer can be exported, and imported only
+    in part.
+
     Fails with:
     - `INVALID_ARGUMENT`, reason `INVALID_CONVERSATION`: the file is not of its format; the message says where.
-    - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE`, and `NOT_FOUND`, reason `MESSAGE_NOT_FOUND`: its messages make no tree.
+    - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE`: its messages make no tree.
     - `INVALID_ARGUMENT`, reason `UNSUPPORTED_IMAGE_FORMAT` and others, or `NOT_FOUND`, reason `BLOB_NOT_FOUND`: a picture.
     - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
     - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`, `CONCURRENCY_LIMITED` or `SLOW_PRODUCER`, as UploadImage.
@@ -293,13 +347,17 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     """Streams every change of a conversation, in order, each exactly once, from a revision on.
 
     A watcher that was cut off goes on with `after_revision` set to the last revision it saw, also after a restart of the
-    server. The stream ends with `deleted` when the conversation is deleted, and otherwise only with the call.
+    server. The stream ends with `deleted` when the conversation is deleted, and otherwise only with the call. Changes
+    that were not sent by then go with the conversation: `deleted` takes their place, with the revision after them all.
+
+    Without `after_revision`, a `heartbeat` comes at once, with the revision that the watch goes on from.
 
     Fails with:
     - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
     - `OUT_OF_RANGE`, reason `FEED_COMPACTED`: changes since `after_revision` are no longer kept one by one; read the
       conversation anew and go on from its revision.
     - `INVALID_ARGUMENT`, reason `FIELD_INVALID`: `after_revision` lies in the future.
+    - `RESOURCE_EXHAUSTED`, reason `SLOW_CONSUMER`: the caller did not read.
     """
 
 class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -318,7 +376,13 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails with:
         - `INVALID_ARGUMENT`: a message or the metadata is wrong; a `google.rpc.BadRequest` lists every field to change.
+        - `INVALID_ARGUMENT`, reason `IMAGE_TOO_LARGE` and others that begin with `IMAGE_`, or `UNSUPPORTED_IMAGE_FORMAT`: a
+          picture.
+        - `NOT_FOUND`, reason `MESSAGE_NOT_FOUND` for an unknown parent; `BLOB_NOT_FOUND` or `FILE_NOT_FOUND` for a picture;
+          `CONVERSATION_NOT_FOUND`: this `request_id` has created one that is deleted.
+        - `PERMISSION_DENIED`, reason `FILE_ACCESS_DENIED`: a `server_path` that the operator did not allow.
         - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`: another conversation has this id.
+        - `INVALID_ARGUMENT`, reason `REQUEST_ID_MISMATCH`: another request had this `request_id`.
         - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
         """
 
@@ -345,7 +409,11 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails with:
         - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE` and others: a `google.rpc.BadRequest` lists every field to change.
-        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `MESSAGE_NOT_FOUND` for an unknown parent.
+        - `INVALID_ARGUMENT`, reason `IMAGE_TOO_LARGE` and others that begin with `IMAGE_`, or `UNSUPPORTED_IMAGE_FORMAT`: a
+          picture.
+        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`; `MESSAGE_NOT_FOUND` for an unknown parent; `BLOB_NOT_FOUND` or
+          `FILE_NOT_FOUND` for a picture.
+        - `PERMISSION_DENIED`, reason `FILE_ACCESS_DENIED`: a `server_path` that the operator did not allow.
         - `ALREADY_EXISTS`, reason `MESSAGE_ID_EXISTS`: another message has this id.
         - `ABORTED`, reason `REVISION_MISMATCH`: the conversation has changed since `if_revision`.
         - `INVALID_ARGUMENT`, reason `REQUEST_ID_MISMATCH`: another request had this `request_id`.
@@ -360,11 +428,12 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_conversation_pb2.StreamMessagesResponse], _abc.AsyncIterator[_conversation_pb2.StreamMessagesResponse]]:
         """Streams messages, parents before children, several to a response.
 
-        The stream shows the conversation as it was when the call began.
+        Which messages it shows is settled when the call begins; each has the metadata and status of when it is sent.
 
         Fails with:
-        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
+        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`; the first also where it is deleted meanwhile.
         - `INVALID_ARGUMENT`, reason `FIELD_REQUIRED`: the view needs a `message_id`.
+        - `RESOURCE_EXHAUSTED`, reason `SLOW_CONSUMER`: the caller did not read.
         """
 
     @_abc_1.abstractmethod
@@ -403,6 +472,7 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         - `INVALID_ARGUMENT`: the mask names something else, or the metadata is wrong.
         - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `MESSAGE_NOT_FOUND` for an unknown head.
         - `ABORTED`, reason `REVISION_MISMATCH`: it has changed since `if_revision`.
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was changed.
         """
 
     @_abc_1.abstractmethod
@@ -411,7 +481,10 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _conversation_pb2.DeleteConversationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_conversation_pb2.DeleteConversationResponse, _abc.Awaitable[_conversation_pb2.DeleteConversationResponse]]:
-        """Deletes a conversation with its messages. Blobs that nothing refers to any more go with it.
+        """Deletes a conversation with its messages. Blobs that nothing refers to any more go some time later.
+
+        Its id is free again at once. A conversation that is then created under it has revisions of its own, from 1: whoever
+        goes on watching the old one by id and `after_revision` is told of the new one.
 
         Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, or `ABORTED`, reason `REVISION_MISMATCH`.
         """
@@ -427,6 +500,8 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         Fails with:
         - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
         - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
+        - `INVALID_ARGUMENT`, reason `REQUEST_ID_MISMATCH`: another request had this `request_id`.
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was stored.
         """
 
     @_abc_1.abstractmethod
@@ -452,6 +527,7 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         - `INVALID_ARGUMENT`, reason `INVALID_METADATA`: the metadata is wrong, or too large once merged.
         - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`.
         - `ABORTED`, reason `REVISION_MISMATCH`: the conversation has changed since `if_revision`.
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: nothing was changed.
         """
 
     @_abc_1.abstractmethod
@@ -478,7 +554,8 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_conversation_pb2.DownloadImageResponse], _abc.AsyncIterator[_conversation_pb2.DownloadImageResponse]]:
         """Streams the bytes of a stored picture, in chunks of at most 64 KiB.
 
-        Fails with `NOT_FOUND`, reason `BLOB_NOT_FOUND`.
+        Fails with `NOT_FOUND`, reason `BLOB_NOT_FOUND`, or `RESOURCE_EXHAUSTED`, reason `SLOW_CONSUMER`: the caller did not
+        read.
         """
 
     @_abc_1.abstractmethod
@@ -499,9 +576,12 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _conversation_pb2.ExportConversationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_conversation_pb2.ExportConversationResponse], _abc.AsyncIterator[_conversation_pb2.ExportConversationResponse]]:
-        """Streams a conversation as a file, in chunks of at most 64 KiB, as it was when the call began.
+        """Streams a conversation as a file, in chunks of at most 64 KiB.
 
-        Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
+        Which messages it has is settled when the call begins; each has the metadata and status of when it is written.
+
+        Fails with `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`, also where it is deleted meanwhile, or `RESOURCE_EXHAUSTED`,
+        reason `SLOW_CONSUMER`: the caller did not read.
         """
 
     @_abc_1.abstractmethod
@@ -512,9 +592,12 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_conversation_pb2.ImportConversationResponse, _abc.Awaitable[_conversation_pb2.ImportConversationResponse]]:
         """Makes a conversation of a file, all or nothing. What is missing in the format (ids, times) is made up.
 
+        A file has at most 100,000 messages. A conversation that replies have made longer can be exported, and imported only
+        in part.
+
         Fails with:
         - `INVALID_ARGUMENT`, reason `INVALID_CONVERSATION`: the file is not of its format; the message says where.
-        - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE`, and `NOT_FOUND`, reason `MESSAGE_NOT_FOUND`: its messages make no tree.
+        - `INVALID_ARGUMENT`, reason `INVALID_MESSAGE`: its messages make no tree.
         - `INVALID_ARGUMENT`, reason `UNSUPPORTED_IMAGE_FORMAT` and others, or `NOT_FOUND`, reason `BLOB_NOT_FOUND`: a picture.
         - `ALREADY_EXISTS`, reason `CONVERSATION_EXISTS`.
         - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`, `CONCURRENCY_LIMITED` or `SLOW_PRODUCER`, as UploadImage.
@@ -529,13 +612,17 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams every change of a conversation, in order, each exactly once, from a revision on.
 
         A watcher that was cut off goes on with `after_revision` set to the last revision it saw, also after a restart of the
-        server. The stream ends with `deleted` when the conversation is deleted, and otherwise only with the call.
+        server. The stream ends with `deleted` when the conversation is deleted, and otherwise only with the call. Changes
+        that were not sent by then go with the conversation: `deleted` takes their place, with the revision after them all.
+
+        Without `after_revision`, a `heartbeat` comes at once, with the revision that the watch goes on from.
 
         Fails with:
         - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
         - `OUT_OF_RANGE`, reason `FEED_COMPACTED`: changes since `after_revision` are no longer kept one by one; read the
           conversation anew and go on from its revision.
         - `INVALID_ARGUMENT`, reason `FIELD_INVALID`: `after_revision` lies in the future.
+        - `RESOURCE_EXHAUSTED`, reason `SLOW_CONSUMER`: the caller did not read.
         """
 
 def add_ConversationServiceServicer_to_server(servicer: ConversationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
