@@ -81,7 +81,7 @@ async def service(settings: config.Settings, environ: Mapping[str, str] = os.env
         images = images_of(settings)
         parts.push_async_callback(images.close)
         catalogue = catalogue_of(settings, supervisor, http, environ, blob_bytes(store))
-        pictures = Pictures(images, store)
+        pictures = Pictures(images, store, settings.limits)
         chat = catalogue.checked(pictures.taking(recorded(catalogue.chat, store, settings.limits)))
         read_request = partial(chat_request_of_json, limits=settings.limits)
         steps = Registry(Models(chat, catalogue.embed, read_request, as_json), named, settings.limits)

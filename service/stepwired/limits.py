@@ -143,6 +143,12 @@ class Limits:
     inline_images_bytes: int = 8 * MIB
     """All images of one request together whose bytes are in it."""
 
+    taken_images: int = 64
+    """Images of one request that the server gets by itself: files of its own, and addresses that it fetches."""
+
+    taken_images_bytes: int = 64 * MIB
+    """All of those together."""
+
     chunk_bytes: int = 256 * KIB
     """One piece of a file that is sent to the server."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ Upload = conversation_pb2.UploadImageRequest
 
 
 @asynccontextmanager
-async def stored(folder: Path, limits: Limits | None = None, chat: Chat = echo) -> AsyncGenerator[Client]:
+async def stored(
+    folder: Path, limits: Limits | None = None, chat: Chat = echo, roots: Sequence[Path] = ()
+) -> AsyncGenerator[Client]:
     store = await SqliteStore.open(folder, limits=limits)
     try:
-        async with serve(chat, store=store, limits=limits) as client:
+        async with serve(chat, store=store, limits=limits, roots=roots) as client:
             yield client
     finally:
         await store.close()

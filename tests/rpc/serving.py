@@ -7,6 +7,7 @@ import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import grpc
@@ -164,11 +165,12 @@ async def serve(
     limits: Limits | None = None,
     authorize: Authorize = anybody,
     options: Sequence[tuple[str, Any]] = (),
+    roots: Sequence[Path] = (),
 ) -> AsyncIterator[Client]:
     metrics = Recorder()
     limits = limits or Limits()
-    images = Images(Decoders(limits), Files((), limits), None, limits)
-    pictures = Pictures(images, store)
+    images = Images(Decoders(limits), Files(roots, limits), None, limits)
+    pictures = Pictures(images, store, limits)
     parts = Parts(pictures.taking(chat), embed, models or Catalogue(), store, steps, pictures)
     server = Server(parts, limits, metrics, authorize)
     port = await server.start("127.0.0.1", 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from stepwire.v1 import conversation_pb2, conversation_pb2_grpc
 from stepwired.conversation import Conversation
@@ -22,13 +23,15 @@ class ConversationCalls(Kept):
         self, request: conversation_pb2.CreateConversationRequest, _: Context
     ) -> conversation_pb2.CreateConversationResponse:
         asked = await aside.read(convert.creation, request, self._limits)
-        created, ids = await self._store.create(
+        once = await repeatable(request)
+        answer = await self._answered("create", once, asked.messages)
+        created, ids = answer or await self._store.create(
             asked.conversation_id,
             title=asked.title,
             metadata=asked.metadata,
             messages=await self._pictures.taken(asked.messages),
             allow_orphan=asked.allow_orphan,
-            request=await repeatable(request),
+            request=once,
         )
         return conversation_pb2.CreateConversationResponse(
             conversation=convert.conversation_proto(created), message_ids=ids
@@ -44,18 +47,18 @@ class ConversationCalls(Kept):
         self, request: conversation_pb2.ListConversationsRequest, _: Context
     ) -> conversation_pb2.ListConversationsResponse:
         asked = convert.listing(request, self._limits)
-        found, end = await self._page(asked, asked.page_size)
-        response = conversation_pb2.ListConversationsResponse()
-        room_bytes = self._limits.reply_bytes - KIB  # for the token
-        for conversation in found:
-            written = convert.conversation_proto(conversation)
-            room_bytes -= written.ByteSize() + 8
-            if room_bytes < 0 and response.conversations:  # much metadata: a shorter page, which ends elsewhere
-                end = (await self._page(asked, len(response.conversations)))[1]
-                break
-            response.conversations.append(written)
-        response.next_page_token = paging.token(asked.call, end) if end else ""
-        return response
+        found, end = await self._store.list(
+            page_size=asked.page_size,
+            page_bytes=self._limits.reply_bytes - KIB - 8 * asked.page_size,  # for the token, and for each one's frame
+            after=asked.after,
+            labels=asked.labels,
+            create_from_ns=asked.create_from_ns,
+            create_before_ns=asked.create_before_ns,
+            update_from_ns=asked.update_from_ns,
+            order=asked.order,
+        )
+        token = paging.token(asked.call, end) if end else ""
+        return await aside.write(partial(_listed, token=token), found, [each.metadata for each in found])
 
     async def UpdateConversation(
         self, request: conversation_pb2.UpdateConversationRequest, _: Context
@@ -91,17 +94,6 @@ class ConversationCalls(Kept):
         )
         return conversation_pb2.ForkConversationResponse(conversation=convert.conversation_proto(made))
 
-    async def _page(self, asked: convert.Listing, page_size: int) -> tuple[Sequence[Conversation], str]:
-        return await self._store.list(
-            page_size=page_size,
-            after=asked.after,
-            labels=asked.labels,
-            create_from_ns=asked.create_from_ns,
-            create_before_ns=asked.create_before_ns,
-            update_from_ns=asked.update_from_ns,
-            order=asked.order,
-        )
-
 
 class ConversationServicer(
     ConversationCalls,
@@ -111,3 +103,9 @@ class ConversationServicer(
     conversation_pb2_grpc.ConversationServiceServicer,
 ):
     """Durable trees of messages: every call."""
+
+
+def _listed(found: Sequence[Conversation], token: str) -> conversation_pb2.ListConversationsResponse:
+    return conversation_pb2.ListConversationsResponse(
+        conversations=map(convert.conversation_proto, found), next_page_token=token
+    )

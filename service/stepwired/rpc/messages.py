@@ -29,13 +29,15 @@ class MessageCalls(Kept):
         self, request: conversation_pb2.AppendMessagesRequest, _: Context
     ) -> conversation_pb2.AppendMessagesResponse:
         messages = await aside.read(convert.appended, request, self._limits)
-        changed, ids = await self._store.append(
+        once = await repeatable(request)
+        answer = await self._answered("append", once, messages)
+        changed, ids = answer or await self._store.append(
             request.conversation_id,
             await self._pictures.taken(messages),
             keep_head=request.keep_head,
             allow_orphan=request.allow_orphan,
             if_revision=convert.if_revision(request),
-            request=await repeatable(request),
+            request=once,
         )
         return conversation_pb2.AppendMessagesResponse(
             conversation=convert.conversation_proto(changed), message_ids=ids
@@ -64,7 +66,8 @@ class MessageCalls(Kept):
         message = await self._store.message(request.conversation_id, request.message_id)
         if request.image_bytes:
             message = await self._with_bytes(message)
-        return conversation_pb2.GetMessageResponse(message=message_proto(message))
+        written = await aside.write(message_proto, message, message)
+        return conversation_pb2.GetMessageResponse(message=written)
 
     async def UpdateMessage(
         self, request: conversation_pb2.UpdateMessageRequest, _: Context
@@ -78,7 +81,8 @@ class MessageCalls(Kept):
             status=asked.status,
             if_revision=convert.if_revision(request),
         )
-        return conversation_pb2.UpdateMessageResponse(message=message_proto(message), revision=revision)
+        written = await aside.write(message_proto, message, message)
+        return conversation_pb2.UpdateMessageResponse(message=written, revision=revision)
 
     async def SearchMessages(
         self, request: conversation_pb2.SearchMessagesRequest, _: Context
@@ -109,7 +113,7 @@ class MessageCalls(Kept):
         """Load the pictures of a message, as many as a client takes with it."""
         if not message.images:
             return message
-        rest = message_proto(message).ByteSize()
+        rest = (await aside.write(message_proto, message, message)).ByteSize()
         return await self._pictures.with_bytes(message, self._limits.reply_bytes - rest - _MARGIN_BYTES)
 
     async def _prompt(self, conversation_id: str, style: rules.RenderFormat, *, include_tools: bool) -> str:

@@ -7,8 +7,11 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Protocol
 
+from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import Batch, Chat, ChatRequest, Image, Message
 from stepwired.images import Picture
+from stepwired.limits import Limits
+from stepwired.rpc.uploads import Held, Uploads
 from stepwired.store.parts import Blobs
 
 
@@ -37,11 +40,14 @@ class Pictures:
     Args:
         images: Looks at them.
         blobs: Keeps them.
+        limits: Of those that one request has, and of all that are held at once.
     """
 
-    def __init__(self, images: Images, blobs: Blobs) -> None:
+    def __init__(self, images: Images, blobs: Blobs, limits: Limits) -> None:
         self._images = images
         self._blobs = blobs
+        self._limits = limits
+        self.uploads = Uploads(limits)
 
     async def keep(self, data: bytes, field: str, name: str = "") -> Image:
         """Check one picture and store it.
@@ -60,28 +66,28 @@ class Pictures:
         )
         return replace(image, blob_id=await self._blobs.put_blob(image, data))
 
-    async def taken(
-        self, messages: Sequence[Message], path: str = "messages", *, keep: bool = True
-    ) -> tuple[Message, ...]:
-        """Check all pictures of a request, and only then store them.
+    async def taken(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """Check all pictures of a request and store them, so that its messages refer to them.
 
-        Args:
-            messages: As the caller gave them.
-            path: Field of the request that holds them.
-            keep: Whether they are stored, so that messages refer to them; otherwise their bytes stay with them.
+        Those whose bytes are in the request are stored when all are known to be good. One that we get by ourselves is
+        stored at once, so that no two of them are held: where a later one is refused, it is swept like any blob that
+        nothing refers to.
 
         Raises:
-            InvalidRequest: See `Images.take`.
+            InvalidRequest: See `Images.take`; IMAGE_TOO_LARGE also where too many are to be got.
             NotFound: FILE_NOT_FOUND.
+            Throttled: CONCURRENCY_LIMITED.
         """
         if not any(message.images for message in messages):
             return tuple(messages)
-        checked = []
-        for index, message in enumerate(messages):
-            places = ((image, f"{path}[{index}].images[{at}]") for at, image in enumerate(message.images))
-            images = [await self._images.take(image, place) for image, place in places]
-            checked.append(replace(message, images=tuple(images)))
-        return tuple([await self._stored(message) for message in checked]) if keep else tuple(checked)
+        with self.uploads.counting() as held:
+            checked = await self._checked(messages, held, keep=True)
+        return tuple(
+            [
+                replace(message, images=tuple([await self._stored(image) for image in message.images]))
+                for message in checked
+            ]
+        )
 
     def taking(self, chat: Chat) -> Chat:
         """Make `chat` take in the pictures of its requests; one without any is passed on, at no cost for its reply.
@@ -117,14 +123,52 @@ class Pictures:
                 yield chunk
 
     async def _chat(self, chat: Chat, request: ChatRequest) -> AsyncGenerator[Batch, None]:
-        messages = await self.taken(request.messages, keep=bool(request.conversation_id))
-        async with aclosing(chat(replace(request, messages=messages))) as batches:
-            async for batch in batches:
-                yield batch
+        with self.uploads.counting() as held:
+            if request.conversation_id:
+                messages = await self.taken(request.messages)
+            else:
+                messages = await self._checked(request.messages, held, keep=False)
+            async with aclosing(chat(replace(request, messages=messages))) as batches:
+                async for batch in batches:
+                    yield batch
 
-    async def _stored(self, message: Message) -> Message:
-        images = [
-            replace(image, data=b"", blob_id=await self._blobs.put_blob(image, image.data)) if image.data else image
-            for image in message.images
-        ]
-        return replace(message, images=tuple(images))
+    async def _checked(self, messages: Sequence[Message], held: Held, *, keep: bool) -> tuple[Message, ...]:
+        """Check all pictures, and count the bytes of those that we get; with `keep` these are stored."""
+        limits = self._limits
+        checked, count, size = [], 0, 0
+        for index, message in enumerate(messages):
+            images = []
+            for at, given in enumerate(message.images):
+                place = f"messages[{index}].images[{at}]"
+                is_ours = bool(given.server_path) or given.fetch
+                count += is_ours
+                if count > limits.taken_images:
+                    raise _too_many(place, limits)
+                image = await self._images.take(given, place)
+                if is_ours:
+                    size += len(image.data)
+                    if size > limits.taken_images_bytes:
+                        raise _too_many(place, limits)
+                    held.add(len(image.data))
+                    if keep:
+                        image = await self._stored(image)
+                        held.drop()
+                images.append(image)
+            checked.append(replace(message, images=tuple(images)))
+        return tuple(checked)
+
+    async def _stored(self, image: Image) -> Image:
+        if not image.data:
+            return image
+        return replace(image, data=b"", blob_id=await self._blobs.put_blob(image, image.data))
+
+
+def _too_many(place: str, limits: Limits) -> InvalidRequest:
+    most, most_bytes = limits.taken_images, limits.taken_images_bytes
+    text = f"the server gets at most {most} images of {most_bytes} bytes together for one request: upload some first"
+    return InvalidRequest(
+        Reason.IMAGE_TOO_LARGE,
+        f"{place}: {text}",
+        metadata={"limitBytes": str(most_bytes)},
+        violations=[Violation(place, text, Reason.IMAGE_TOO_LARGE)],
+    )

@@ -26,7 +26,6 @@ from stepwired.rpc.gate import Authorize, Collector, Gate, anybody
 from stepwired.rpc.models import Models
 from stepwired.rpc.pictures import Pictures
 from stepwired.rpc.step_runs import Runner, StepRunServicer
-from stepwired.rpc.uploads import Uploads
 from stepwired.store.base import ConversationStore
 
 _HEALTH = "grpc.health.v1.Health"
@@ -123,7 +122,7 @@ class Server:
         into: Any = ours  # generated code wants a server, and uses only what a Collector has
         chat_pb2_grpc.add_ChatServiceServicer_to_server(ChatServicer(parts.chat, parts.models, limits), into)
         embed_pb2_grpc.add_EmbedServiceServicer_to_server(EmbedServicer(parts.embed, parts.models, limits), into)
-        conversations = ConversationServicer(parts.store, parts.pictures, Uploads(limits), limits)
+        conversations = ConversationServicer(parts.store, parts.pictures, limits)
         conversation_pb2_grpc.add_ConversationServiceServicer_to_server(conversations, into)
         step_run_pb2_grpc.add_StepRunServiceServicer_to_server(StepRunServicer(parts.steps, limits), into)
         for name, handlers in ours.services.items():

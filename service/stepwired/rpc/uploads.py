@@ -45,6 +45,19 @@ class Uploads:
         finally:
             self._held_bytes -= len(upload.data)
 
+    @contextmanager
+    def counting(self) -> Generator[Held]:
+        """Count what is held for one request, until that is left."""
+        held = Held(self)
+        try:
+            yield held
+        finally:
+            held.drop()
+
+    def give_back(self, size: int) -> None:
+        """Count so many bytes less."""
+        self._held_bytes -= size
+
     def take(self, size: int) -> None:
         """Count so many bytes more.
 
@@ -61,6 +74,28 @@ class Uploads:
                 subject=Subject("server", "uploads"),
             )
         self._held_bytes += size
+
+
+class Held:
+    """Bytes that are held for one request."""
+
+    def __init__(self, uploads: Uploads) -> None:
+        self._uploads = uploads
+        self._size_bytes = 0
+
+    def add(self, size: int) -> None:
+        """Count so many bytes more.
+
+        Raises:
+            Throttled: CONCURRENCY_LIMITED: there would be too many.
+        """
+        self._uploads.take(size)
+        self._size_bytes += size
+
+    def drop(self) -> None:
+        """Count all of them no more."""
+        self._uploads.give_back(self._size_bytes)
+        self._size_bytes = 0
 
 
 class Upload:
