@@ -7,7 +7,7 @@ import pytest
 
 from stepwired.conversation import Conversation
 from stepwired.errors import InvalidRequest, Reason
-from stepwired.store import functions
+from stepwired.store import codec, functions
 from stepwired.store.nouns import ListOrder
 from stepwired.store.sqlite import SqliteStore
 from tests.store.talk import said
@@ -66,6 +66,36 @@ async def test_what_is_created_or_deleted_between_pages_hides_and_doubles_nothin
     await store.delete("c4")
     page, after = await store.list(page_size=4, after=after)
     assert [conversation.id for conversation in page] == ["c5", "c3", "c2", "c1"]
+
+
+async def test_a_page_ends_where_its_bytes_do_and_the_next_goes_on_there(store: SqliteStore) -> None:
+    for number in range(10):
+        await store.create(f"c{number}", metadata={"text": "x" * 1000, "user": "ada"})
+    made = [f"c{number}" for number in range(10)][::-1]
+    for page_bytes in (0, 1, 2500, 5000, 100_000):
+        for query in ({}, {"labels": {"user": "ada"}}, {"order": ListOrder.UPDATE_TIME}):
+            assert await names(store, page_bytes=page_bytes, **query) == made, (page_bytes, query)
+    page, after = await store.list(page_bytes=2500)
+    assert [conversation.id for conversation in page] == ["c9", "c8"]
+    await store.delete("c8")
+    await store.create("new")
+    page, after = await store.list(page_bytes=2500, after=after)
+    assert [conversation.id for conversation in page] == ["c7", "c6"]
+
+
+async def test_a_page_reads_hardly_more_than_it_returns(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(30):
+        await store.create(f"c{number}", metadata={"text": "x" * 1000})
+    decoded: list[str] = []
+    decode = codec.decode_conversation
+
+    def counted(body: bytes, **beside: Any) -> Conversation:
+        decoded.append(beside["head_id"])
+        return decode(body, **beside)
+
+    monkeypatch.setattr("stepwired.store.codec.decode_conversation", counted)
+    page, _ = await store.list(page_bytes=5000)
+    assert len(decoded) == len(page) == 4
 
 
 async def test_what_was_created_in_one_moment_is_listed_whole(clocked: SqliteStore, ticks: list[int]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from stepwired.errors import Conflict, InvalidRequest, NotFound, Reason
 from stepwired.events import Image, Message
+from stepwired.store import answers
 from stepwired.store.answers import SWEEP_S
 from stepwired.store.nouns import KEEP_ANSWER_S, Request
 from stepwired.store.sqlite import SqliteStore
@@ -146,4 +147,72 @@ async def test_expired_answers_are_removed_by_later_writes(tmp_path: Path) -> No
     clocks.running_s += KEEP_ANSWER_S + 1
     await store.append("c", said("x"))
     assert await on_writer(store, "SELECT count(*) FROM request") == [(0,)]
+    await store.close()
+
+
+async def test_an_answer_can_be_looked_up_without_a_write(store: SqliteStore) -> None:
+    for method in ("create", "append", "fork"):
+        assert await store.answered(method, ONE) is None
+    created = await store.create("c", metadata={"a": [1]}, messages=said("a"), request=ONE)
+    appended = await store.append("c", said("b"), request=ONE)
+    forked = await store.fork("c", new_id="d", request=ONE)
+    await store.update("c", title="later")
+    assert await store.answered("create", ONE) == created
+    assert await store.answered("append", ONE) == appended
+    assert await store.answered("fork", ONE) == (forked, ())
+    with pytest.raises(InvalidRequest) as caught:
+        await store.answered("append", OTHER)
+    assert caught.value.reason is Reason.REQUEST_ID_MISMATCH
+
+
+async def test_a_looked_up_answer_ends_when_the_kept_one_does(tmp_path: Path) -> None:
+    clocks = Clocks()
+    store = await clocks.open(tmp_path)
+    first = await store.create("c", request=ONE)
+    clocks.running_s += KEEP_ANSWER_S
+    assert await store.answered("create", ONE) == first
+    clocks.running_s += 1
+    assert await store.answered("create", ONE) is None
+    await store.close()
+
+
+async def test_what_was_deleted_is_not_made_again_by_a_repeat(store: SqliteStore) -> None:
+    await store.create("z", metadata={"secret": "words"}, messages=said("a"), request=ONE)
+    await store.append("z", said("b"), request=ONE)
+    await store.create("c")
+    await store.fork("z", new_id="copy", request=ONE)
+    for name in ("z", "copy"):
+        await store.delete(name)
+    for call in (
+        store.create("z", metadata={"secret": "words"}, messages=said("a"), request=ONE),
+        store.append("z", said("b"), request=ONE),
+        store.fork("z", new_id="copy", request=ONE),
+        store.answered("create", ONE),
+    ):
+        with pytest.raises(NotFound) as caught:
+            await call
+        assert caught.value.reason is Reason.CONVERSATION_NOT_FOUND
+    assert [one.id for one in (await store.list())[0]] == ["c"]
+    with pytest.raises(InvalidRequest):
+        await store.create("z", request=OTHER)
+    [(kept,)] = await on_writer(store, "SELECT count(*) FROM request WHERE instr(answer, CAST('words' AS BLOB))")
+    assert kept == 0, "nothing that it said is left"
+    await store.create("z", request=Request("new", b"one"))
+    with pytest.raises(NotFound):
+        await store.append("z", said("b"), request=ONE)
+
+
+async def test_many_expired_answers_are_removed_by_as_many_writes_as_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "_SWEPT", 10)
+    clocks = Clocks()
+    store = await clocks.open(tmp_path)
+    await store.create("c")
+    for number in range(35):
+        await store.append("c", said(f"m{number}"), request=Request(str(number), b""))
+    clocks.running_s += KEEP_ANSWER_S + 1
+    for left in (25, 15, 5, 0):
+        await store.append("c", [Message(text="x")])
+        assert await on_writer(store, "SELECT count(*) FROM request") == [(left,)]
     await store.close()

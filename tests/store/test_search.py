@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import asyncio
+import threading
 from contextlib import closing, suppress
+from pathlib import Path
 
 import apsw
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwired.errors import InvalidRequest, NotFound, Reason
+from stepwired.errors import InvalidRequest, NotFound, Reason, Unavailable
 from stepwired.events import Message, Role, ToolResult, ToolUse
-from stepwired.store import search
+from stepwired.store import core, readers, search, snippets
 from stepwired.store.nouns import Hit
 from stepwired.store.sqlite import SqliteStore
 from tests.store.talk import check_whole
@@ -99,7 +102,7 @@ async def test_a_snippet_of_a_long_text_is_short_and_shows_the_match(store: Sqli
     hits = {hit.message_id: hit for hit in await find(store, "needle")}
     assert set(hits) == {"words", "runs", "gap"}
     for hit in hits.values():
-        assert len(hit.snippet) <= search.SNIPPET_CHARACTERS
+        assert len(hit.snippet) <= snippets.SNIPPET_CHARACTERS
         assert words(hit)[0] == "needle"
     assert hits["words"].snippet.startswith("…")
 
@@ -163,17 +166,139 @@ async def test_a_query_may_be_as_long_as_a_request_allows(store: SqliteStore, qu
     assert await ids(store, query) == {"m"}
 
 
-PIECES = st.lists(st.tuples(st.booleans(), st.text(st.characters(exclude_characters="\0"), max_size=5)), max_size=9)
+WORDS = st.sampled_from(["a", "b", "ab", "á", "Ä", "cafe\u0301", "𝒳", "字字", "x_y", "👩‍👧", "-", "…", "\n"])
 
 
-@given(PIECES)
-def test_marks_are_taken_out_and_their_places_told(pieces: list[tuple[bool, str]]) -> None:
-    start, end = "<0123", ">0123"
-    clean = [(marked, text.replace("0123", "")) for marked, text in pieces]
-    snippet = "".join(f"{start}{text}{end}" if marked else text for marked, text in clean)
-    text, ranges = search.marked(snippet, start, end)
-    assert text == "".join(text for _, text in clean)
-    assert [text[a:b] for a, b in ranges] == [text for marked, text in clean if marked]
+@given(
+    st.lists(WORDS, max_size=12),
+    st.lists(st.tuples(st.lists(WORDS, min_size=1, max_size=3), st.booleans()), min_size=1, max_size=3),
+)
+def test_matches_are_shown_where_sqlite_sees_them(words: list[str], wanted: list[tuple[list[str], bool]]) -> None:
+    text = " ".join(words)
+    terms = ['"' + " ".join(phrase) + '"' + "*" * begins for phrase, begins in wanted]
+    with closing(apsw.Connection(":memory:")) as db:
+        db.execute("CREATE VIRTUAL TABLE t USING fts5 (text, tokenize = 'unicode61 remove_diacritics 2')")
+        db.execute("INSERT INTO t VALUES (?)", (text,))
+        sql = "SELECT highlight(t, 0, '<', '>') FROM t WHERE t MATCH ?"
+        row = db.execute(sql, (" OR ".join(terms),)).fetchone()
+        cutter = snippets.Cutter(db)
+        phrases = [cutter.phrase(" ".join(phrase), begins=begins) for phrase, begins in wanted]
+        part, ranges = cutter.cut(text, [phrase for phrase in phrases if phrase.words])
+    assert part == text
+    for first, last in reversed(ranges):
+        text = f"{text[:first]}<{text[first:last]}>{text[last:]}"
+    assert text == (row[0] if row else part)
+
+
+@given(st.text(st.characters(categories=["L", "P", "Z"]), max_size=40), st.integers(0, 3000), st.integers(0, 3000))
+def test_a_snippet_is_a_piece_of_the_text_with_the_match_in_it(gap: str, before: int, after: int) -> None:
+    text = (gap + " ") * before + "needle" + (" " + gap) * after
+    text = text[-200_000:] if after == 0 else text[:200_000]
+    with closing(apsw.Connection(":memory:")) as db:
+        cutter = snippets.Cutter(db)
+        part, ranges = cutter.cut(text, [cutter.phrase("needle")])
+    assert len(part) <= snippets.SNIPPET_CHARACTERS
+    assert part.removeprefix("…").removesuffix("…") in text
+    if " needle" in text[:200_000] and "needle" not in gap:
+        assert [part[first:last] for first, last in ranges] == ["needle"]
+
+
+async def test_a_text_full_of_matches_costs_no_more_than_its_length(store: SqliteStore) -> None:
+    """Cut by FTS5 itself, this took twenty minutes."""
+    await store.create("c", messages=[Message(text="a " * 500_000, id="m")])
+    async with asyncio.timeout(30):
+        [hit] = await find(store, "a")
+        assert words(hit) == ["a"] * snippets.SNIPPET_WORDS
+        assert await ids(store, " ".join(["a", "A", "a!", '"a"', "(a)"] * 20)) == {"m"}
+
+
+async def test_a_query_has_no_more_terms_than_can_be_found(store: SqliteStore) -> None:
+    await store.create("c", messages=[Message(text=" ".join(f"w{number}" for number in range(40)), id="m")])
+    assert await ids(store, " ".join(f"w{number}" for number in range(search.MAX_TERMS))) == {"m"}
+    with pytest.raises(InvalidRequest) as caught:
+        await store.search(" ".join(f"w{number}" for number in range(search.MAX_TERMS + 1)))
+    assert (caught.value.reason, caught.value.violations[0].field) == (Reason.INVALID_FILTER, "query")
+
+
+async def test_pages_end_at_a_hit_so_far_down_that_nobody_looks(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "MAX_HITS", 10)
+    await store.create("c", messages=[Message(text="fox", id=str(number)) for number in range(15)])
+    for page_size in (3, 5, 10, 20):
+        assert len({hit.message_id for hit in await find(store, "fox", page_size=page_size)}) == 10
+
+
+async def test_hits_after_very_long_texts_show_their_beginning(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_SNIPPETS_CHARACTERS", 3000)
+    await store.create("c", messages=[Message(text="x " * 1000 + "fox", id=str(number)) for number in range(3)])
+    hits = await find(store, "fox")
+    assert [words(hit) for hit in hits] == [["fox"], ["fox"], []]
+    assert hits[2].snippet.startswith("x x x")
+
+
+SLOW = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+
+
+async def test_slow_searches_leave_the_other_reads_alone_and_do_not_hold_up_the_close(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path)
+    await store.create("c")
+    slow = [
+        asyncio.create_task(store._core.searchers.read(lambda db: db.execute(SLOW).fetchall()))
+        for _ in range(core.SEARCHERS * 3)
+    ]
+    async with asyncio.timeout(30):
+        for _ in range(20):
+            assert (await store.get("c")).id == "c"
+        assert not any(task.done() for task in slow)
+        await store.close()
+    for outcome in await asyncio.gather(*slow, return_exceptions=True):
+        assert isinstance(outcome, Unavailable)
+        assert outcome.reason is Reason.STORE_UNAVAILABLE
+
+
+async def test_a_read_whose_caller_is_gone_frees_its_thread(store: SqliteStore) -> None:
+    await store.create("c", messages=[Message(text="fox", id="m")])
+    running = threading.Semaphore(0)
+
+    def work(db: apsw.Connection) -> object:
+        running.release()
+        return db.execute(SLOW).fetchall()
+
+    slow = [asyncio.create_task(store._core.searchers.read(work)) for _ in range(core.SEARCHERS)]
+    async with asyncio.timeout(4):  # less than it takes until they are given up anyway
+        for _ in slow:
+            await asyncio.to_thread(running.acquire)
+        for task in slow:
+            task.cancel()
+        await asyncio.wait(slow)
+        assert await ids(store, "fox") == {"m"}
+
+
+async def test_a_read_that_takes_too_long_is_given_up_and_the_next_one_is_not(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.create("c", messages=[Message(text="fox " * 100, id="m")])
+    monkeypatch.setattr(readers, "READ_S", 0.0)
+    for reading in (
+        store._core.readers.read(lambda db: db.execute(SLOW).fetchall()),
+        store._core.readers.read(in_one_moment),
+        store.search("fox"),
+    ):
+        with pytest.raises(Unavailable) as caught:
+            await reading
+        assert (caught.value.reason, caught.value.is_transient) == (Reason.STORE_UNAVAILABLE, True)
+    monkeypatch.undo()
+    for _ in range(core.READERS * 2):
+        assert (await store.get("c")).message_count == 1
+    assert await ids(store, "fox") == {"m"}
+
+
+def in_one_moment(db: apsw.Connection) -> object:
+    with readers.one_moment(db):
+        return db.execute(SLOW).fetchall()
 
 
 @given(st.text(max_size=60))

@@ -37,7 +37,7 @@ class ConversationStore(Index, Feed, Blobs, Protocol):
     Any method may raise, beside what it names:
         Throttled: STORE_FULL, the disk. Reads go on; writes work again when there is room.
         Unavailable: STORE_IO_ERROR, after which the store only reads until it is opened anew: nobody knows what reached
-            the disk. STORE_UNAVAILABLE, when it is closed.
+            the disk. STORE_UNAVAILABLE, when it is closed, or a read took more than 5 s and was given up.
         Conflict: STORE_CONFLICT, when another program locked the store for seconds.
         Broken: STORE_CORRUPT, what was stored cannot be read.
         Misconfigured: STORE_VERSION_UNSUPPORTED, a later version of this program stored it.
@@ -125,8 +125,8 @@ class ConversationStore(Index, Feed, Blobs, Protocol):
     async def delete(self, conversation_id: str, *, if_revision: int | None = None) -> None:
         """Remove a conversation with all that belongs to it: messages, search, changes, answers kept for repeats.
 
-        Blobs that only it refers to go soon after, or 24 hours after their last upload if that is later. Whoever follows
-        `changes` gets `Deleted`. About 1 s for 100,000 messages, during which no other write is done.
+        Blobs that only it refers to go soon after, or 24 hours after their last upload if that is later. Whoever
+        follows `changes` gets `Deleted`. About 1 s for 100,000 messages, during which no other write is done.
 
         Raises:
             NotFound: CONVERSATION_NOT_FOUND.

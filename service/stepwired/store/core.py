@@ -25,6 +25,9 @@ T = TypeVar("T")
 
 READERS = 4
 
+SEARCHERS = 2
+"""Searches have connections and threads of their own: however slow they are, other reads go on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Core:
@@ -33,6 +36,7 @@ class Core:
     home: Home
     writer: Writer
     readers: Readers
+    searchers: Readers
     bells: Bells
     clock: Clock
     limits: Limits
@@ -67,12 +71,13 @@ class Core:
             writer = Writer(await loop.run_in_executor(None, prepare, home.path), loop, finish)
             undo.push_async_callback(writer.close)
             connections: list[apsw.Connection] = []
-            for _ in range(READERS):
+            for _ in range(READERS + SEARCHERS):
                 connections.append(await loop.run_in_executor(None, open_reader, home.path))
                 undo.callback(connections[-1].close)
-            readers = Readers(connections)
+            readers = Readers(connections[:READERS])
+            searchers = Readers(connections[READERS:], "store-searcher")
             undo.pop_all()
-        return cls(home, writer, readers, Bells(), clock, limits, clock_ns)
+        return cls(home, writer, readers, searchers, Bells(), clock, limits, clock_ns)
 
     async def write(
         self, conversation_id: str, work: Callable[[apsw.Connection], T], messages: Sequence[Message] = ()
@@ -87,7 +92,8 @@ class Core:
         async with AsyncExitStack() as undo:
             undo.callback(self.home.close)
             undo.push_async_callback(self.writer.close)  # last connection: it empties the WAL
-            await self.readers.close()
+            undo.push_async_callback(self.readers.close)
+            undo.push_async_callback(self.searchers.close)
 
     def now_ns(self) -> int:
         """Now, cut to what a column keeps, so that what a write returns is what a read will show."""

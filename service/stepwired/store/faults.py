@@ -46,3 +46,9 @@ def disk_failed() -> Unavailable:
 def closed() -> Unavailable:
     """The failure of a call that comes after `close`."""
     return Unavailable(Reason.STORE_UNAVAILABLE, "the store is closed: the server is stopping", subject=_STORE)
+
+
+def too_slow(limit_s: float) -> Unavailable:
+    """The failure of a read that took too long."""
+    text = f"the store gave up a read after {limit_s:g} s: ask for less, or again when it has less to do"
+    return Unavailable(Reason.STORE_UNAVAILABLE, text, subject=_STORE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 import apsw
 
@@ -15,7 +14,6 @@ from stepwired.store import codec
 from stepwired.store.functions import label_hash, label_hashes
 from stepwired.store.nouns import ListOrder
 from stepwired.store.refusals import bad_position
-
 
 #: What a listed conversation takes beside its stored bytes and its head's id, at most.
 _ENVELOPE_BYTES = 64

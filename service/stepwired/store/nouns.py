@@ -87,7 +87,9 @@ class Hit:
     role: Role
     create_time_ns: int
     snippet: str
-    """The part of its text around the match: at most 64 words and about 1,000 characters."""
+    """The part of its text around the match: at most 64 words and 1,000 characters. Of the last hits of a page whose
+    texts are very long, their beginning."""
 
     highlights: tuple[tuple[int, int], ...]
-    """Where the words are in `snippet`: first code point and the one after the last, in order, never overlapping."""
+    """Where the words are in `snippet`: first code point and the one after the last, in order, never overlapping. Empty
+    where `snippet` is only the beginning."""

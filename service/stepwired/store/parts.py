@@ -12,7 +12,6 @@ from stepwired.conversation import Conversation
 from stepwired.events import Image
 from stepwired.store.nouns import Change, Hit, ListOrder
 
-
 LIST_BYTES = 4 * 1024 * 1024
 """What a page of a list takes where nobody says."""
 
@@ -67,11 +66,12 @@ class Index(Protocol):
             after: Where the page before ended, asked for with the same arguments.
 
         Returns:
-            What was found, and where it ends: empty after the last page. What is stored between two pages may move hits
-            from one to the other.
+            What was found, and where it ends: empty after the last page, or the 10,000th hit. What is stored between
+            two pages may move hits from one to the other.
 
         Raises:
-            InvalidRequest: INVALID_FILTER, no word that must occur; INVALID_PAGE_TOKEN.
+            InvalidRequest: INVALID_FILTER, no word that must occur, or more than 32 words and phrases, each counted
+                once; INVALID_PAGE_TOKEN.
             NotFound: CONVERSATION_NOT_FOUND.
         """
 

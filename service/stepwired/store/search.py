@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apsw
@@ -13,22 +14,27 @@ from stepwired.events import Role
 from stepwired.store import codec
 from stepwired.store.keys import span
 from stepwired.store.nouns import Hit
-from stepwired.store.readers import one_moment
+from stepwired.store.readers import Check, one_moment
 from stepwired.store.refusals import bad_position, conversation_not_found
+from stepwired.store.snippets import Cutter, Phrase
 
-SNIPPET_WORDS = 64
-"""The most that FTS5 knows how to cut out."""
+MAX_TERMS = 32
+"""Terms of a query, each counted once: what FTS5 needs for a message grows with terms times matches."""
 
-SNIPPET_CHARACTERS = 1000
-"""Words have no longest length, and there may be anything between them."""
+MAX_HITS = 10_000
+"""How far the pages of one search go: each is found by passing over all before it."""
+
+#: What is read of messages to cut snippets out of them, for one page: about 2 s. Hits after that show their beginning.
+_SNIPPETS_CHARACTERS = 8 * 1024 * 1024
 
 _TERM = re.compile(r'(?P<without>-?)(?:"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+))')
 
-# The index sorts by itself, and then cuts snippets only out of what is shown.
 _FIND = """
-SELECT rowid, snippet(message_index, 0, ?, ?, '…', ?) FROM message_index
-WHERE message_index MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rank LIMIT ? OFFSET ?
+SELECT rowid FROM message_index WHERE message_index MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rank LIMIT ? OFFSET ?
 """
+
+#: What parts words, among what everybody can type: `"` and NUL also mean something to FTS5.
+_MARKS = re.compile(r"[\0-/:-@\[-`{-~]+")
 
 _DESCRIBE = """
 SELECT c.id, c.body, m.body FROM message AS m JOIN conversation AS c ON c.key = m.conversation WHERE m.key = ?
@@ -68,6 +74,37 @@ def remove(db: apsw.Connection, first: int, last: int) -> None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Term:
+    text: str
+    begins: bool
+    without: bool
+
+
+def _terms(query: str) -> list[_Term]:
+    """Read a query: each term once.
+
+    Raises:
+        InvalidRequest: INVALID_FILTER, there is no word that must occur, or there are too many terms.
+    """
+    found: dict[_Term, _Term] = {}
+    for term in _TERM.finditer(query):
+        text = term["phrase"] if term["phrase"] is not None else term["word"]
+        if any(map(str.isalnum, text)):
+            begins = term["word"] is not None and text.endswith("*")
+            # Marks only part words: with other capitals, or marks at its ends, it would be the same term once more.
+            plain = _MARKS.sub(" ", text).strip()
+            made = _Term(plain, begins, bool(term["without"]))
+            found.setdefault(replace(made, text=plain.casefold()), made)
+    if all(term.without for term in found):
+        text = "needs a word that must occur: letters or digits, without a minus before them"
+        raise InvalidRequest.of([Violation("query", text, Reason.INVALID_FILTER)])
+    if len(found) > MAX_TERMS:
+        text = f"has {len(found)} words and phrases, and the limit is {MAX_TERMS}"
+        raise InvalidRequest.of([Violation("query", text, Reason.INVALID_FILTER)])
+    return list(found.values())
+
+
 def expression(query: str) -> str:
     """Write a query in the language of FTS5.
 
@@ -76,64 +113,45 @@ def expression(query: str) -> str:
             them.
 
     Raises:
-        InvalidRequest: INVALID_FILTER, there is no word that must occur.
+        InvalidRequest: INVALID_FILTER, there is no word that must occur, or there are too many terms.
     """
-    wanted: list[str] = []
-    unwanted: list[str] = []
-    for term in _TERM.finditer(query):
-        text = term["phrase"] if term["phrase"] is not None else term["word"]
-        if not any(map(str.isalnum, text)):
-            continue
-        begins = term["word"] is not None and text.endswith("*")
-        text = text.replace('"', " ").replace("\0", " ")
-        (unwanted if term["without"] else wanted).append(f'"{text}"' + ("*" if begins else ""))
-    if not wanted:
-        text = "needs a word that must occur: letters or digits, without a minus before them"
-        raise InvalidRequest.of([Violation("query", text, Reason.INVALID_FILTER)])
-    found = " AND ".join(wanted)
-    return f"({found}) NOT ({' OR '.join(unwanted)})" if unwanted else found
+    return _expression(_terms(query))
 
 
-def find(db: apsw.Connection, query: str, *, conversation_id: str, page_size: int, after: str) -> tuple[list[Hit], str]:
+def _expression(terms: Sequence[_Term]) -> str:
+    written = [(term.without, f'"{term.text}"' + ("*" if term.begins else "")) for term in terms]
+    found = " AND ".join(text for without, text in written if not without)
+    unwanted = " OR ".join(text for without, text in written if without)
+    return f"({found}) NOT ({unwanted})" if unwanted else found
+
+
+def find(
+    db: apsw.Connection, check: Check, query: str, *, conversation_id: str, page_size: int, after: str
+) -> tuple[list[Hit], str]:
     """Find messages; see `parts.Index.search`. In one read transaction, so that a hit is there to be described."""
-    match = expression(query)
+    terms = _terms(query)
     skip = 0
     if after:
-        if not (after.isascii() and after.isdigit() and len(after) < 10):
+        if not (after.isascii() and after.isdigit() and len(after) < 10 and int(after) < MAX_HITS):
             raise bad_position()
         skip = int(after)
-    mark = secrets.token_hex(8)
-    start, end = f"<{mark}", f">{mark}"
+    page_size = min(page_size, MAX_HITS - skip)
+    cutter = Cutter(db, check)
+    phrases = [cutter.phrase(term.text, begins=term.begins) for term in terms if not term.without]
+    phrases = [phrase for phrase in phrases if phrase.words]
+    hits: list[Hit] = []
+    room = _SNIPPETS_CHARACTERS
     with one_moment(db):
         first, last = _range(db, conversation_id)
-        values = (start, end, SNIPPET_WORDS, match, first, last, page_size + 1, skip)
-        rows: list[Any] = db.execute(_FIND, values).fetchall()
-        hits = [_hit(db, key, snippet, start, end) for key, snippet in rows[:page_size]]
-    return hits, str(skip + page_size) if len(rows) > page_size else ""
-
-
-def marked(snippet: str, start: str, end: str) -> tuple[str, tuple[tuple[int, int], ...]]:
-    """Take marks out of a snippet, cut it, and say where they were: code points, first and one after the last."""
-    parts = re.split(f"({re.escape(start)}|{re.escape(end)})", snippet)
-    plain: list[str] = []
-    ranges: list[tuple[int, int]] = []
-    at = begun = 0
-    for part in parts:
-        if part == start:
-            begun = at
-        elif part == end:
-            ranges.append((begun, at))
-        else:
-            plain.append(part)
-            at += len(part)
-    text = "".join(plain)
-    if len(text) <= SNIPPET_CHARACTERS:
-        return text, tuple(ranges)
-    # A little of what is before the first word that was found, and what fits after it.
-    cut = max(0, min((ranges[0][0] if ranges else 0) - SNIPPET_CHARACTERS // 4, len(text) - SNIPPET_CHARACTERS))
-    stop = cut + SNIPPET_CHARACTERS
-    kept = [(max(a, cut) - cut, min(b, stop) - cut) for a, b in ranges if a < stop and b > cut]
-    return text[cut:stop], tuple(kept)
+        values = (_expression(terms), first, last, page_size + 1, skip)
+        keys = [key for (key,) in db.execute(_FIND, values)]
+        for key in keys[:page_size]:
+            check()
+            hit, size = _hit(db, key, cutter, phrases if room > 0 else ())
+            hits.append(hit)
+            room -= size
+    end = skip + page_size
+    return hits, str(end) if len(keys) > page_size and end < MAX_HITS else ""
 
 
 def _range(db: apsw.Connection, conversation_id: str) -> tuple[int, int]:
@@ -145,10 +163,13 @@ def _range(db: apsw.Connection, conversation_id: str) -> tuple[int, int]:
     return span(row[0])
 
 
-def _hit(db: apsw.Connection, key: int, snippet: str, start: str, end: str) -> Hit:
+def _hit(db: apsw.Connection, key: int, cutter: Cutter, phrases: Sequence[Phrase]) -> tuple[Hit, int]:
+    """Describe what was found, and say how much text that took."""
     row: Any = db.execute(_DESCRIBE, (key,)).fetchone()
     conversation_id, body, message_body = row
     message = codec.decode_message(message_body)
     title = codec.decode_conversation(body, head_id="", revision=1, message_count=0, update_time_ns=0).title
-    text, highlights = marked(snippet, start, end)
-    return Hit(conversation_id, title, message.id, Role(message.role), message.create_time_ns, text, highlights)
+    text = codec.searchable_text(message_body)
+    part, highlights = cutter.cut(text, phrases)
+    hit = Hit(conversation_id, title, message.id, Role(message.role), message.create_time_ns, part, highlights)
+    return hit, len(text)

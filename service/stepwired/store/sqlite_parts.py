@@ -46,8 +46,10 @@ class SqliteParts:
     async def search(
         self, query: str, *, conversation_id: str = "", page_size: int = 20, after: str = ""
     ) -> tuple[Sequence[Hit], str]:
-        return await self._core.readers.read(
-            lambda db: search.find(db, query, conversation_id=conversation_id, page_size=page_size, after=after)
+        return await self._core.searchers.read_checked(
+            lambda db, check: search.find(
+                db, check, query, conversation_id=conversation_id, page_size=page_size, after=after
+            )
         )
 
     async def changes(
