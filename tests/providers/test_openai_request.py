@@ -75,6 +75,35 @@ def test_two_rounds_of_tools_stay_two_messages() -> None:
     assert [message["role"] for message in said] == ["assistant", "tool", "assistant", "tool"]
 
 
+def told(said: list[dict[str, Any]]) -> list[tuple[str, Any]]:
+    return [(message["role"], message["content"]) for message in said]
+
+
+def test_a_tool_id_that_is_used_again_has_a_result_of_its_own() -> None:
+    said = chat_messages("", [use("1"), result("1", "a"), use("1"), result("1", "b")])
+    assert told(said) == [("assistant", None), ("tool", "a"), ("assistant", None), ("tool", "b")]
+
+
+def test_uses_of_one_reply_with_one_id_have_their_results_in_order() -> None:
+    said = chat_messages("", [use("1"), use("1"), result("1", "a"), result("1", "b")])
+    assert told(said) == [("assistant", None), ("tool", "a"), ("tool", "b")]
+
+
+def test_a_use_that_was_never_answered_takes_no_result_of_a_later_one() -> None:
+    said = chat_messages("", [use("1"), Message(text="Stop."), use("1"), result("1", "b")])
+    assert told(said) == [("assistant", None), ("user", "Stop."), ("assistant", None), ("tool", "b")]
+
+
+def test_a_second_result_is_not_lost() -> None:
+    said = chat_messages("", [use("1"), result("1", "a"), result("1", "b")])
+    assert told(said) == [("assistant", None), ("tool", "a"), ("tool", "b")]
+
+
+def test_a_result_that_comes_before_its_use_stays_where_it_is() -> None:
+    said = chat_messages("", [result("1", "a"), use("1")])
+    assert told(said) == [("tool", "a"), ("assistant", None)]
+
+
 def test_a_result_without_a_use_stays_where_it_is() -> None:
     said = chat_messages("", [Message(text="a"), result("9", "x"), Message(text="b")])
     assert [message["role"] for message in said] == ["user", "tool", "user"]
