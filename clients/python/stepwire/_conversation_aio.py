@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from stepwire import _pictures, _requests, _texts, _values, errors, replies
+from stepwire import _apart, _pictures, _requests, _texts, _values, errors, replies
 from stepwire._aio import AsyncClient
 from stepwire._pictures import PictureLike
 from stepwire._requests import OptionsLike, View
@@ -105,7 +104,7 @@ class AsyncConversation:
         if isinstance(image, message_pb2.Image):
             picture = _pictures.image(image, detail=detail)
         else:
-            picture = await asyncio.to_thread(_pictures.image, image, detail=detail)
+            picture = await _apart.run(lambda: _pictures.image(image, detail=detail))
         return await self._add(_made(options, role=role, text=text, images=[picture]))
 
     async def add_tool_use(

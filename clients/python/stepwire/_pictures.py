@@ -105,15 +105,13 @@ def _is_blob_id(text: str) -> bool:
 
 
 def _read(source: _files.Source) -> bytes:
-    if isinstance(source, bytes):
-        data = source
+    if isinstance(source, bytes | bytearray | memoryview):
+        data = bytes(source)
     elif isinstance(source, str | os.PathLike):
         with Path(source).open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     else:
-        data = source.read(MAX_BYTES + 1)
-        if not isinstance(data, bytes):
-            raise TypeError('the file gives text: open it with "rb"')
+        data = _files.as_bytes(_files.reader(source)(MAX_BYTES + 1))
     if len(data) > MAX_BYTES:
         raise errors.InvalidRequest(
             f"a picture has at most {MAX_BYTES} bytes, and this one has more",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import click
 
@@ -31,7 +31,9 @@ def export(frame: Frame, conversation_id: str, output: str | None, format_: Form
     stepwire conversations export c1 -o c1.json
     """
     with frame.client() as client:
-        target = output or sys.stdout.buffer
+        # Below its buffer, whose lock the end of this process would wait for, if who reads has stopped reading.
+        buffer: Any = sys.stdout.buffer
+        target = output or getattr(buffer, "raw", buffer)
         count = client.export_conversation(conversation_id, target, format=format_, image_bytes=images)
     if output is None:
         sys.stdout.buffer.flush()
