@@ -90,6 +90,15 @@ async def test_other_formats_show_the_path_to_the_head(tmp_path: Path) -> None:
             assert [{**item, "lastUpdate": ""} for item in again] == [{**item, "lastUpdate": ""} for item in raw]
 
 
+async def test_a_part_of_a_conversation_is_a_file_too(tmp_path: Path) -> None:
+    async with stored(tmp_path) as client:
+        ask = Asking(client)
+        await ask.CreateConversation(conversation_id="c", messages=MESSAGES)
+        for view, head_id in ((conversation_pb2.MESSAGE_VIEW_LEFTMOST, "z"), (1, "b")):
+            made = await ask.import_(await ask.export(view=view))
+            assert (made.head_id, made.message_count) == (head_id, 5 if head_id == "z" else 3)
+
+
 async def test_an_empty_conversation_is_a_file_too(tmp_path: Path) -> None:
     async with stored(tmp_path) as client:
         ask = Asking(client)

@@ -122,9 +122,46 @@ async def append_many_numbers(ask: Asking) -> None:
     await ask.stub.AppendMessages(many_numbers())
 
 
-@pytest.mark.parametrize(
-    "work", [upload_16_megapixels, append_many_numbers, import_20_000_messages, append_large_pictures, take_it_all_back]
-)
+async def show_many_numbers(ask: Asking) -> None:
+    """One message of nearly all the values that a request may have, by every call that shows it."""
+    numbers = struct_pb2.ListValue(values=[struct_pb2.Value(number_value=number) for number in range(98_000)])
+    request = conversation_pb2.AppendMessagesRequest(conversation_id="c")
+    use = request.messages.add(id="a").tool_use
+    use.tool_id, use.name = "t", "n"
+    use.input.fields["a"].list_value.CopyFrom(numbers)
+    await ask.CreateConversation(conversation_id="c")
+    await ask.stub.AppendMessages(request)
+    await ask.GetMessage(conversation_id="c", message_id="a", image_bytes=True)
+    await ask.UpdateMessage(conversation_id="c", message_id="a", status=2)
+    await ask.export()
+    watch = ask.WatchConversation(conversation_id="c", after_revision=0)
+    while (await watch.read()).revision < 3:
+        pass
+    watch.cancel()
+
+
+async def list_much_metadata(ask: Asking) -> None:
+    for _ in range(40):
+        await ask.CreateConversation(metadata={"a": [1] * 30_000})
+    token, count = "", 0
+    while count == 0 or token:
+        page = await ask.ListConversations(page_token=token)
+        token, count = page.next_page_token, count + len(page.conversations)
+    assert count == 40
+
+
+WORK = [
+    upload_16_megapixels,
+    append_many_numbers,
+    show_many_numbers,
+    list_much_metadata,
+    import_20_000_messages,
+    append_large_pictures,
+    take_it_all_back,
+]
+
+
+@pytest.mark.parametrize("work", WORK)
 async def test_the_loop_turns_while_one_caller_does_much(
     tmp_path: Path, work: Callable[[Asking], Awaitable[None]]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from base64 import b64encode
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -14,9 +15,12 @@ import grpc
 import grpc.aio
 import pytest
 
-from stepwire.v1 import chat_pb2
+from stepwire.v1 import chat_pb2, conversation_pb2
+from stepwired.errors import InvalidRequest, Reason
 from stepwired.events import Batch, ChatRequest
 from stepwired.limits import MIB, Limits
+from stepwired.rpc.stall import Incoming
+from stepwired.rpc.uploads import Uploads
 from stepwired.store.replies import recorded
 from stepwired.store.sqlite import SqliteStore
 from tests.imaging.corpus import drawn, png_of_bytes
@@ -164,6 +168,49 @@ async def test_a_caller_who_falls_silent_is_told_so(tmp_path: Path) -> None:
         error = told(caught.value)
         assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "SLOW_PRODUCER")
         assert error.facts == {"limitSeconds": "0.1"}
+
+
+async def test_a_caller_who_sends_only_empty_pieces_is_a_silent_one(tmp_path: Path) -> None:
+    async with stored(tmp_path, Limits(stalled_sender_s=0.2)) as client:
+        upload: Any = client.conversations.UploadImage()
+        await upload.write(Upload(chunk=PNG[:10]))
+
+        async def send() -> None:
+            while not upload.done():
+                await upload.write(Upload())
+
+        with pytest.raises((grpc.aio.AioRpcError, asyncio.InvalidStateError)):
+            await within(send())
+        assert (await refused(upload)).reason == "SLOW_PRODUCER"
+
+
+async def test_a_file_counts_as_long_as_a_thread_reads_it() -> None:
+    uploads = Uploads(Limits())
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(_: bytearray) -> None:
+        begun.set()
+        go_on.wait(SOON_S)
+
+    async def take() -> None:
+        with uploads.holding(1000, InvalidRequest(Reason.FIELD_INVALID, "too large")) as upload:
+            await upload.add_all(Upload(chunk=b"x" * 100), aiter(Incoming(nothing())))
+            await upload.read(slow)
+
+    async def nothing() -> AsyncGenerator[conversation_pb2.UploadImageRequest]:
+        return
+        yield
+
+    taking = asyncio.create_task(take())
+    try:
+        await until(begun.is_set)
+        taking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await within(taking)
+        assert uploads.held_bytes == 100
+    finally:
+        go_on.set()
+    await until(lambda: uploads.held_bytes == 0)
 
 
 async def test_damaged_bytes_in_the_middle_of_an_upload_are_refused(tmp_path: Path) -> None:

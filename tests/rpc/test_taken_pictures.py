@@ -1,4 +1,4 @@
-"""Pictures that the server gets by itself: once for a request however often it is repeated, and never many at a time."""
+"""Pictures that the server gets by itself: once for a request however often it is repeated, and few at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PNG = drawn("PNG", (40, 30))
 
 
 async def test_a_repeat_is_answered_though_its_picture_is_gone(tmp_path: Path) -> None:
-    file = tmp_path.resolve() / "files" / "a.png"
+    file = tmp_path / "files" / "a.png"
     file.parent.mkdir()
     file.write_bytes(PNG)
     messages: list[dict[str, Any]] = [{"text": "look", "images": [{"server_path": str(file)}]}]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,10 @@ import grpc.aio
 import pytest
 
 from stepwire.v1 import conversation_pb2
+from stepwired.errors import Reason, Unavailable
 from stepwired.limits import Limits
+from stepwired.rpc.watch import _beating
+from stepwired.store.nouns import Deleted
 from tests.rpc.keeping import Asking, refused, stored
 from tests.rpc.serving import read, told, until, within
 
@@ -80,6 +86,56 @@ async def test_by_default_only_what_comes_is_told(tmp_path: Path) -> None:
         watch.cancel()
         method = "/stepwire.v1.ConversationService/WatchConversation"
         await until(lambda: (method, "CANCELLED", "") in client.metrics.calls)
+
+
+async def test_a_watch_tells_at_once_where_it_begins_unless_it_was_told(tmp_path: Path) -> None:
+    async with stored(tmp_path) as client:
+        ask = Asking(client)
+        await ask.CreateConversation(conversation_id="c", messages=[{"text": "before"}])
+        watch = ask.WatchConversation(conversation_id="c", heartbeat_interval="600s")
+        assert kinds([await read(watch)]) == [(2, "heartbeat")]
+        told = ask.WatchConversation(conversation_id="c", heartbeat_interval="600s", after_revision=1)
+        assert kinds([await read(told)]) == [(2, "message_appended")]
+        await ask.AppendMessages(conversation_id="c", messages=[{"text": "after"}])
+        assert kinds([await read(watch)]) == kinds([await read(told)]) == [(3, "message_appended")]
+        watch.cancel()
+        told.cancel()
+
+
+@pytest.mark.parametrize("cancels", [1, 2, 3])
+async def test_a_watch_that_is_cancelled_again_while_it_ends_leaves_nothing_behind(cancels: int) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+    complaints: list[dict[str, Any]] = []
+
+    async def feed() -> AsyncGenerator[tuple[Deleted, ...], None]:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+            yield ()
+        finally:
+            for _ in range(5):  # takes some turns to end
+                await asyncio.sleep(0)
+            ended.set()
+            raise Unavailable(Reason.STORE_UNAVAILABLE, "it was closed meanwhile")
+
+    async def watch() -> None:
+        async with aclosing(_beating(feed(), 600)) as pages:
+            async for _ in pages:
+                pass
+
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    watching = asyncio.create_task(watch())
+    await within(begun.wait())
+    for _ in range(cancels):
+        watching.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError if cancels > 1 else (asyncio.CancelledError, Unavailable)):
+        await within(watching)
+    await within(ended.wait())
+    await asyncio.sleep(0)
+    del watching
+    gc.collect()
+    assert complaints == []
 
 
 async def test_a_watch_that_cannot_be_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import uuid
 from base64 import b64encode
@@ -17,6 +16,7 @@ from stepwired.errors import Conflict, InvalidRequest, Reason, Violation
 from stepwired.events import Image
 from stepwired.images import too_large
 from stepwired.limits import KIB
+from stepwired.rpc import aside
 from stepwired.rpc.convert import file_calls as convert
 from stepwired.rpc.convert.conversations import conversation_proto
 from stepwired.rpc.convert.file_values import plain_url
@@ -97,7 +97,7 @@ class FileCalls(Kept):
         too_long = InvalidRequest.of([Violation("chunk", text)])
         with self._uploads.holding(limit_bytes, too_long) as upload:
             await upload.add_all(first, _checked(requests))
-            read = await asyncio.to_thread(read_file, upload.data, asked.kind, self._limits)
+            read = await upload.read(read_file, asked.kind, self._limits)
         made = await self._import(read, asked)
         return conversation_pb2.ImportConversationResponse(conversation=conversation_proto(made))
 
@@ -122,11 +122,13 @@ class FileCalls(Kept):
         else:
             messages = self._store.messages(conversation_id, view)
         left = conversation.message_count
+        if view is MessageView.LEFTMOST:  # which the head need not be part of: without one, it is the last message
+            conversation = replace(conversation, head_id="")
         async with aclosing(messages) as pages:
-            yield writer.begin(conversation)
+            yield await aside.write(writer.begin, conversation, conversation.metadata)
             async for page in pages:
                 for message in page[:left]:
-                    yield writer.add(message)
+                    yield await aside.write(writer.add, message, message)
                 left -= len(page)
                 if left <= 0:
                     break

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Generic, TypeVar
 
+from google.protobuf.message import Message
+
 from stepwired.errors import Failure, Reason, Throttled
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Message)
 
 #: How often it looks within the limit; a stall is found this part of the limit late.
 _LOOKS = 2
@@ -53,10 +55,14 @@ class StallWatch:
 
 
 class Incoming(Generic[T]):
-    """The messages of a request stream, with a note of when the next one is waited for."""
+    """The messages of a request stream, with a note of when the next one is waited for.
+
+    Whoever sends only empty messages is waited for all the while: they bring nothing and would keep a place for ever.
+    """
 
     def __init__(self, messages: AsyncIterator[T]) -> None:
         self._messages = messages
+        self._next = object()
         self.awaited: object = None
         """Stands for the message that the caller has to send; None while it is our turn."""
 
@@ -64,11 +70,14 @@ class Incoming(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        self.awaited = object()
+        self.awaited = self._next
         try:
-            return await anext(self._messages)
+            message = await anext(self._messages)
         finally:
             self.awaited = None
+        if message.ByteSize():
+            self._next = object()
+        return message
 
 
 def unread(limit_s: float) -> Failure:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager
-from typing import Protocol
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from stepwired.errors import Failure, InvalidRequest, Reason, Subject, Throttled, Violation
 from stepwired.limits import Limits
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Piece(Protocol):
@@ -43,7 +47,7 @@ class Uploads:
         try:
             yield upload
         finally:
-            self._held_bytes -= len(upload.data)
+            upload.leave()
 
     @contextmanager
     def counting(self) -> Generator[Held]:
@@ -107,6 +111,7 @@ class Upload:
         self._limit_bytes = limit_bytes
         self._too_large = too_large
         self._chunk_bytes = chunk_bytes
+        self._reading: asyncio.Future[Any] | None = None
 
     async def add_all(self, first: Piece, others: AsyncIterator[Piece]) -> None:
         """Collect all pieces. Reads none beyond the first that is too much.
@@ -120,6 +125,25 @@ class Upload:
             self._add(piece.chunk)
         # gRPC ends the stream of a caller who cancelled just like one that is whole, and cancels us a turn later.
         await asyncio.sleep(0)
+
+    async def read(self, convert: Callable[Concatenate[bytearray, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Convert the file in a thread. It counts until the thread is done, even if nobody waits for that any more.
+
+        Raises:
+            Exception: Whatever `convert` raises.
+        """
+        work = partial(convert, self.data, *args, **kwargs)
+        reading = asyncio.get_running_loop().run_in_executor(None, work)
+        self._reading = reading
+        return await asyncio.shield(reading)
+
+    def leave(self) -> None:
+        """Count it no more, as soon as nothing reads it."""
+        if self._reading is None:
+            self._uploads.give_back(len(self.data))
+        else:  # the thread holds on to the bytes
+            size, uploads = len(self.data), self._uploads
+            self._reading.add_done_callback(lambda _: uploads.give_back(size))
 
     def _add(self, chunk: bytes) -> None:
         if len(chunk) > self._chunk_bytes:

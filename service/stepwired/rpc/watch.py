@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 from stepwire.v1 import conversation_pb2
+from stepwired.rpc import aside
 from stepwired.rpc.convert import changes as convert
 from stepwired.rpc.kept import Context, Kept
 from stepwired.store.nouns import Change
@@ -22,14 +24,13 @@ class WatchCalls(Kept):
         revision = asked.after_revision
         if revision is None:
             revision = (await self._store.get(request.conversation_id)).revision
-        async with (
-            aclosing(self._store.changes(request.conversation_id, revision)) as changes,
-            aclosing(_beating(changes, asked.heartbeat_s)) as pages,
-        ):
+            yield convert.heartbeat(revision)  # what comes next is told, and whoever is cut off knows from where
+        changes = self._store.changes(request.conversation_id, revision)
+        async with aclosing(_beating(changes, asked.heartbeat_s)) as pages:
             async for page in pages:
                 for change in page:
                     revision = change.revision
-                    yield convert.change_proto(change)
+                    yield await aside.write(convert.change_proto, change, convert.shown(change))
                 if not page:
                     yield convert.heartbeat(revision)
 
@@ -37,7 +38,7 @@ class WatchCalls(Kept):
 async def _beating(
     changes: AsyncGenerator[tuple[Change, ...], None], heartbeat_s: float
 ) -> AsyncGenerator[tuple[Change, ...], None]:
-    """Pass on what changes, with an empty page wherever nothing was passed on for so long."""
+    """Pass on what changes, with an empty page wherever nothing was passed on for so long. Closes `changes`."""
     # Waited for in a task of its own, because a wait that is given up would end the generator.
     following: asyncio.Task[tuple[Change, ...] | None] | None = None
     try:
@@ -56,7 +57,17 @@ async def _beating(
     finally:
         if following is not None:
             following.cancel()
+            following.add_done_callback(_heard)
             await asyncio.wait((following,))
+        # Not where we are cancelled once more in the line above: `following` is about to end it, and it cannot be ended
+        # twice at a time.
+        await changes.aclose()
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    """Take note of how a task ended that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _next(changes: AsyncGenerator[tuple[Change, ...], None]) -> tuple[Change, ...] | None:

@@ -62,6 +62,16 @@ def change_proto(change: Change) -> conversation_pb2.WatchConversationResponse:
     return written
 
 
+def shown(change: Change) -> object:
+    """What of a change may take long to write."""
+    match change:
+        case Created() | ConversationUpdated():
+            return change.conversation.metadata
+        case Appended() | MessageUpdated():
+            return change.message
+    return None
+
+
 def heartbeat(revision: int) -> conversation_pb2.WatchConversationResponse:
     """Write a sign of life."""
     beat = conversation_pb2.Heartbeat(send_time=timestamp(time.time_ns()))

@@ -55,7 +55,10 @@ class FileWriter:
     def begin(self, conversation: Conversation) -> bytes:
         if self._kind != PROTO_JSON:
             return b"["
-        seen = cast("dict[str, Json]", json_format.MessageToDict(conversation_proto(conversation)))
+        bare = conversation_proto(replace(conversation, metadata={}))
+        seen = cast("dict[str, Json]", json_format.MessageToDict(bare))
+        if conversation.metadata:
+            seen["metadata"] = dict(conversation.metadata)
         return b'{"conversation": ' + _encode(seen) + b',\n"messages": ['
 
     def add(self, added: Message) -> bytes:
@@ -159,6 +162,7 @@ class _Reader:
                 raise fault(path, f"is one more than the {limit} messages that a conversation holds")
             if item.parent_id == _NO_PARENT:
                 item.parent_id = ""
+            self._faults.json_values = 0  # what one request may have, one message may
             read = message(path, item, self._limits, self._faults)
             update_time_ns = 0
             if item.HasField("update_time"):

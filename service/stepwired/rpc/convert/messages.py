@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 from google.protobuf import json_format
@@ -83,8 +84,10 @@ def message(path: str, given: message_pb2.Message, limits: Limits, faults: Fault
 
 def message_json(message: Message) -> Json:
     """Show a message as functions see it: the proto JSON of `stepwire.v1.Message`."""
-    seen = cast("dict[str, Json]", json_format.MessageToDict(message_proto(message)))
     # Ours instead of what a Struct gives back: no order, and every number a double.
+    use = replace(message.tool_use, input={}) if message.tool_use else None
+    bare = replace(message, metadata={}, tool_use=use)
+    seen = cast("dict[str, Json]", json_format.MessageToDict(message_proto(bare)))
     if message.metadata:
         seen["metadata"] = dict(message.metadata)
     if message.tool_use is not None:
