@@ -111,10 +111,44 @@ async def test_blobs_stay_as_long_as_a_message_of_any_conversation_shows_them(tm
         await store.delete(name)
         assert len(await read(store, blob_id)) == CHUNK * 3
     await store.delete("d")  # after a day, and nothing shows it any more
+    now[0] += SWEEP_S
+    await store.create("f")
     with pytest.raises(NotFound):
         await store.blob(blob_id)
     assert await rows(store) == (0, 0)
     assert (await count_rows(store))["blob_use"] == 0
+    await store.close()
+
+
+async def kept(store: SqliteStore) -> int:
+    """How many blobs there are. Reads alone: it sweeps nothing."""
+    return await store._core.readers.read(lambda db: len(db.execute("SELECT 1 FROM blob").fetchall()))
+
+
+async def test_each_write_sweeps_a_part_until_nothing_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blobs, "_SWEPT_BYTES", 3000)
+    monkeypatch.setattr(blobs, "_SWEPT", 10)
+    now = [0.0]
+    store = await SqliteStore.open(tmp_path, monotonic_s=lambda: now[0], durability="relaxed")
+    shown = [await store.put_blob(PNG, b"%d" % number) for number in range(25)]
+    await store.create("c", messages=[shows(blob_id, blob_id) for blob_id in shown])
+    for number in range(8):
+        await store.put_blob(PNG, b"%d" % number * 1000)
+    await store.put_blob(PNG, b"x" * 5000)
+    now[0] += KEEP_BLOB_S + SWEEP_S + 1
+    counts = []
+    for _ in range(8):
+        await store.append("c", said("x"))
+        counts.append(await kept(store))
+    assert counts == [34, 34, 31, 28, 26, 25, 25, 25], "of those that are shown ten a time, of others 3000 bytes"
+    now[0] += SWEEP_S
+    await store.delete("c")
+    counts = [await kept(store)]
+    for number in range(2):
+        await store.create(f"d{number}")
+        counts.append(await kept(store))
+    assert counts == [15, 5, 0], "nothing shows them any more: not even the deletion removes all at once"
+    assert await rows(store) == (0, 0)
     await store.close()
 
 

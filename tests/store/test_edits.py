@@ -110,12 +110,12 @@ async def test_deleting_leaves_nothing(store: SqliteStore) -> None:
     await store.update_message("c", "m", metadata={"k": 1})
     assert all((await count_rows(store)).values()), TABLES
     await store.delete("c")
-    assert await count_rows(store) == empty
+    assert await count_rows(store) == empty | {"request": 2}, "that they were asked, and no more"
     await check_whole(store)
     for call in (store.get("c"), store.delete("c"), store.update("c"), store.append("c", said("x"))):
         with pytest.raises(NotFound):
             await call
-    made, _ = await store.create("c", request=Request("r", b""))
+    made, _ = await store.create("c", request=Request("new", b""))
     assert (made.revision, made.message_count, made.title) == (1, 0, "")
 
 

@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from stepwired.errors import Conflict, Reason, Throttled, Unavailable
-from stepwired.events import Message
+from stepwired.events import Message, Reasoning, Role, ToolResult, ToolUse
 from stepwired.store import database
 from stepwired.store import writer as writer_module
 from stepwired.store.sqlite import SqliteStore
@@ -43,6 +43,19 @@ class DiskFile(apsw.VFSFile):
         if self.disk.on_sync is not None:
             self.disk.on_sync()
         super().xSync(flags)
+
+
+async def hold(writer: Writer) -> tuple[threading.Event, asyncio.Future[object]]:
+    """Keep the writer busy, so that what is handed over next waits together, until the event is set."""
+    entered, release = threading.Event(), threading.Event()
+
+    def wait(_: apsw.Connection) -> object:
+        entered.set()
+        return release.wait(30)
+
+    held: asyncio.Future[object] = writer.submit(wait)
+    await asyncio.to_thread(entered.wait, 30)
+    return release, held
 
 
 def insert(number: int) -> Any:
@@ -219,3 +232,59 @@ async def test_an_unexpected_error_reaches_its_caller_and_undoes_its_write(store
     with pytest.raises(apsw.SQLError):
         await store._core.writer.submit(lambda db: db.execute("no such statement"))
     assert (await store.get("c")).id == "c"
+
+
+async def test_a_write_that_is_wrong_itself_hears_that_and_not_what_befell_the_others(tmp_path: Path) -> None:
+    db = apsw.Connection(str(tmp_path / "file.db"))
+    db.execute("CREATE TABLE t (x)")
+    writer = Writer(db, asyncio.get_running_loop())
+    release, held = await hold(writer)
+
+    def wrong(_: apsw.Connection) -> None:
+        raise ZeroDivisionError
+
+    def fail(_: apsw.Connection) -> None:
+        raise apsw.IOError
+
+    jobs = [writer.submit(wrong), writer.submit(insert(1)), writer.submit(fail)]
+    release.set()
+    await held
+    first, *others = await asyncio.gather(*jobs, return_exceptions=True)
+    assert isinstance(first, ZeroDivisionError)
+    assert [getattr(other, "reason", None) for other in others] == [Reason.STORE_IO_ERROR] * 2
+    await writer.close()
+
+
+LONG = "x" * 100
+CONTENTS = {
+    "text": Message(text=LONG),
+    "result": Message(role=Role.TOOL, tool_result=ToolResult("t", LONG)),
+    "input": Message(role=Role.ASSISTANT, tool_use=ToolUse("t", "n", {"deep": [{"a": LONG}]})),
+    "reasoning": Message(role=Role.ASSISTANT, reasoning=Reasoning(LONG)),
+    "metadata": Message(text="x", metadata={"a": LONG}),
+}
+
+
+@pytest.mark.parametrize("kind", CONTENTS)
+async def test_a_transaction_ends_where_it_has_enough_content_of_any_kind(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(writer_module, "GROUP_BYTES", 300)
+    await store.create("c")
+    release, held = await hold(store._core.writer)
+    commits = [0]
+
+    def count() -> bool:
+        commits[0] += 1
+        return False
+
+    counting = store._core.writer.submit(lambda db: db.set_commit_hook(count))
+    appends = [
+        asyncio.create_task(store.append("c", [CONTENTS[kind]], allow_orphan=True, keep_head=bool(number)))
+        for number in range(12)
+    ]
+    updates = [asyncio.create_task(store.update("c", metadata={"a": LONG})) for _ in range(12)]
+    await asyncio.sleep(0)  # they run to their first wait, and are handed over
+    release.set()
+    await asyncio.gather(held, counting, *appends, *updates)
+    assert 8 <= commits[0] <= 9, "three to a transaction"

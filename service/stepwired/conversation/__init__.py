@@ -16,6 +16,7 @@ from stepwired.conversation.growth import (
 from stepwired.conversation.metadata import changed, compact_json, key_count, merge_patch
 from stepwired.conversation.nouns import Conversation, MessageView
 from stepwired.conversation.rendering import RenderFormat, for_model, prompt_line, single_prompt, view
+from stepwired.conversation.sizes import content_bytes, json_bytes
 
 __all__ = [
     "Conversation",
@@ -26,9 +27,11 @@ __all__ = [
     "changed",
     "check_messages",
     "compact_json",
+    "content_bytes",
     "for_model",
     "grow",
     "is_empty",
+    "json_bytes",
     "key_count",
     "merge_patch",
     "message_not_found",

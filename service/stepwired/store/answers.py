@@ -43,19 +43,20 @@ class Clock:
         self._swept_s = self._before_s - SWEEP_S
 
     def now_s(self) -> int:
-        """Seconds that the store has been open."""
+        """Seconds that the store has been open. May be asked by any thread once it was loaded."""
         return self._before_s + int(self._monotonic_s() - self._begun_s)
 
     def sweep(self, db: apsw.Connection) -> None:
-        """Remove what was kept long enough, if it is time to look."""
+        """Remove what was kept long enough, if it is time to look: a bounded part; the next write goes on."""
         now_s = self.now_s()
         if now_s - self._swept_s < SWEEP_S:
             return
         db.execute("UPDATE clock SET running_s = ?", (now_s,))
         sql = "DELETE FROM request WHERE (method, id) IN (SELECT method, id FROM request WHERE until_s < ? LIMIT ?)"
         db.execute(sql, (now_s, _SWEPT))
-        blobs.sweep(db, now_s)
-        self._swept_s = now_s
+        is_done = db.changes() < _SWEPT
+        if blobs.sweep(db, now_s) and is_done:
+            self._swept_s = now_s
 
 
 def once(

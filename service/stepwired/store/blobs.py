@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import apsw
 
@@ -18,8 +19,8 @@ PART_BYTES = 16 * CHUNK_BYTES
 _SHIFT = 16
 _PREFIX = "sha256:"
 
-#: Blobs that one sweep removes at most: of 20 MiB each, they are 1,280 chunks.
-_SWEPT = 4
+#: Blobs that one sweep looks at, and bytes of them that it removes, at most: 1,280 chunks.
+_SWEPT, _SWEPT_BYTES = 1000, 80 * 1024 * 1024
 
 
 def blob_id(digest: bytes) -> str:
@@ -99,20 +100,41 @@ def resolve(db: apsw.Connection, message: Message) -> tuple[Message, set[int]]:
 
 
 def release(db: apsw.Connection, first: int, last: int) -> None:
-    """Let go of what messages show. Blobs that nothing shows any more go now, or in a sweep when they may."""
+    """Let go of what messages show. Blobs that nothing shows any more go in sweeps, each a bounded part of them."""
     values = (first, last)
     shown = [key for (key,) in db.execute("SELECT DISTINCT blob FROM blob_use WHERE message BETWEEN ? AND ?", values)]
     if shown:
         db.execute("DELETE FROM blob_use WHERE message BETWEEN ? AND ?", values)
-        remove(db, [key for key in shown if _may_go(db, key)])
+        sql = (
+            "UPDATE blob SET until_s = 0 WHERE key = ? AND until_s IS NULL"
+            " AND NOT EXISTS (SELECT 1 FROM blob_use WHERE blob = key)"
+        )
+        db.executemany(sql, [(key,) for key in shown])
 
 
-def sweep(db: apsw.Connection, now_s: int) -> None:
-    """Remove what was uploaded long enough ago and is shown nowhere; a few at a time."""
-    sql = "SELECT key FROM blob WHERE until_s < ? ORDER BY until_s LIMIT ?"
-    due = [key for (key,) in db.execute(sql, (now_s, _SWEPT))]
-    db.executemany("UPDATE blob SET until_s = NULL WHERE key = ?", [(key,) for key in due])
-    remove(db, [key for key in due if _may_go(db, key)])
+def sweep(db: apsw.Connection, now_s: int) -> bool:
+    """Remove what was uploaded long enough ago and is shown nowhere, a bounded part at a time; whether that was all."""
+    sql = (
+        "SELECT key, size_bytes, EXISTS (SELECT 1 FROM blob_use WHERE blob = key) FROM blob"
+        " WHERE until_s < ? ORDER BY until_s LIMIT ?"
+    )
+    due: list[Any] = db.execute(sql, (now_s, _SWEPT)).fetchall()
+    is_done = len(due) < _SWEPT
+    shown: list[tuple[int]] = []
+    gone: list[int] = []
+    removed_bytes = 0
+    for key, size_bytes, is_shown in due:
+        if is_shown:
+            shown.append((key,))
+        elif gone and removed_bytes + size_bytes > _SWEPT_BYTES:
+            is_done = False
+            break
+        else:
+            gone.append(key)
+            removed_bytes += size_bytes
+    db.executemany("UPDATE blob SET until_s = NULL WHERE key = ?", shown)
+    remove(db, gone)
+    return is_done
 
 
 def remove(db: apsw.Connection, keys: Sequence[int]) -> None:
@@ -120,11 +142,6 @@ def remove(db: apsw.Connection, keys: Sequence[int]) -> None:
     ranges = [(key << _SHIFT, (key + 1 << _SHIFT) - 1) for key in keys]
     db.executemany("DELETE FROM blob_chunk WHERE key BETWEEN ? AND ?", ranges)
     db.executemany("DELETE FROM blob WHERE key = ?", [(key,) for key in keys])
-
-
-def _may_go(db: apsw.Connection, key: int) -> bool:
-    sql = "SELECT until_s IS NULL AND NOT EXISTS (SELECT 1 FROM blob_use WHERE blob = key) FROM blob WHERE key = ?"
-    return bool(db.execute(sql, (key,)).fetchall()[0][0])
 
 
 def _keep_longer(db: apsw.Connection, digest: bytes, now_s: int) -> bool:

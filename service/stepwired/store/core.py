@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import TypeVar
 
 import apsw
 
-from stepwired.events import Message
+from stepwired.conversation import content_bytes, json_bytes
+from stepwired.events import Json, Message
 from stepwired.limits import Limits
 from stepwired.store import search
 from stepwired.store.answers import Clock
@@ -80,11 +81,19 @@ class Core:
         return cls(home, writer, readers, searchers, Bells(), clock, limits, clock_ns)
 
     async def write(
-        self, conversation_id: str, work: Callable[[apsw.Connection], T], messages: Sequence[Message] = ()
+        self,
+        conversation_id: str,
+        work: Callable[[apsw.Connection], T],
+        messages: Sequence[Message] = (),
+        metadata: Mapping[str, Json] | None = None,
     ) -> T:
-        """Do a write, which stores these messages, and tell those who follow the conversation."""
-        size_bytes = sum(len(message.text) for message in messages)
-        return await self.writer.submit(work, lambda _: self.bells.ring(conversation_id), size_bytes=size_bytes)
+        """Do a write, which stores these messages and this metadata, and tell those who follow the conversation."""
+
+        def measure() -> int:
+            beside = sum(json_bytes(message.metadata) for message in messages if message.metadata)
+            return sum(map(content_bytes, messages)) + beside + (json_bytes(metadata) if metadata else 0)
+
+        return await self.writer.submit(work, lambda _: self.bells.ring(conversation_id), measure)
 
     async def close(self) -> None:
         """Wake who waits, do what was handed over, let go."""

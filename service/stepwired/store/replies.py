@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import msgspec
 
-from stepwired.conversation import MessageView, compact_json, for_model, is_empty
+from stepwired.conversation import MessageView, content_bytes, for_model, is_empty
 from stepwired.errors import Broken, Failure, InvalidRequest, Reason, Violation
 from stepwired.events import Batch, Chat, ChatRequest, Finished, Message, MessageStatus, Role, TextDelta
 from stepwired.limits import Limits
@@ -89,23 +89,12 @@ async def _path(store: ConversationStore, conversation_id: str, last_id: str, li
     async with aclosing(store.messages(conversation_id, MessageView.PATH_TO, last_id)) as pages:
         async for page in pages:
             shown = for_model(page)
-            size += sum(map(_text_bytes, shown))
+            size += sum(map(content_bytes, shown))
             if size > limit_bytes:
                 text = f"has more than {limit_bytes} bytes of text on the way to this message: continue from another"
                 raise InvalidRequest.of([Violation("conversation_id", text, Reason.CONTEXT_LENGTH_EXCEEDED)])
             path.extend(shown)
     return tuple(path)
-
-
-def _text_bytes(message: Message) -> int:
-    texts = [message.text]
-    if message.reasoning:
-        texts.append(message.reasoning.text)
-    if message.tool_use:
-        texts.append(compact_json(message.tool_use.input))
-    if message.tool_result:
-        texts.append(message.tool_result.result)
-    return sum(len(text.encode()) for text in texts)
 
 
 def _cut(text: str, limit_bytes: int) -> str:

@@ -85,7 +85,7 @@ class SqliteStore(SqliteParts):
             growth = grow(tree, messages, **self._rules(now_ns, allow_orphan=allow_orphan))
             return self._grown(db, tree, growth, made.id, now_ns)
 
-        return await self._core.write(made.id, work, messages)
+        return await self._core.write(made.id, work, messages, metadata)
 
     async def get(self, conversation_id: str) -> Conversation:
         return await self._core.readers.read(lambda db: describe(db, conversation_id))
@@ -179,7 +179,7 @@ class SqliteStore(SqliteParts):
         def work(db: apsw.Connection) -> Conversation:
             return edits.update(db, conversation_id, edit, if_revision=if_revision, limits=limits, now_ns=now_ns)
 
-        return await self._core.write(conversation_id, work)
+        return await self._core.write(conversation_id, work, metadata=metadata)
 
     async def update_message(
         self,
@@ -199,7 +199,7 @@ class SqliteStore(SqliteParts):
                 db, conversation_id, message_id, edit, if_revision=if_revision, limits=limits, now_ns=now_ns
             )
 
-        return await self._core.write(conversation_id, work)
+        return await self._core.write(conversation_id, work, metadata=metadata)
 
     async def delete(self, conversation_id: str, *, if_revision: int | None = None) -> None:
         await self._core.writer.submit(

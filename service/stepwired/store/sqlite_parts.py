@@ -84,11 +84,11 @@ class SqliteParts:
                 return 0
             return key
 
-        if key := await submit(begin, size_bytes=min(len(data), part_bytes)):
+        if key := await submit(begin, measure=lambda: min(len(data), part_bytes)):
             try:
                 for at in range(0, len(data), part_bytes):
                     part = data[at : at + part_bytes]
-                    await submit(partial(blobs.add_chunks, key=key, at=at, part=part), size_bytes=len(part))
+                    await submit(partial(blobs.add_chunks, key=key, at=at, part=part), measure=part.__len__)
                 await submit(lambda db: blobs.finish(db, key, digest, now_s()))
             except Failure:
                 # What is left behind by a caller that was cancelled, or a process that ended, goes in a sweep.

@@ -41,7 +41,7 @@ class _Job:
     work: Callable[[apsw.Connection], Any]
     answer: asyncio.Future[Any]
     then: Callable[[Any], None] | None
-    size_bytes: int
+    measure: Callable[[], int]
     outcome: Any = None
     failure: Exception | None = None
 
@@ -76,7 +76,10 @@ class Writer:
         self._thread.start()
 
     def submit(
-        self, work: Callable[[apsw.Connection], T], then: Callable[[T], None] | None = None, *, size_bytes: int = 0
+        self,
+        work: Callable[[apsw.Connection], T],
+        then: Callable[[T], None] | None = None,
+        measure: Callable[[], int] = lambda: 0,
     ) -> asyncio.Future[T]:
         """Hand over a write at once; its answer comes after the commit.
 
@@ -84,7 +87,7 @@ class Writer:
             work: Runs on the writer's thread within a transaction, and again if another write spoiled that one. What
                 it raises undoes what it did, and nothing else.
             then: Is told on the loop what `work` returned, once that is committed, even if the caller is gone.
-            size_bytes: About what it stores, if that is much.
+            measure: Says how many bytes it stores, about, if that may be much. Runs on the writer's thread.
 
         Raises:
             Unavailable: STORE_UNAVAILABLE after `close`; STORE_IO_ERROR once the disk has failed.
@@ -96,7 +99,7 @@ class Writer:
         if self._failed:
             raise disk_failed()
         answer: asyncio.Future[T] = self._loop.create_future()
-        self._todo.put(_Job(work, answer, then, size_bytes))
+        self._todo.put(_Job(work, answer, then, measure))
         return answer
 
     async def close(self) -> None:
@@ -117,7 +120,7 @@ class Writer:
                     more = False
                 else:
                     group.append(job)
-                    size_bytes += job.size_bytes
+                    size_bytes += job.measure()
             if group:
                 self._commit(group)
                 self._answer(group)
@@ -148,7 +151,7 @@ class Writer:
                     self._commit([job])
                 return
             for job in group:
-                job.failure = failure
+                job.failure = job.failure or failure  # what was wrong with a job itself, it can mend
 
     def _attempt(self, job: _Job) -> None:
         """Run one job so that its failure undoes it alone; raise if the transaction itself is lost."""
