@@ -280,3 +280,21 @@ def test_a_picture_that_is_none_or_not_there_is_said_in_a_line(run: Run, far_ser
     assert wrong.exit_code == failures.WRONG_REQUEST
     assert "UNSUPPORTED_IMAGE_FORMAT" in wrong.stderr
     assert far_server.script.calls == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["update", "c1", "--metadata", '{"a":' * 60 + "1" + "}" * 60],
+        ["update", "c1", "--metadata", '{"a":' * 200_000 + "1" + "}" * 200_000],
+        ["update", "c1", "--title", "t", "--if-revision", str(10**23)],
+        ["update", "c1", "--title", "t", "--if-revision", "0"],
+        ["watch", "c1", "--after", str(10**23)],
+        ["list", "-n", "0"],
+    ],
+    ids=["deep", "very deep", "revision", "revision 0", "after", "limit"],
+)
+def test_what_no_request_can_carry_is_wrong_and_no_defect(talk: Run, options: list[str]) -> None:
+    result = talk(*options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "rror:" in result.stderr

@@ -180,3 +180,10 @@ def test_all_of_it_without_asyncio(blocking: Client, tmp_path: Path) -> None:
     blocking.delete_conversation("c1")
     with pytest.raises(errors.NotFound):
         blocking.conversation("c1")
+
+
+async def test_numbers_that_no_request_carries_are_refused(client: AsyncClient) -> None:
+    with pytest.raises(errors.InvalidRequest, match="out of range"):
+        await client.update_conversation("c1", title="t", if_revision=10**23)
+    with pytest.raises(errors.InvalidRequest, match="out of range"):
+        await anext(client.watch_conversation("c1", after_revision=-(10**23)))

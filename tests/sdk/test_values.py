@@ -55,3 +55,24 @@ def test_arrays_and_messages_are_json_too() -> None:
     assert _values.from_value(_values.to_value(np.array([[1, 2]]))) == [[1, 2]]
     assert _values.from_value(_values.to_value({"m": Message(text="hi")})) == {"m": {"text": "hi"}}
     assert _values.from_value(_values.to_value(("a",))) == ["a"]
+
+
+@pytest.mark.parametrize("levels", [_values.MAX_DEPTH + 1, 60, 5_000])
+def test_what_is_nested_too_deep_is_refused_by_name(levels: int) -> None:
+    for value in (nested(levels), [nested(levels - 1)]):
+        with pytest.raises(errors.InvalidRequest, match="nested too deep"):
+            _values.to_value(value)
+    with pytest.raises(errors.InvalidRequest, match="nested too deep"):
+        _values.to_struct(nested(levels))
+
+
+def test_what_is_nested_as_deep_as_may_be_is_carried() -> None:
+    metadata = nested(_values.MAX_DEPTH)
+    assert _values.from_struct(Message(metadata=_values.to_struct(metadata)).metadata) == metadata
+
+
+def nested(levels: int) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        made = {"a": made}
+    return made

@@ -197,7 +197,10 @@ async def test_a_server_that_restarts_is_waited_for() -> None:
         await changes.aclose()
 
 
-async def test_a_watch_that_falls_silent_is_made_again(client: AsyncClient, server: Server) -> None:
+async def test_a_watch_that_falls_silent_is_made_again(
+    client: AsyncClient, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_watch, "MIN_HEARTBEAT_S", 0.01)
     await client.create_conversation(conversation_id="c1", messages=["hi"])
     whole: Any = server.on["WatchConversation"]
 
@@ -238,6 +241,22 @@ async def test_its_time_may_be_limited(client: AsyncClient) -> None:
     await client.create_conversation(conversation_id="c1")
     with pytest.raises(errors.DeadlineExceeded):
         await anext(client.watch_conversation("c1", timeout_s=0.05))
+
+
+async def test_its_time_may_end_while_it_waits_to_go_on(client: AsyncClient, server: Server) -> None:
+    await client.create_conversation(conversation_id="c1")
+    cutting(server, lambda _: CUTS["drained"] | {"retry_after_s": 3600})
+    with pytest.raises(errors.DeadlineExceeded):
+        await asyncio.wait_for(read(client, until=99, after_revision=0, timeout_s=0.5), 60)
+
+
+@pytest.mark.parametrize("heartbeat_s", [0, -1, 0.5, 601, float("nan"), float("inf")])
+async def test_a_heartbeat_out_of_its_bounds_is_refused_before_anything_is_asked(
+    client: AsyncClient, server: Server, heartbeat_s: float
+) -> None:
+    with pytest.raises(errors.InvalidRequest, match="heartbeat_s"):
+        await asyncio.wait_for(anext(client.watch_conversation("c1", heartbeat_s=heartbeat_s)), 60)
+    assert server.script.calls == []
 
 
 async def test_closing_the_client_ends_it(server: Server) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from google.protobuf import json_format
+from google.protobuf.message import DecodeError, EncodeError
 from google.protobuf.message import Message as AnyMessage
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -39,10 +40,13 @@ VIEWS: Mapping[View, conversation_pb2.MessageView] = {
 
 @contextmanager
 def checked() -> Generator[None]:
-    """Report what protobuf refuses while a request is made, such as half a surrogate pair, as our own error."""
+    """Report what protobuf refuses while a request is made, such as half a surrogate pair, as our own error.
+
+    Numbers that are too large are a `ValueError`; what is nested too deep is a `DecodeError`, as its bytes are copied.
+    """
     try:
         yield
-    except (json_format.ParseError, UnicodeEncodeError) as refused:
+    except (json_format.ParseError, DecodeError, EncodeError, ValueError, OverflowError) as refused:
         raise errors.InvalidRequest(
             " ".join(str(refused).split()), code="INVALID_ARGUMENT", reason="FIELD_INVALID"
         ) from None

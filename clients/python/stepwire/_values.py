@@ -14,26 +14,29 @@ MAX_SAFE_INTEGER = 2**53 - 1
 """The largest integer that a JSON number carries without loss (IEEE 754 double)."""
 
 
+MAX_DEPTH = 32
+"""Lists and objects that may lie inside each other, as for the server: protobuf reads little more."""
+
+
 def to_value(value: Any) -> Value:
     """Make a `Value` of JSON, of a protobuf message, or of what has `tolist()`, such as an array of numpy.
 
     Raises:
-        InvalidRequest: JSON cannot say it, or not without loss.
+        InvalidRequest: JSON cannot say it, or not without loss, or it is nested too deep.
     """
     made = Value()
-    _fill(made, value)
+    _fill(made, value, MAX_DEPTH)
     return made
 
 
 def to_struct(value: dict[str, Any]) -> Struct:
     """Make a `Struct` of a JSON object; see `to_value`."""
     made = Struct()
-    for key, item in value.items():
-        _fill(made.fields[_key(key)], item)
+    _fill_struct(made, value, MAX_DEPTH)
     return made
 
 
-def _fill(made: Value, value: Any) -> None:
+def _fill(made: Value, value: Any, depth: int) -> None:
     match value:
         case None:
             made.null_value = NullValue.NULL_VALUE
@@ -45,18 +48,30 @@ def _fill(made: Value, value: Any) -> None:
             made.string_value = value
         case dict():
             made.struct_value.SetInParent()
-            for key, item in value.items():
-                _fill(made.struct_value.fields[_key(key)], item)
+            _fill_struct(made.struct_value, value, depth)
         case list() | tuple():
             made.list_value.SetInParent()
+            left = _below(depth)
             for item in value:
-                _fill(made.list_value.values.add(), item)
+                _fill(made.list_value.values.add(), item, left)
         case Message():
-            _fill(made, json_format.MessageToDict(value))
+            _fill(made, json_format.MessageToDict(value), depth)
         case _ if hasattr(value, "tolist"):
-            _fill(made, value.tolist())
+            _fill(made, value.tolist(), depth)
         case _:
             raise _refused(f"{type(value).__name__} is not JSON")
+
+
+def _fill_struct(made: Struct, value: dict[str, Any], depth: int) -> None:
+    left = _below(depth)
+    for key, item in value.items():
+        _fill(made.fields[_key(key)], item, left)
+
+
+def _below(depth: int) -> int:
+    if depth == 0:
+        raise _refused(f"lists and objects are nested too deep: at most {MAX_DEPTH} may lie inside each other")
+    return depth - 1
 
 
 def _number(value: float) -> float:

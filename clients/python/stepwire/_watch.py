@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import AsyncGenerator
@@ -14,6 +15,9 @@ from stepwire.v1 import conversation_pb2
 
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 10.0
+
+MIN_HEARTBEAT_S, MAX_HEARTBEAT_S = 1.0, 600.0
+"""What a server accepts."""
 
 #: Codes that a connection ends with, as gRPC and proxies say it; a Stepwire server adds a reason.
 _CUT = {"UNAVAILABLE", "INTERNAL", "UNKNOWN", "CANCELLED", "DEADLINE_EXCEEDED"}
@@ -52,43 +56,68 @@ class WatchCalls:
         Raises:
             errors.NotFound: There is no such conversation, or no longer, and its end was missed.
             errors.InvalidRequest: FEED_COMPACTED: changes since `after_revision` are no longer kept one by one. Read
-                the conversation anew and go on from its revision.
+                the conversation anew and go on from its revision. Also if `heartbeat_s` is out of its bounds.
             errors.DeadlineExceeded: `timeout_s` is over.
         """
-        with _requests.checked():
-            request = conversation_pb2.WatchConversationRequest(conversation_id=conversation_id)
-            request.heartbeat_interval.FromNanoseconds(round(heartbeat_s * 1e9))
-            about = conversation_pb2.GetConversationRequest(conversation_id=conversation_id)
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        request = _request(conversation_id, after_revision or 0, heartbeat_s)
+        deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
         # The beginning must not move when the connection is cut before the first change. This also tells at once if
         # there is no server, which afterwards is waited for.
+        about = conversation_pb2.GetConversationRequest(conversation_id=conversation_id)
         now = await self._connection.unary(self._connection.conversations.GetConversation, about, timeout_s)
-        after = now.conversation.revision if after_revision is None else after_revision
+        if after_revision is None:
+            request.after_revision = now.conversation.revision
         pauses = Pauses()
         while True:
-            request.after_revision = after
             cut: errors.Error | None = None
-            left_s = None if deadline is None else max(deadline - time.monotonic(), 0)
-            watch = self._connection.conversations.WatchConversation
             try:
-                async with aclosing(
-                    self._connection.stream(watch, request, left_s, idle_s=3 * heartbeat_s)
-                ) as responses:
-                    async for response in responses:
-                        pauses.reset()
-                        change = stored.ConversationChange.of(response)
-                        if change is None or change.revision <= after:
-                            continue
-                        after = change.revision
+                async with aclosing(self._changes(request, deadline, 3 * heartbeat_s, pauses)) as changes:
+                    async for change in changes:
                         yield change
                         if change.kind == "deleted":
                             return
             except errors.Error as error:
-                is_over = deadline is not None and time.monotonic() >= deadline
-                if is_over or self._connection.is_closed or not _is_cut(error):
+                if self._connection.is_closed or not _is_cut(error):
                     raise
                 cut = error
-            await asyncio.sleep(pauses.next_s(cut.retry_after_s if cut else None))
+            await _pause(pauses.next_s(cut.retry_after_s if cut else None), deadline, cut)
+
+    async def _changes(
+        self, request: conversation_pb2.WatchConversationRequest, deadline: float, idle_s: float, pauses: Pauses
+    ) -> AsyncGenerator[stored.ConversationChange, None]:
+        """Yield the changes that one call tells. The request remembers the last of them, for the next call."""
+        watch = self._connection.conversations.WatchConversation
+        left_s = max(deadline - time.monotonic(), 0)
+        async with aclosing(self._connection.stream(watch, request, left_s, idle_s=idle_s)) as responses:
+            async for response in responses:
+                pauses.reset()
+                change = stored.ConversationChange.of(response)
+                if change is not None and change.revision > request.after_revision:
+                    request.after_revision = change.revision
+                    yield change
+
+
+def _request(conversation_id: str, after: int, heartbeat_s: float) -> conversation_pb2.WatchConversationRequest:
+    if not MIN_HEARTBEAT_S <= heartbeat_s <= MAX_HEARTBEAT_S:  # false for NaN, too
+        # Here, as a call that is silent for no time at all would be made again for ever.
+        why = f"heartbeat_s is {heartbeat_s:g}; it is {MIN_HEARTBEAT_S:g} to {MAX_HEARTBEAT_S:g} seconds"
+        raise errors.InvalidRequest(why, code="INVALID_ARGUMENT", reason="FIELD_INVALID")
+    with _requests.checked():
+        request = conversation_pb2.WatchConversationRequest(conversation_id=conversation_id, after_revision=after)
+        request.heartbeat_interval.FromNanoseconds(round(heartbeat_s * 1e9))
+    return request
+
+
+async def _pause(pause_s: float, deadline: float, cut: errors.Error | None) -> None:
+    """Wait, but no longer than until the deadline.
+
+    Raises:
+        errors.DeadlineExceeded: It has come.
+    """
+    left_s = deadline - time.monotonic()
+    await asyncio.sleep(max(min(pause_s, left_s), 0))
+    if pause_s >= left_s:
+        raise errors.DeadlineExceeded("the time for this watch is over", code="DEADLINE_EXCEEDED") from cut
 
 
 class Pauses:

@@ -9,13 +9,15 @@ import click
 from rich.text import Text
 
 from stepwire import ConversationChange, MessageHit
-from stepwire.cli.frame import Frame, common, pass_frame, printable
+from stepwire.cli.frame import MAX_REVISION, Frame, common, pass_frame, printable
 from stepwire.cli.messages import content, local_time, marks
 
 
 @click.command()
 @click.argument("conversation_id", metavar="ID")
-@click.option("--after", type=click.IntRange(0), metavar="REVISION", help="The changes after this one; 0 for all.")
+@click.option(
+    "--after", type=click.IntRange(0, MAX_REVISION), metavar="REVISION", help="The changes after this one; 0 for all."
+)
 @common
 @pass_frame
 def watch(frame: Frame, conversation_id: str, after: int | None) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import click
 from rich.table import Table
 
-from stepwire.cli.frame import Frame, common, pass_frame, printable
+from stepwire.cli.frame import MAX_REVISION, Frame, common, pass_frame, printable
 from stepwire.cli.messages import content, counted, local_time, marks
 
 ROLES = ("user", "assistant", "system", "tool")
@@ -24,6 +24,8 @@ def _metadata(_: click.Context, __: click.Parameter, value: str | None) -> dict[
         read = json.loads(value)
     except json.JSONDecodeError as error:
         raise click.BadParameter(f"is no JSON: {error}") from None
+    except RecursionError:
+        raise click.BadParameter("is nested too deep") from None
     if not isinstance(read, dict):
         raise click.BadParameter('is no JSON object, such as {"team": "blue"}')
     return read
@@ -167,7 +169,9 @@ def list_(frame: Frame, labels: dict[str, str], changed: bool, limit: int) -> No
 @click.option("--metadata", callback=_metadata, metavar="JSON", help="Anything to keep with it, or with the --message.")
 @click.option("--merge", is_flag=True, help="Set the keys given and remove those that are null. Default: replace all.")
 @click.option("--message", metavar="ID", help='Change this message\'s metadata: {"hidden": true} keeps it from models.')
-@click.option("--if-revision", type=int, help="Fail unless the conversation has this revision.")
+@click.option(
+    "--if-revision", type=click.IntRange(1, MAX_REVISION), help="Fail unless the conversation has this revision."
+)
 @common
 @pass_frame
 def update(

@@ -21,6 +21,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PIPE_WIDTH = 10_000
 
+MAX_REVISION = 2**63 - 1
+"""The largest that the wire carries."""
+
 INTERRUPTED = 130
 """128 and the number of SIGINT, as shells say it."""
 

@@ -70,6 +70,8 @@ def _json(text: str, what: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise click.BadParameter(f"no JSON: {error}", param_hint=what) from None
+    except RecursionError:
+        raise click.BadParameter("nested too deep", param_hint=what) from None
 
 
 def _check(frame: Frame, client: Client, steps: list[Any]) -> None:
