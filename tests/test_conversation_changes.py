@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import json
+
 import pytest
-from hypothesis import given
+from google.protobuf.struct_pb2 import Struct
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from stepwired import conversation
+from stepwired.conversation import sizes
 from stepwired.errors import Conflict, InvalidRequest, Reason
-from stepwired.events import Image, Json, Message, MessageStatus, Role, ToolResult, ToolUse
+from stepwired.events import Image, Json, Message, MessageStatus, Reasoning, Role, ToolResult, ToolUse
 from stepwired.limits import Limits
+from stepwired.store.codec.values import Unstorable, fill_struct
 from tests.test_conversation import Forest, fields, text
 
 JSON = st.recursive(
@@ -56,11 +61,35 @@ def test_metadata_is_replaced_unless_it_is_merged_and_then_must_keep_its_limits(
     old: dict[str, Json] = {"a": [{"x": 1}]}
     assert conversation.changed(old, {"b": 1}, limits, merge=False) == {"b": 1}
     assert conversation.changed(old, {"b": 1}, limits, merge=True) == {"a": [{"x": 1}], "b": 1}
-    patches: list[dict[str, Json]] = [{"b": "äää"}, {"b": 1, "c": 2}]
+    # Numbers take little as JSON, and nine bytes each as protobuf.
+    patches: list[dict[str, Json]] = [{"b": "äää"}, {"b": 1, "c": 2}, {"a": [1, 1, 1, 1, 1, 1, 1, 1]}]
     for patch in patches:
         with pytest.raises(InvalidRequest) as caught:
             conversation.changed(old, patch, limits, merge=True, path="m")
         assert fields(caught.value) == [("m", Reason.INVALID_METADATA)]
+
+
+@given(st.dictionaries(st.text(max_size=200), JSON, max_size=5))
+def test_sizes_of_metadata_are_what_they_say(value: dict[str, Json]) -> None:
+    wire = Struct()
+    try:
+        fill_struct(wire, value, "metadata")
+    except Unstorable:  # NUL
+        reject()
+    assert sizes.struct_bytes(value) == wire.ByteSize()
+    plain = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    assert sizes.json_bytes(value) >= 0.3 * len(plain.encode())
+
+
+def test_all_that_a_message_says_is_content() -> None:
+    text = "ä" * 50
+    for message in (
+        Message(text=text),
+        Message(role=Role.ASSISTANT, reasoning=Reasoning(text)),
+        Message(role=Role.ASSISTANT, tool_use=ToolUse("t", "n", {"deep": [{"a": text}, None, True, 1.5]})),
+        Message(role=Role.TOOL, tool_result=ToolResult("t", text)),
+    ):
+        assert 100 <= conversation.content_bytes(message) <= 150
 
 
 # --- pictures ---

@@ -116,6 +116,25 @@ async def test_a_waiting_reader_hears_of_each_change_and_costs_nothing_else(stor
     assert not store._core.bells._bells, "nobody listens any more"
 
 
+async def test_a_reader_that_sees_a_deletion_before_it_is_told_waits_for_its_revision(store: SqliteStore) -> None:
+    await store.create("c", messages=said("a", "b", "c"))
+    bells = store._core.bells
+    rung: list[tuple[str, int, int]] = []
+    ring, bells.ring_deleted = bells.ring_deleted, lambda *told: rung.append(told)  # type: ignore[method-assign]
+    async with aclosing(store.changes("c", 1)) as pages:
+        assert len(await anext(pages)) == 3
+        await store.append("c", said("later"))
+        await store.delete("c")
+        telling = asyncio.create_task(anext(pages))
+        for _ in range(20):
+            with pytest.raises(NotFound):
+                await store.get("c")
+        assert not telling.done()
+        [told] = rung
+        ring(*told)
+        assert await telling == (Deleted(6),)
+
+
 async def test_a_write_whose_caller_was_cancelled_is_told_all_the_same(store: SqliteStore) -> None:
     await store.create("c")
     async with aclosing(store.changes("c", 1)) as pages:

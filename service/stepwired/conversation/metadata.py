@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from stepwired.conversation.sizes import struct_bytes
 from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import Json
 from stepwired.limits import Limits
@@ -28,8 +29,11 @@ def changed(
     if not merge:
         return new
     merged = merge_patch(old, new)
-    size, keys = len(compact_json(merged).encode()), key_count(merged)
-    for count, limit, unit in ((size, limits.metadata_bytes, "bytes as JSON"), (keys, limits.metadata_keys, "keys")):
+    for count, limit, unit in (
+        (len(compact_json(merged).encode()), limits.metadata_bytes, "bytes as JSON"),
+        (struct_bytes(merged), 4 * limits.metadata_bytes, "bytes as protobuf"),
+        (key_count(merged), limits.metadata_keys, "keys"),
+    ):
         if count > limit:
             text = f"would come to {count} {unit} once merged, and the limit is {limit}"
             raise InvalidRequest.of([Violation(path, text, Reason.INVALID_METADATA)])

@@ -44,5 +44,28 @@ def json_bytes(value: Json | Mapping[str, Json]) -> int:
     return size
 
 
+def struct_bytes(value: Mapping[str, Json]) -> int:
+    """What a JSON object takes as a protobuf Struct, exactly."""
+    size = 0
+    for key, item in value.items():
+        size += _field_bytes(_field_bytes(_utf8_bytes(key)) + _field_bytes(_value_bytes(item)))
+    return size
+
+
+def _value_bytes(value: Json) -> int:
+    if isinstance(value, str):
+        return _field_bytes(_utf8_bytes(value))
+    if isinstance(value, Mapping):
+        return _field_bytes(struct_bytes(value))
+    if isinstance(value, list):
+        return _field_bytes(sum(_field_bytes(_value_bytes(item)) for item in value))
+    return 2 if value is None or isinstance(value, bool) else 9  # a number is a double
+
+
+def _field_bytes(size: int) -> int:
+    """A field of so many bytes: its number, its length in groups of seven bits, itself."""
+    return 1 + max(1, -(-size.bit_length() // 7)) + size
+
+
 def _utf8_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))

@@ -15,7 +15,7 @@ from stepwired.events import Json, Message, MessageStatus
 from stepwired.limits import Limits
 from stepwired.store import answers, blobs, changes, codec, labels, search
 from stepwired.store.keys import span
-from stepwired.store.tree import StoredTree, describe
+from stepwired.store.tree import StoredTree
 
 _UPDATE = "UPDATE conversation SET head = ?, revision = ?, update_time_us = ?, body = ? WHERE key = ?"
 
@@ -70,7 +70,7 @@ def update(
 ) -> Conversation:
     """Change a conversation; see `base.ConversationStore.update`."""
     tree = StoredTree.open(db, conversation_id, if_revision)
-    before = describe(db, conversation_id)
+    before = tree.conversation()
     after = replace(before, revision=before.revision + 1, update_time_ns=now_ns)
     if edit.title is not None:
         after = replace(after, title=edit.title)
@@ -82,7 +82,8 @@ def update(
         labels.add_labels(db, tree.key, create_time_us, metadata)
     head = tree.require(before.head_id)
     if edit.head_id is not None:
-        head = tree.require_message(edit.head_id)
+        tree.read(edit.head_id)  # the empty id is none either
+        head = tree.require(edit.head_id)
         after = replace(after, head_id=edit.head_id)
     with _storable():
         body = codec.encode_conversation(after)
@@ -129,8 +130,8 @@ def fork(db: apsw.Connection, conversation_id: str, message_id: str, copy: Conve
         title: The copy's; None for the same.
     """
     tree = StoredTree.open(db, conversation_id)
-    last = tree.require_message(message_id) if message_id else tree.require(tree.head_id)
-    old = describe(db, conversation_id)
+    last = tree.require(message_id or tree.head_id)
+    old = tree.conversation()
     made = StoredTree.create(db, replace(copy, title=old.title if title is None else title, metadata=old.metadata))
     nobody, _ = span(made.key)
     values = {"last": last, "nobody": nobody, "copy": made.key}
@@ -147,7 +148,7 @@ def fork(db: apsw.Connection, conversation_id: str, message_id: str, copy: Conve
 def delete(db: apsw.Connection, conversation_id: str, if_revision: int | None) -> tuple[int, int]:
     """Remove a conversation with all that belongs to it; its key, and the revision that this is."""
     tree = StoredTree.open(db, conversation_id, if_revision)
-    conversation = describe(db, conversation_id)
+    conversation = tree.conversation()
     first, last = span(tree.key)
     search.remove(db, first, last)
     blobs.release(db, first, last)

@@ -84,8 +84,9 @@ class Feed(Protocol):
     ) -> AsyncGenerator[tuple[Change, ...], None]:
         """Yield each change after a revision exactly once, in order, then those to come; no page is empty.
 
-        Ends after `Deleted`, and otherwise only with its reader or the store. Waiting costs nothing. Of a conversation
-        all appends are kept, and the newest updates: see `changes.KEPT_UPDATES`.
+        Ends after `Deleted`, and otherwise only with its reader or the store. What was not read by the time of a
+        deletion goes with the conversation: `Deleted`, with its own revision, follows at once. Waiting costs nothing.
+        Of a conversation all appends are kept, and the newest updates: see `changes.KEPT_UPDATES`.
 
         Args:
             conversation_id: An existing conversation.

@@ -83,7 +83,7 @@ class SqliteStore(SqliteParts):
         def create(db: apsw.Connection) -> tuple[int, Conversation, tuple[str, ...]]:
             tree = StoredTree.create(db, made)
             growth = grow(tree, messages, **self._rules(now_ns, allow_orphan=allow_orphan))
-            return self._grown(db, tree, growth, made.id, now_ns)
+            return self._grown(tree, growth, now_ns)
 
         return await self._core.write(made.id, work, messages, metadata)
 
@@ -108,7 +108,7 @@ class SqliteStore(SqliteParts):
         def append(db: apsw.Connection) -> tuple[int, Conversation, tuple[str, ...]]:
             tree = StoredTree.open(db, conversation_id, if_revision)
             growth = grow(tree, messages, **self._rules(now_ns, keep_head=keep_head, allow_orphan=allow_orphan))
-            return self._grown(db, tree, growth, conversation_id, now_ns)
+            return self._grown(tree, growth, now_ns)
 
         return await self._core.write(conversation_id, work, messages)
 
@@ -241,7 +241,7 @@ class SqliteStore(SqliteParts):
             tree = StoredTree.create(db, made)
             limit = self._core.limits.conversation_messages
             growth = plant(messages, now_ns=now_ns, message_limit=limit, head_id=made.head_id, as_line=as_line)
-            return self._grown(db, tree, growth, made.id, now_ns)[1]
+            return self._grown(tree, growth, now_ns)[1]
 
         return await self._core.write(made.id, work, messages)
 
@@ -250,11 +250,9 @@ class SqliteStore(SqliteParts):
             self._closed = True
             await self._core.close()
 
-    def _grown(
-        self, db: apsw.Connection, tree: StoredTree, growth: Growth, conversation_id: str, now_ns: int
-    ) -> tuple[int, Conversation, tuple[str, ...]]:
+    def _grown(self, tree: StoredTree, growth: Growth, now_ns: int) -> tuple[int, Conversation, tuple[str, ...]]:
         tree.write(growth, now_ns, self._core.limits.reply_bytes)
-        return tree.key, describe(db, conversation_id), growth.ids
+        return tree.key, tree.conversation(), growth.ids
 
     def _rules(
         self,

@@ -13,8 +13,9 @@ import apsw
 from stepwired.conversation import Conversation
 from stepwired.errors import Failure
 from stepwired.events import Image
-from stepwired.store import blobs, changes, labels, search
+from stepwired.store import blobs, changes, search
 from stepwired.store.core import Core
+from stepwired.store.labels import Query, read_list
 from stepwired.store.nouns import Change, Deleted, Hit, ListOrder
 from stepwired.store.parts import LIST_BYTES
 from stepwired.store.refusals import blob_not_found
@@ -38,10 +39,10 @@ class SqliteParts:
         update_from_ns: int | None = None,
         order: ListOrder = ListOrder.CREATE_TIME,
     ) -> tuple[Sequence[Conversation], str]:
-        query = _query(
+        query = Query(
             page_size, page_bytes, after, labels or {}, create_from_ns, create_before_ns, update_from_ns, order
         )
-        return await self._core.readers.read(lambda db: _list(db, query))
+        return await self._core.readers.read(lambda db: read_list(db, query))
 
     async def search(
         self, query: str, *, conversation_id: str = "", page_size: int = 20, after: str = ""
@@ -63,7 +64,10 @@ class SqliteParts:
                 bell.mute()
                 page = await read(partial(changes.read_changes, key=key, after=at, page_bytes=page_bytes))
                 if page is None:
-                    yield (Deleted(bell.deleted.get(key, at + 1)),)
+                    while key not in bell.deleted:  # it is committed, and about to ring
+                        await bell.wait()
+                        bell.mute()
+                    yield (Deleted(bell.deleted[key]),)
                     return
                 if page:
                     yield page
@@ -108,7 +112,3 @@ class SqliteParts:
             if chunk is None:
                 raise blob_not_found(blob_id)
             yield chunk
-
-
-# The method above is called `list`, and takes `labels`.
-_query, _list = labels.Query, labels.read_list

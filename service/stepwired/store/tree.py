@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,10 @@ SELECT key, parent, tool_use_id FROM up
 
 #: What surrounds a message in the largest reply that carries it alone.
 _ENVELOPE_BYTES = 1024
+
+
+_Row = tuple[int, int, str, int, int, int, bytes]
+"""What `_CONVERSATION` selects."""
 
 
 @dataclass(slots=True)
@@ -97,10 +102,10 @@ class _Uses:
 class StoredTree:
     """One conversation within the writer's transaction; a `conversation.Tree`."""
 
-    def __init__(self, db: apsw.Connection, row: tuple[int, int, str, int, int]) -> None:
+    def __init__(self, db: apsw.Connection, row: _Row) -> None:
         self._db = db
-        self.key, self._head, self.head_id, self.revision, self.message_count = row
-        self._keys = {self.head_id: self._head, "": self.key << SHIFT}
+        self.key, head, self.head_id, self.revision, self.message_count, self._update_time_us, self._body = row
+        self._keys = {self.head_id: head, "": self.key << SHIFT}
         self._uses = _Uses(db, self.key)
 
     @classmethod
@@ -115,7 +120,7 @@ class StoredTree:
         if row is None:
             raise conversation_not_found(conversation_id)
         check_revision(conversation_id, row[3], if_revision)
-        return cls(db, row[:5])
+        return cls(db, row)
 
     @classmethod
     def create(cls, db: apsw.Connection, conversation: Conversation) -> StoredTree:
@@ -141,7 +146,13 @@ class StoredTree:
         )
         key = db.last_insert_rowid()
         add_labels(db, key, time_us, conversation.metadata)
-        return cls(db, (key, key << SHIFT, "", 1, 0))
+        return cls(db, (key, key << SHIFT, "", 1, 0, time_us, body))
+
+    def conversation(self) -> Conversation:
+        """Describe the conversation, with what `write` did."""
+        return _conversation(
+            (self.key, 0, self.head_id, self.revision, self.message_count, self._update_time_us, self._body)
+        )
 
     def find(self, message_id: str) -> Message | None:
         row = self._db.execute(
@@ -153,7 +164,7 @@ class StoredTree:
         return codec.decode_message(row[1])
 
     def require(self, message_id: str) -> int:
-        """The key of a message; NotFound, MESSAGE_NOT_FOUND, is raised if there is none."""
+        """The key of a message, or of nobody for the empty id; NotFound, MESSAGE_NOT_FOUND, if there is none."""
         if message_id not in self._keys and self.find(message_id) is None:
             raise message_not_found(message_id)
         return self._keys[message_id]
@@ -163,11 +174,6 @@ class StoredTree:
         if (message := self.find(message_id)) is None:
             raise message_not_found(message_id)
         return message
-
-    def require_message(self, message_id: str) -> int:
-        """As `require`, and the empty id is no message either."""
-        self.read(message_id)
-        return self._keys[message_id]
 
     def has_tool_use(self, tool_id: str, message_id: str) -> bool:
         return self._uses.has(tool_id, self._keys[message_id])
@@ -181,6 +187,7 @@ class StoredTree:
         rows = []
         uses: list[tuple[int, int]] = []
         faults: list[Violation] = []
+        places = {message_id: index for index, message_id in enumerate(growth.ids)}
         for given in growth.new:
             self.message_count += 1
             self.revision += 1
@@ -198,7 +205,7 @@ class StoredTree:
                     message.role.value,
                     message.tool_use.tool_id if message.tool_use else None,
                     message.create_time_ns // 1000,
-                    _body(message, growth, reply_bytes - _ENVELOPE_BYTES, faults),
+                    _body(message, places, reply_bytes - _ENVELOPE_BYTES, faults),
                 )
             )
         if faults:
@@ -207,7 +214,7 @@ class StoredTree:
             self._db.executemany(_INSERT_MESSAGE, rows)
             self._db.executemany("INSERT INTO blob_use (message, blob) VALUES (?, ?)", uses)
             search.note_new(self._db, rows[0][0], rows[-1][0])
-            self.head_id = growth.head_id
+            self.head_id, self._update_time_us = growth.head_id, now_ns // 1000
             values = (self._keys[growth.head_id], self.revision, self.message_count, now_ns // 1000, self.key)
             self._db.execute(
                 "UPDATE conversation SET head = ?, revision = ?, message_count = ?, update_time_us = ? WHERE key = ?",
@@ -215,7 +222,7 @@ class StoredTree:
             )
 
 
-def _body(message: Message, growth: Growth, limit_bytes: int, faults: list[Violation]) -> bytes:
+def _body(message: Message, places: Mapping[str, int], limit_bytes: int, faults: list[Violation]) -> bytes:
     """Encode a new message, or note what is wrong with it."""
     body, part = b"", ""
     try:
@@ -225,7 +232,7 @@ def _body(message: Message, growth: Growth, limit_bytes: int, faults: list[Viola
     except codec.Unstorable as error:
         part, why = error.part and f".{error.part}", error.why
     if why:
-        faults.append(Violation(f"messages[{growth.ids.index(message.id)}]{part}", why, Reason.INVALID_MESSAGE))
+        faults.append(Violation(f"messages[{places[message.id]}]{part}", why, Reason.INVALID_MESSAGE))
     return body
 
 
@@ -238,6 +245,10 @@ def describe(db: apsw.Connection, conversation_id: str) -> Conversation:
     row = db.execute(_CONVERSATION, (conversation_id,)).fetchone()
     if row is None:
         raise conversation_not_found(conversation_id)
+    return _conversation(row)
+
+
+def _conversation(row: _Row) -> Conversation:
     _, _, head_id, revision, message_count, update_time_us, body = row
     return codec.decode_conversation(
         body, head_id=head_id, revision=revision, message_count=message_count, update_time_ns=update_time_us * 1000
