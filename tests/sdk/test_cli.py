@@ -248,7 +248,7 @@ def test_input_that_is_no_text_is_said_in_a_line(run: Run, tmp_path: Path) -> No
     file = tmp_path / "binary"
     file.write_bytes(b"\xff\xfe\n")
     result = run("embed", "-f", str(file))
-    assert (result.exit_code, result.stderr) == (1, "Error: the input is not UTF-8\n")
+    assert (result.exit_code, result.stderr) == (2, "Error: the input is not UTF-8\n")
     assert run("search", "cat", piped="\n\n").exit_code == 2
 
 

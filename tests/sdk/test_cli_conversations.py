@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from stepwire import ConversationInfo, Message, MessageHit
+from stepwire import Client, ConversationInfo, Message, MessageHit
 from stepwire.cli import failures
 from stepwire.cli.app import cli
 from stepwire.cli.conversation_feed import highlighted
@@ -226,7 +226,7 @@ def test_branches_are_drawn_with_the_head_and_what_to_know_of_each_message() -> 
         "└── branch 2 of 2",
         "    ├── user And[2J now? d",
         "    ├── user not for models e (hidden from models)",
-        "    └── assistant uses look g ◀ head",
+        "    └── assistant uses look {} g ◀ head",
     ]
 
 
@@ -273,7 +273,7 @@ def test_a_picture_is_shown_to_the_model(run: Run, far_server: Server, tmp_path:
 def test_a_picture_that_is_none_or_not_there_is_said_in_a_line(run: Run, far_server: Server, tmp_path: Path) -> None:
     file = tmp_path / "cat.png"
     missing = run("chat", "x", "--image", str(file))
-    assert missing.exit_code == 1
+    assert missing.exit_code == failures.WRONG_REQUEST
     assert "No such file" in missing.stderr
     file.write_text("no picture")
     wrong = run("chat", "x", "--image", str(file))
@@ -296,5 +296,52 @@ def test_a_picture_that_is_none_or_not_there_is_said_in_a_line(run: Run, far_ser
 )
 def test_what_no_request_can_carry_is_wrong_and_no_defect(talk: Run, options: list[str]) -> None:
     result = talk(*options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "rror:" in result.stderr
+
+
+def test_the_use_of_a_tool_is_shown_with_its_input_and_a_reply_with_its_reasoning(
+    run: Run, far_server: Server, blocking: Client
+) -> None:
+    use = {"tool_id": "t", "name": "look", "input": {"b": 1, "a": "ö"}}
+    blocking.create_conversation(
+        conversation_id="c1",
+        messages=[
+            {"role": "assistant", "tool_use": use},
+            {"role": "assistant", "text": "a", "reasoning": {"text": "hm"}},
+        ],
+    )
+    shown = run("conversations", "show", "c1").stdout
+    assert 'uses look {"a":"ö","b":1}\n' in shown
+    assert "hm\na\n" in shown
+
+
+def test_what_is_not_there_is_not_watched(run: Run) -> None:
+    result = run("conversations", "watch", "nope")
+    assert result.exit_code == 2
+    assert "Watching" not in result.stderr
+
+
+def test_files_that_cannot_be_used_are_wrong(talk: Run, run: Run, tmp_path: Path) -> None:
+    away = str(tmp_path / "no" / "c1.json")
+    for result in (talk("export", "c1", "-o", away, "--json"), run("chat", "hi", "--image", away, "--json")):
+        assert result.exit_code == 2
+        assert away in lines(result)[0]["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["conversations", "show", "\udcff"],
+        ["conversations", "append", "c1", "\udcff"],
+        ["conversations", "list", "--label", "\udcff=a"],
+        ["chat", "\udcff"],
+        ["--server", "\udcff", "models"],
+        ["--server", "", "models"],
+        ["models", "--server", " "],
+    ],
+)
+def test_a_command_line_that_says_nothing_is_wrong(talk: Run, run: Run, arguments: list[str]) -> None:
+    result = run(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "rror:" in result.stderr

@@ -41,6 +41,21 @@ def test_a_reader_that_has_heard_enough_ends_the_command(far_server: Server) -> 
     assert far_server.script.ended.wait(10)
 
 
+def test_ctrl_c_while_it_is_loaded_leaves_no_traceback() -> None:
+    program = """if True:
+        import sys
+        class Interrupted:
+            def find_spec(self, name, *_):
+                if name == "stepwire.cli.app":
+                    raise KeyboardInterrupt
+        from stepwire.cli import main
+        sys.meta_path.insert(0, Interrupted())
+        main()
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\ncancelled\n")
+
+
 def test_a_missing_extra_is_named() -> None:
     program = "import sys; sys.modules['click'] = None\nfrom stepwire.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)

@@ -206,6 +206,11 @@ def test_a_deletion_asks_on_the_terminal(start: Start, far_server: Server) -> No
     terminal.wait_for("Delete c1 “cats”, 1 message? [y/N]")
     terminal.type("\r")
     assert terminal.status() == 1
+    terminal = start("conversations", "delete", "c1")
+    terminal.wait_for("[y/N]")
+    terminal.type("\x03")
+    assert terminal.status() == 130
+    assert "Aborted" not in terminal.seen
     assert far_server.script.count("DeleteConversation") == 0
 
 

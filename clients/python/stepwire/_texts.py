@@ -17,7 +17,7 @@ def view(message: message_pb2.Message, style: Style) -> str:
     """One message: `[role]: text` without trailing newlines, `ToolUseContent{…}` or `ToolResultContent{…}`."""
     if message.HasField("tool_use"):
         use = message.tool_use
-        return f"ToolUseContent{{ToolID: {use.tool_id}, Name: {use.name}, Input: {_input(use)}}}"
+        return f"ToolUseContent{{ToolID: {use.tool_id}, Name: {use.name}, Input: {arguments(use)}}}"
     if message.HasField("tool_result"):
         return f"ToolResultContent{{ToolID: {message.tool_result.tool_id}, Result: {message.tool_result.result}}}"
     return _spoken(message, style).rstrip("\n")
@@ -32,7 +32,7 @@ def single_prompt(messages: Sequence[message_pb2.Message], style: Style, *, incl
 
 def _line(message: message_pb2.Message, style: Style) -> str:
     if message.HasField("tool_use"):
-        return f"[tool-use {message.tool_use.name}]: {_input(message.tool_use)}\n"
+        return f"[tool-use {message.tool_use.name}]: {arguments(message.tool_use)}\n"
     if message.HasField("tool_result"):
         return f"[tool-result]: {message.tool_result.result}\n"
     return f"{_spoken(message, style)}\n"
@@ -48,5 +48,6 @@ def _spoken(message: message_pb2.Message, style: Style) -> str:
     return f"[{message.role}]: {message.text}"
 
 
-def _input(use: message_pb2.ToolUse) -> str:
+def arguments(use: message_pb2.ToolUse) -> str:
+    """What a tool is to be called with, as compact JSON."""
     return json.dumps(_values.from_struct(use.input), sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -12,6 +12,9 @@ def main() -> None:
     if missing:
         print(f"stepwire: the command needs {' and '.join(missing)}: pip install 'stepwire[cli]'", file=sys.stderr)
         sys.exit(1)
-    from stepwire.cli.app import cli
-
+    try:
+        from stepwire.cli.app import cli
+    except KeyboardInterrupt:  # what follows sees to it by itself
+        print("\ncancelled", file=sys.stderr)
+        sys.exit(130)
     cli(prog_name="stepwire")

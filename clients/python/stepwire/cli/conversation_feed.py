@@ -30,6 +30,7 @@ def watch(frame: Frame, conversation_id: str, after: int | None) -> None:
         closing(client.watch_conversation(conversation_id, after_revision=after)) as changes,
     ):
         if not frame.is_json:
+            client.conversation(conversation_id)  # or there is nothing to watch
             frame.note("Watching. Ctrl-C ends it.")
         for change in changes:
             if frame.is_json:

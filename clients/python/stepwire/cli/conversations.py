@@ -89,6 +89,8 @@ def show(frame: Frame, conversation_id: str, view: Literal["head_path", "leftmos
                 noted = "".join(f" ({mark})" for mark in marks(message))
                 frame.out.print(f"{message.role or 'user'}{noted}", style="bold", end=" ")
                 frame.out.print(message.id, style="dim")
+                if message.reasoning.text:
+                    frame.out.print(printable(message.reasoning.text), style="dim italic")
                 frame.write(f"{content(message)}\n")
 
 
@@ -156,6 +158,7 @@ def list_(frame: Frame, labels: dict[str, str], changed: bool, limit: int) -> No
         for each in islice(found, limit):
             if frame.is_json:
                 frame.emit(each)
+                continue
             count, revision = str(each.message_count), str(each.revision)
             table.add_row(each.id, printable(each.title), count, revision, local_time(each.update_time))
     if not frame.is_json:
@@ -236,7 +239,8 @@ def delete(frame: Frame, conversation_id: str, yes: bool) -> None:
         if not yes:
             about = client.conversation(conversation_id)
             called = f" “{printable(about.title)}”" if about.title else ""
-            click.confirm(f"Delete {about.id}{called}, {counted(about.message_count)}?", abort=True, err=True)
+            if not click.confirm(f"Delete {about.id}{called}, {counted(about.message_count)}?", err=True):
+                raise click.ClickException("nothing was deleted")
             revision = about.revision  # what was asked about, and nothing that came since
         client.delete_conversation(conversation_id, if_revision=revision)
     if frame.is_json:

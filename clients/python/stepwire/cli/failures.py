@@ -51,6 +51,12 @@ def exit_status(error: errors.Error) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), FAILED)
 
 
+def of_file(error: OSError) -> int:
+    """Choose the status for a file that cannot be used: wrong is one that the command line should not have named."""
+    wrong = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+    return WRONG_REQUEST if isinstance(error, wrong) else FAILED
+
+
 def explain(error: errors.Error, target: str) -> list[tuple[str, str]]:
     """List what helps, each with its label: the cause, the fields to change, what to do, the request id."""
     lines = [("reason", error.reason)] if error.reason else []

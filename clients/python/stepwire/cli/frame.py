@@ -6,6 +6,7 @@ import errno
 import json
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import click
@@ -73,6 +74,19 @@ class Frame:
         for label, text in failures.explain(error, self.target):
             self.err.print(f"  {label:<8} {printable(text)}", soft_wrap=True)
 
+    def failure(self, text: str, status: int) -> click.ClickException:
+        """Make the end of the command for what failed on this side; machines are told at once."""
+        if self.is_json:
+            with suppress(OSError):  # the output itself may be what fails
+                self.emit({"error": {"code": "FAILED", "message": text}})
+        return Wrong(text) if status == failures.WRONG_REQUEST else click.ClickException(text)
+
+
+class Wrong(click.ClickException):
+    """An end because of what the command line names."""
+
+    exit_code = failures.WRONG_REQUEST
+
 
 def printable(text: str) -> str:
     """Drop what would command a terminal instead of showing: escape sequences, bells, cursor movements."""
@@ -92,6 +106,10 @@ def common(command: F, *, envvar: str | None = None) -> F:
 
     def set_target(context: click.Context, _: click.Parameter, value: str | None) -> None:
         if value is not None:
+            if not value.strip():
+                raise click.BadParameter("is empty")
+            if not value.isprintable():  # bytes that are not UTF-8, too
+                raise click.BadParameter("is no address")
             frame = context.ensure_object(Frame)
             frame.target, frame.is_default_target = value, False
 
@@ -123,13 +141,15 @@ class Cli(click.Group):
         except errors.Error as error:
             frame.fail(error)
             ctx.exit(failures.exit_status(error))
-        except UnicodeDecodeError:
-            raise click.ClickException("the input is not UTF-8") from None
+        except UnicodeError:
+            raise frame.failure("the input is not UTF-8", failures.WRONG_REQUEST) from None
         except OSError as error:
             if error.errno == errno.EPIPE:  # whoever read our output has heard enough
                 raise
-            raise click.ClickException(str(error)) from None
-        except KeyboardInterrupt:
+            raise frame.failure(str(error), failures.of_file(error)) from None
+        except (KeyboardInterrupt, click.Abort) as ended:  # the latter at a question
+            if isinstance(ended.__context__, EOFError):
+                raise frame.failure("nobody answers", failures.FAILED) from None
             if frame.is_json:
                 frame.emit({"error": {"code": "CANCELLED", "message": "cancelled"}})
             else:

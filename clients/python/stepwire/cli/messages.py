@@ -7,13 +7,14 @@ from datetime import UTC
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from stepwire import Message
+from stepwire._texts import arguments
 from stepwire.v1.message_pb2 import MESSAGE_STATUS_INTERRUPTED
 
 
 def content(message: Message) -> str:
     """Say what the message says, shows or does."""
     if message.HasField("tool_use"):
-        return f"uses {message.tool_use.name}"
+        return f"uses {message.tool_use.name} {arguments(message.tool_use)}"
     if message.HasField("tool_result"):
         return message.tool_result.result
     pictures = [f"[{picture.name or picture.uri or picture.media_type or 'picture'}]" for picture in message.images]
