@@ -122,15 +122,29 @@ async def append_many_numbers(ask: Asking) -> None:
     await ask.stub.AppendMessages(many_numbers())
 
 
-async def show_many_numbers(ask: Asking) -> None:
-    """One message of nearly all the values that a request may have, by every call that shows it."""
+@cache
+def one_message() -> conversation_pb2.AppendMessagesRequest:
+    """Nearly all the values that a request may have, in one message."""
     numbers = struct_pb2.ListValue(values=[struct_pb2.Value(number_value=number) for number in range(98_000)])
-    request = conversation_pb2.AppendMessagesRequest(conversation_id="c")
-    use = request.messages.add(id="a").tool_use
-    use.tool_id, use.name = "t", "n"
+    use = message_pb2.ToolUse(tool_id="t", name="n")
     use.input.fields["a"].list_value.CopyFrom(numbers)
+    return conversation_pb2.AppendMessagesRequest(
+        conversation_id="c", messages=[message_pb2.Message(id="a", tool_use=use)]
+    )
+
+
+@cache
+def much_metadata() -> conversation_pb2.CreateConversationRequest:
+    request = conversation_pb2.CreateConversationRequest()
+    numbers = struct_pb2.ListValue(values=[struct_pb2.Value(number_value=1) for _ in range(23_000)])
+    request.metadata.fields["a"].list_value.CopyFrom(numbers)
+    return request
+
+
+async def show_many_numbers(ask: Asking) -> None:
+    """By every call that shows them."""
     await ask.CreateConversation(conversation_id="c")
-    await ask.stub.AppendMessages(request)
+    await ask.stub.AppendMessages(one_message())
     await ask.GetMessage(conversation_id="c", message_id="a", image_bytes=True)
     await ask.UpdateMessage(conversation_id="c", message_id="a", status=2)
     await ask.export()
@@ -142,7 +156,7 @@ async def show_many_numbers(ask: Asking) -> None:
 
 async def list_much_metadata(ask: Asking) -> None:
     for _ in range(40):
-        await ask.CreateConversation(metadata={"a": [1] * 30_000})
+        await ask.stub.CreateConversation(much_metadata())
     token, count = "", 0
     while count == 0 or token:
         page = await ask.ListConversations(page_token=token)
@@ -168,7 +182,7 @@ async def test_the_loop_turns_while_one_caller_does_much(
     async with stored(tmp_path, chat=chatter) as client:
         ask = Asking(client)
         await ask.upload(noise("PNG", (8, 8)))  # starting the process that decodes is another matter
-        picture(), file(), large_request(), many_numbers()
+        picture(), file(), large_request(), many_numbers(), one_message(), much_metadata()
         async with busy(client) as pulse:
             await work(ask)
         print(f"{work.__name__}: worked {pulse.worked_s * 1e3:.0f} ms at a time, {pulse.passed_s * 1e3:.0f} ms passed")

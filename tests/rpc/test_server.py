@@ -17,6 +17,7 @@ from stepwired.limits import MIB, Limits
 from stepwired.rpc.chat import ChatServicer
 from stepwired.rpc.conversations import ConversationServicer
 from stepwired.rpc.embed import EmbedServicer
+from stepwired.rpc.pictures import Pictures
 from stepwired.rpc.server import CannotListen, Parts, Server, options
 from stepwired.rpc.step_runs import StepRunServicer
 from tests.rpc.serving import (
@@ -40,7 +41,8 @@ SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.Health
 
 
 def server(limits: Limits | None = None) -> Server:
-    return Server(Parts(echo, count, Catalogue(), NOTHING, NOTHING, NOTHING), limits or Limits(), Recorder())
+    pictures = Pictures(NOTHING, NOTHING, limits or Limits())
+    return Server(Parts(echo, count, Catalogue(), NOTHING, NOTHING, pictures), limits or Limits(), Recorder())
 
 
 def test_the_options_are_those_that_were_measured() -> None:

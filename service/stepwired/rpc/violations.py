@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from stepwired import jsonvalue
+from stepwired.conversation.metadata import key_count
 from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import Json
 from stepwired.limits import Limits
@@ -92,7 +93,7 @@ class Faults:
         """Check metadata: what it holds, its size, and how many keys it has."""
         before = len(self.found)
         self.json(path, dict(value), limits.metadata_bytes, limits, Reason.INVALID_METADATA)
-        if len(self.found) == before and (keys := _keys(value)) > limits.metadata_keys:
+        if len(self.found) == before and (keys := key_count(value)) > limits.metadata_keys:
             self.add(path, f"has {keys} keys, and the limit is {limits.metadata_keys}", Reason.INVALID_METADATA)
 
 
@@ -121,9 +122,3 @@ def ordered(found: Sequence[Violation], paths: Sequence[str]) -> list[Violation]
 
 def _plain(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
-
-
-def _keys(value: Json | Mapping[str, Json]) -> int:
-    if isinstance(value, Mapping):
-        return len(value) + sum(map(_keys, value.values()))
-    return sum(map(_keys, value)) if isinstance(value, list) else 0
