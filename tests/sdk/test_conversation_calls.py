@@ -187,3 +187,17 @@ async def test_numbers_that_no_request_carries_are_refused(client: AsyncClient) 
         await client.update_conversation("c1", title="t", if_revision=10**23)
     with pytest.raises(errors.InvalidRequest, match="out of range"):
         await anext(client.watch_conversation("c1", after_revision=-(10**23)))
+
+
+@pytest.mark.parametrize("wrong", ["loud", 5, ["all"]])
+async def test_a_word_that_is_none_of_those_known_is_refused_by_its_name(client: AsyncClient, wrong: Any) -> None:
+    calls: dict[str, Any] = {
+        "view": lambda: anext(client.messages("c1", view=wrong)),
+        "style": lambda: client.render("c1", style=wrong),
+        "order": lambda: anext(client.list_conversations(order=wrong)),
+        "status": lambda: client.update_message("c1", "m1", status=wrong),
+        "format": lambda: client.export_conversation("c1", io.BytesIO(), format=wrong),
+    }
+    for name, call in calls.items():
+        with pytest.raises(errors.InvalidRequest, match=f"^{name}: "):
+            await call()

@@ -21,8 +21,8 @@ class Conversation:
         conversation = Conversation(client)          # the same, and `chat` works
         conversation = Conversation(client, "c1")    # kept by the server, which has it already
 
-    All three behave alike: the same rules, errors and texts. Only limits of size are the server's alone. The
-    methods are those of `AsyncConversation`. One without a client is for one thread at a time.
+    All three write the same texts and refuse the same things in the same words. Limits of size are the server's
+    alone. The methods are those of `AsyncConversation`. One without a client is for one thread at a time.
 
     Args:
         client: Asks models, and keeps the conversation if `conversation_id` names one.

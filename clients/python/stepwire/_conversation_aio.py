@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from stepwire import _apart, _pictures, _requests, _texts, _values, errors, replies
+from stepwire import _apart, _pictures, _requests, _rules, _texts, _values, errors, replies
 from stepwire._aio import AsyncClient
 from stepwire._pictures import PictureLike
 from stepwire._requests import OptionsLike, View
@@ -60,7 +60,7 @@ class AsyncConversation:
         conversation = AsyncConversation(client)          # the same, and `chat` works
         conversation = AsyncConversation(client, "c1")    # kept by the server, which has it already
 
-    All three behave alike: the same rules, errors and texts. Only limits of size are the server's alone.
+    All three write the same texts and refuse the same things in the same words. Limits of size are the server's alone.
 
     Args:
         client: Asks models, and keeps the conversation if `conversation_id` names one.
@@ -167,8 +167,10 @@ class AsyncConversation:
         Raises:
             errors.NotFound: There is no such message.
         """
+        _rules.check_id("message_id", message_id, is_needed=True)  # else the server writes the whole prompt
         if self._stored:
             return await self._stored.render(self.id, message_id=message_id, style=style)
+        _requests.choice("style", style, dict.fromkeys(_texts.STYLES))
         return _texts.view(self._tree.get(message_id), style)
 
     async def get_single_prompt(self, *, style: Style = "brackets", include_tools: bool = False) -> str:
@@ -180,6 +182,7 @@ class AsyncConversation:
         """
         if self._stored:
             return await self._stored.render(self.id, style=style, include_tools=include_tools)
+        _requests.choice("style", style, dict.fromkeys(_texts.STYLES))
         return _texts.single_prompt(self._tree.path(self._tree.head_id), style, include_tools=include_tools)
 
     async def update_metadata(self, message_id: str, metadata: dict[str, Any], *, merge: bool = False) -> bool:
@@ -211,13 +214,14 @@ class AsyncConversation:
         Two at once do not disturb each other: the second reply lies on a branch, and its `finished.branched` says so.
 
         Raises:
-            errors.Error: The call failed; the prompt stays.
+            errors.Error: The call failed; the prompt stays, unless the request itself was refused.
         """
         if self._stored:
             return await self._stored.chat(prompt, conversation_id=self.id, **arguments)
         client = self._chatter
         talk = Talk(self._tree, prompt, arguments.pop("parent_id", ""))
-        reply = await client.chat(messages=talk.messages, **arguments)
+        with talk.asked():
+            reply = await client.chat(messages=talk.messages, **arguments)
         return replace(reply, finished=talk.keep(reply.finished))
 
     async def stream_chat(
@@ -228,7 +232,7 @@ class AsyncConversation:
         Leaving early cancels the model; what had come of the reply is kept, with the status of an interrupted message.
 
         Raises:
-            errors.Error: The call failed; the prompt stays.
+            errors.Error: The call failed; the prompt stays, unless the request itself was refused.
         """
         if self._stored:
             stored = self._stored.stream_chat(prompt, conversation_id=self.id, **arguments)
@@ -241,7 +245,7 @@ class AsyncConversation:
         text = ""
         is_kept = False
         try:
-            async with aclosing(client.stream_chat(messages=talk.messages, **arguments)) as events:
+            async with aclosing(talk.streamed(client.stream_chat(messages=talk.messages, **arguments))) as events:
                 async for event in events:
                     text += event.text
                     if isinstance(event, replies.Finished):

@@ -120,7 +120,7 @@ class ConversationCalls:
                 create_time_from=_requests.timestamp(create_time_from),
                 create_time_before=_requests.timestamp(create_time_before),
                 update_time_from=_requests.timestamp(update_time_from),
-                order=_ORDERS[order],
+                order=_requests.choice("order", order, _ORDERS),
             )
         while True:
             page = await self._connection.unary(self._connection.conversations.ListConversations, request, timeout_s)

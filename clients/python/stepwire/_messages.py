@@ -99,7 +99,10 @@ class MessageCalls:
         """
         with _requests.checked():
             request = conversation_pb2.StreamMessagesRequest(
-                conversation_id=conversation_id, view=VIEWS[view], message_id=message_id, image_bytes=image_bytes
+                conversation_id=conversation_id,
+                view=_requests.choice("view", view, VIEWS),
+                message_id=message_id,
+                image_bytes=image_bytes,
             )
         async with aclosing(
             self._connection.stream(self._connection.conversations.StreamMessages, request, timeout_s)
@@ -135,7 +138,7 @@ class MessageCalls:
             request = conversation_pb2.RenderConversationRequest(
                 conversation_id=conversation_id,
                 message_id=message_id,
-                format=_FORMATS[style],
+                format=_requests.choice("style", style, _FORMATS),
                 include_tools=include_tools,
             )
         response = await self._connection.unary(self._connection.conversations.RenderConversation, request, timeout_s)
@@ -200,7 +203,7 @@ class MessageCalls:
                 message_id=message_id,
                 metadata=None if metadata is None else _values.to_struct(metadata),
                 metadata_update=_requests.metadata_update(merge),
-                status=_STATUSES[status],
+                status=_requests.choice("status", status, _STATUSES),
                 if_revision=if_revision,
             )
         response = await self._connection.unary(self._connection.conversations.UpdateMessage, request, timeout_s)

@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from stepwire import errors
 from stepwire.v1 import chat_pb2, conversation_pb2, message_pb2, step_run_pb2
 
+C = TypeVar("C")
 M = TypeVar("M", bound=AnyMessage)
 
 #: A message: its text, its JSON (`{"role": "assistant", "text": "Hello"}`), in which `images` may hold what
@@ -105,6 +106,20 @@ def timestamp(value: datetime | str | None) -> Timestamp | None:
 def texts(values: Iterable[str], what: str) -> list[str]:
     """List texts, in order. A lone text would be taken for its letters, so it is refused."""
     return list(_several(values, what))
+
+
+def choice(name: str, value: object, table: Mapping[Any, C]) -> C:
+    """What the wire calls one of a few words.
+
+    Raises:
+        errors.InvalidRequest: It is none of them.
+    """
+    # What cannot be a key, such as a list, is none of them either.
+    if not isinstance(value, str | None) or value not in table:
+        known = ", ".join(str(word) for word in table if word is not None)
+        why = f"{name}: `{value}` is none of {known}"
+        raise errors.InvalidRequest(why, code="INVALID_ARGUMENT", reason="FIELD_INVALID")
+    return table[value]
 
 
 def _several(values: Iterable[M | Any], what: str) -> Iterable[Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 
-from stepwire import _requests, replies
+from stepwire import _requests, errors, replies
 from stepwire._tree import Tree, for_model
 from stepwire.v1 import message_pb2
 
@@ -18,12 +20,32 @@ class Talk:
 
     def __init__(self, tree: Tree, prompt: str, parent_id: str) -> None:
         self._tree = tree
+        self._asked_id, self._head_id = "", tree.head_id
         if prompt:
             with _requests.checked():
                 asked = message_pb2.Message(role="user", text=prompt, parent_id=parent_id)
-            parent_id = tree.add(asked)
+            parent_id = self._asked_id = tree.add(asked)
         self._after = parent_id or tree.head_id
         self.messages = for_model(tree.path(self._after))
+
+    @contextmanager
+    def asked(self) -> Generator[None]:
+        """Take the prompt back where the request itself is refused, as the server does not keep it then either."""
+        try:
+            yield
+        except (errors.InvalidRequest, errors.NotFound) as refused:
+            if self._asked_id and "provider" not in refused.metadata:
+                self._tree.take_back(self._asked_id, self._head_id)
+            raise
+
+    async def streamed(
+        self, stream: AsyncGenerator[replies.ChatEvent, None]
+    ) -> AsyncGenerator[replies.ChatEvent, None]:
+        """Yield what comes; see `asked`."""
+        async with aclosing(stream):
+            with self.asked():
+                async for event in stream:
+                    yield event
 
     def keep(self, finished: replies.Finished) -> replies.Finished:
         """Append the reply after what was sent; the head follows if it is still there."""

@@ -13,6 +13,9 @@ from stepwire.v1 import message_pb2
 Style: TypeAlias = Literal["brackets", "geppetto"]
 
 
+STYLES: tuple[Style, ...] = ("brackets", "geppetto")
+
+
 def view(message: message_pb2.Message, style: Style) -> str:
     """One message: `[role]: text` without trailing newlines, `ToolUseContent{…}` or `ToolResultContent{…}`."""
     if message.HasField("tool_use"):

@@ -110,8 +110,10 @@ class TransferCalls:
         with _requests.checked():
             request = conversation_pb2.ExportConversationRequest(
                 conversation_id=conversation_id,
-                format=_FORMATS[format],
-                view=conversation_pb2.MESSAGE_VIEW_UNSPECIFIED if view is None else VIEWS[view],
+                format=_requests.choice("format", format, _FORMATS),
+                view=conversation_pb2.MESSAGE_VIEW_UNSPECIFIED
+                if view is None
+                else _requests.choice("view", view, VIEWS),
                 image_bytes=image_bytes,
             )
         written_bytes = 0
@@ -153,7 +155,7 @@ class TransferCalls:
         """
         with _requests.checked():
             first = conversation_pb2.ImportConversationRequest(
-                format=_FORMATS[format], conversation_id=conversation_id, title=title
+                format=_requests.choice("format", format, _FORMATS), conversation_id=conversation_id, title=title
             )
 
         async def requests() -> AsyncGenerator[conversation_pb2.ImportConversationRequest, None]:

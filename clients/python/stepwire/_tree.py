@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn
+from typing import Any
 
-from stepwire import _values, errors
+from stepwire import _requests, _rules, _values, errors
 from stepwire._requests import View
 from stepwire.v1 import message_pb2
-
-ROLES = ("system", "user", "assistant", "tool")
-
-_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 #: What a message is, besides what may change and what the tree gives it.
 _CONTENT = ("role", "text", "images", "reasoning", "tool_use", "tool_result")
@@ -38,7 +33,7 @@ class Tree:
         """
         made = _copy(message)
         made.role = made.role or ("tool" if made.HasField("tool_result") else _asker(made))
-        _check(made)
+        _rules.check(made)
         if made.id in self._messages:
             if not _is_repeat(made, self._messages[made.id]):
                 why = f"message `{made.id}` exists already, with other content or another parent"
@@ -50,7 +45,8 @@ class Tree:
         if made.HasField("tool_result") and not (
             allow_orphan or self._is_used(made.tool_result.tool_id, made.parent_id)
         ):
-            _refuse("tool_result.tool_id", f"`{made.tool_result.tool_id}` was never used on the way to this message")
+            why = f"`{made.tool_result.tool_id}` was never used on the way to this message; `allow_orphan` accepts that"
+            _rules.refuse("messages[0].tool_result.tool_id", why)
         if made.HasField("tool_use"):
             made.tool_use.tool_type = made.tool_use.tool_type or "function"
         made.id = made.id or str(uuid.uuid4())
@@ -64,12 +60,22 @@ class Tree:
             self.head_id = made.id
         return made.id
 
+    def take_back(self, message_id: str, head_id: str) -> None:
+        """Remove a message that nothing follows, and let the head be where it was before it."""
+        if any(message.parent_id == message_id for message in self._messages.values()):
+            return
+        del self._messages[message_id]
+        if self.head_id == message_id:
+            self.head_id = head_id
+
     def get(self, message_id: str) -> message_pb2.Message:
         """One message.
 
         Raises:
+            errors.InvalidRequest: This is no id.
             errors.NotFound: MESSAGE_NOT_FOUND.
         """
+        _rules.check_id("message_id", message_id, is_needed=True)
         return _copy(self._find(message_id))
 
     def path(self, message_id: str) -> list[message_pb2.Message]:
@@ -78,9 +84,12 @@ class Tree:
 
     def view(self, view: View, message_id: str) -> list[message_pb2.Message]:
         """A choice among the messages, parents before children."""
-        if (view == "path_to") != bool(message_id):
-            why = "is needed by the view `path_to`, and refused by the others"
-            _refuse("message_id", why, "FIELD_INVALID" if message_id else "FIELD_REQUIRED", "")
+        _requests.choice("view", view, _requests.VIEWS)
+        _rules.check_id("message_id", message_id)
+        if view == "path_to" and not message_id:
+            _rules.refuse("message_id", "is needed to know where the path ends", "FIELD_REQUIRED")
+        if view != "path_to" and message_id:
+            _rules.refuse("message_id", f"has no meaning in the view {view}", "FIELD_INVALID")
         match view:
             case "path_to":
                 return self.path(message_id)
@@ -97,6 +106,8 @@ class Tree:
         Raises:
             errors.NotFound: MESSAGE_NOT_FOUND.
         """
+        _rules.check_id("message_id", message_id, is_needed=True)
+        _rules.check_metadata("metadata", metadata)
         message = self._find(message_id)
         if merge:
             metadata = _merged(_values.from_struct(message.metadata), _values.from_struct(_values.to_struct(metadata)))
@@ -145,29 +156,6 @@ def for_model(messages: Iterable[message_pb2.Message]) -> list[message_pb2.Messa
 
 def _asker(message: message_pb2.Message) -> str:
     return "assistant" if message.HasField("tool_use") else "user"
-
-
-def _check(message: message_pb2.Message) -> None:
-    if message.role not in ROLES:
-        _refuse("role", f"is `{message.role}`; it is one of {', '.join(ROLES)}")
-    is_said = bool(message.text or message.images)
-    contents = [is_said, message.HasField("tool_use"), message.HasField("tool_result")]
-    if sum(contents) > 1:
-        _refuse("", "has more than one of text or images, tool_use and tool_result: send a message for each")
-    if not (any(contents) or message.HasField("reasoning")):
-        _refuse("", "has no content: set text, images, tool_use or tool_result")
-    for field, value in (("id", message.id), ("parent_id", message.parent_id)):
-        if value and not _ID.fullmatch(value):
-            _refuse(field, f"`{value}` is not 1 to 128 of `A-Z a-z 0-9 . _ : -`", "FIELD_INVALID")
-    if message.parent_id and message.parent_id == message.id:
-        _refuse("parent_id", f"`{message.id}` cannot be its own parent")
-
-
-def _refuse(field: str, why: str, reason: str = "INVALID_MESSAGE", place: str = "messages[0]") -> NoReturn:
-    """Fail as the server does, which sees one message appended."""
-    path = f"{place}.{field}" if place and field else place or field
-    violation = errors.Violation(path, why, reason)
-    raise errors.InvalidRequest(f"{path} {why}", code="INVALID_ARGUMENT", reason=reason, violations=[violation])
 
 
 def _drop_empty_metadata(message: message_pb2.Message) -> None:
