@@ -292,15 +292,6 @@ def test_so_many_faults_are_told_and_no_more() -> None:
     assert len(caught.value.violations) == 100
 
 
-def test_each_message_of_a_file_may_have_as_many_values_as_one_request() -> None:
-    def use(count: int) -> Message:
-        return Message(role=Role.ASSISTANT, tool_use=ToolUse("t", "n", {"a": [1] * count}))
-
-    assert len(read(written(PROTO_JSON, [use(60_000)] * 3)).messages) == 3
-    with pytest.raises(InvalidRequest, match="values"):
-        read(written(PROTO_JSON, [use(100_000)]))
-
-
 def test_one_message_too_many_is_refused() -> None:
     limits = Limits(conversation_messages=3)
     raw = json.dumps([{"role": "user", "content": "x"}] * 4).encode()

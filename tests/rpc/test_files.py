@@ -11,7 +11,9 @@ import grpc
 import pytest
 
 from stepwire.v1 import conversation_pb2
+from stepwired.errors import InvalidRequest
 from stepwired.limits import KIB, MIB, Limits
+from stepwired.rpc.convert.files import read_file
 from tests.imaging.corpus import drawn, png_of_bytes
 from tests.rpc.keeping import Asking, refused, stored
 
@@ -88,6 +90,16 @@ async def test_other_formats_show_the_path_to_the_head(tmp_path: Path) -> None:
             assert [message.text for message in await ask.messages(conversation_id=made.id)] == ["S", "look", "branch"]
             again = json.loads(await ask.export(conversation_id=made.id, format=kind, image_bytes=kind == OPENAI))
             assert [{**item, "lastUpdate": ""} for item in again] == [{**item, "lastUpdate": ""} for item in raw]
+
+
+def test_each_message_of_a_file_may_have_as_many_values_as_one_request() -> None:
+    def file(values: int, count: int) -> bytes:
+        use = {"toolUse": {"toolId": "t", "name": "n", "input": {"a": [1] * values}}}
+        return json.dumps({"messages": [use] * count}).encode()
+
+    assert len(read_file(file(60_000, 3), 0, Limits()).messages) == 3
+    with pytest.raises(InvalidRequest, match="values"):
+        read_file(file(100_000, 1), 0, Limits())
 
 
 async def test_a_part_of_a_conversation_is_a_file_too(tmp_path: Path) -> None:
