@@ -297,10 +297,12 @@ class ConversationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SearchMessages(self, request, context):
-        """Finds messages by their words, best match first.
+        """Finds messages by their words, best match first, up to the 10,000th.
 
-        Fails with `INVALID_ARGUMENT`, reason `INVALID_FILTER` or `INVALID_PAGE_TOKEN`, or `NOT_FOUND`, reason
-        `CONVERSATION_NOT_FOUND`.
+        Fails with:
+        - `INVALID_ARGUMENT`, reason `INVALID_FILTER` or `INVALID_PAGE_TOKEN`.
+        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
+        - `UNAVAILABLE`, reason `STORE_UNAVAILABLE`: the search took more than 5 seconds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -151,10 +151,12 @@ class ConversationServiceStub:
     read.
     """
     SearchMessages: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.SearchMessagesRequest, _conversation_pb2.SearchMessagesResponse]
-    """Finds messages by their words, best match first.
+    """Finds messages by their words, best match first, up to the 10,000th.
 
-    Fails with `INVALID_ARGUMENT`, reason `INVALID_FILTER` or `INVALID_PAGE_TOKEN`, or `NOT_FOUND`, reason
-    `CONVERSATION_NOT_FOUND`.
+    Fails with:
+    - `INVALID_ARGUMENT`, reason `INVALID_FILTER` or `INVALID_PAGE_TOKEN`.
+    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
+    - `UNAVAILABLE`, reason `STORE_UNAVAILABLE`: the search took more than 5 seconds.
     """
     ExportConversation: _grpc.UnaryStreamMultiCallable[_conversation_pb2.ExportConversationRequest, _conversation_pb2.ExportConversationResponse]
     """Streams a conversation as a file, in chunks of at most 64 KiB.
@@ -317,10 +319,12 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     read.
     """
     SearchMessages: _aio.UnaryUnaryMultiCallable[_conversation_pb2.SearchMessagesRequest, _conversation_pb2.SearchMessagesResponse]  # type: ignore[assignment]
-    """Finds messages by their words, best match first.
+    """Finds messages by their words, best match first, up to the 10,000th.
 
-    Fails with `INVALID_ARGUMENT`, reason `INVALID_FILTER` or `INVALID_PAGE_TOKEN`, or `NOT_FOUND`, reason
-    `CONVERSATION_NOT_FOUND`.
+    Fails with:
+    - `INVALID_ARGUMENT`, reason `INVALID_FILTER` or `INVALID_PAGE_TOKEN`.
+    - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
+    - `UNAVAILABLE`, reason `STORE_UNAVAILABLE`: the search took more than 5 seconds.
     """
     ExportConversation: _aio.UnaryStreamMultiCallable[_conversation_pb2.ExportConversationRequest, _conversation_pb2.ExportConversationResponse]  # type: ignore[assignment]
     """Streams a conversation as a file, in chunks of at most 64 KiB.
@@ -564,10 +568,12 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _conversation_pb2.SearchMessagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_conversation_pb2.SearchMessagesResponse, _abc.Awaitable[_conversation_pb2.SearchMessagesResponse]]:
-        """Finds messages by their words, best match first.
+        """Finds messages by their words, best match first, up to the 10,000th.
 
-        Fails with `INVALID_ARGUMENT`, reason `INVALID_FILTER` or `INVALID_PAGE_TOKEN`, or `NOT_FOUND`, reason
-        `CONVERSATION_NOT_FOUND`.
+        Fails with:
+        - `INVALID_ARGUMENT`, reason `INVALID_FILTER` or `INVALID_PAGE_TOKEN`.
+        - `NOT_FOUND`, reason `CONVERSATION_NOT_FOUND`.
+        - `UNAVAILABLE`, reason `STORE_UNAVAILABLE`: the search took more than 5 seconds.
         """
 
     @_abc_1.abstractmethod
