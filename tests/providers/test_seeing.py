@@ -10,7 +10,7 @@ from contextlib import aclosing
 
 import pytest
 
-from stepwired.errors import Failure, InvalidRequest, NotFound, Reason
+from stepwired.errors import Failure, InvalidRequest, NotFound, Reason, Throttled
 from stepwired.events import Batch, ChatRequest, Image, Message
 from stepwired.limits import MIB
 from stepwired.providers.base import Endpoint, ModelEntry, static
@@ -103,6 +103,33 @@ async def test_more_pictures_than_memory_is_for_are_refused_before_they_are_read
     with pytest.raises(InvalidRequest) as caught:
         await all_of(catalogue(http).chat(asking(*pictures)))
     assert caught.value.reason is Reason.IMAGE_TOO_LARGE
+
+
+async def test_pictures_of_all_requests_share_the_memory_until_they_are_sent(
+    http: Http, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepwired.providers.catalogue._ALL_IMAGES_BYTES", 2 * len(STORED) * 3 - 1)
+    reading, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(blob_id: str) -> bytes:
+        reading.set()
+        await go_on.wait()
+        return BLOBS[blob_id]
+
+    async with Provider(behaviours.reply()) as provider:
+        models = Catalogue([Endpoint("acme", static(provider.base_url))], MODELS, http, slowly)
+        first = asyncio.create_task(all_of(models.chat(asking(*STORED))))
+        await reading.wait()
+        with pytest.raises(Throttled) as caught:
+            await all_of(models.chat(asking(*STORED)))
+        assert caught.value.reason is Reason.CONCURRENCY_LIMITED
+        first.cancel()
+        await asyncio.wait([first])
+        go_on.set()
+        sent = models.chat(asking(*STORED))
+        async with aclosing(sent):
+            await anext(sent)  # from here on the first one holds nothing
+            await all_of(models.chat(asking(*STORED)))
 
 
 async def test_a_large_picture_is_written_without_holding_up_anybody(http: Http) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Literal
 
-from stepwired.errors import Failure, InvalidRequest, NotFound, Reason, Subject, Violation
+from stepwired.errors import Failure, InvalidRequest, NotFound, Reason, Subject, Throttled, Violation
 from stepwired.events import (
     Batch,
     Chat,
@@ -35,6 +35,9 @@ WIRES: Mapping[str, Callable[[Endpoint, Http], Wire]] = {"openai": OpenAI}
 _IMAGES_BYTES = 64 * MIB
 """Of all stored pictures that one request to a model is made of, which are in memory at once."""
 
+_ALL_IMAGES_BYTES = 512 * MIB
+"""Of the stored pictures of all requests that are not yet sent, together."""
+
 #: The bytes of a stored picture.
 Resolve = Callable[[str], Awaitable[bytes]]
 
@@ -58,6 +61,7 @@ class Catalogue:
         self, endpoints: Iterable[Endpoint], models: Iterable[ModelEntry], http: Http, resolve: Resolve | None = None
     ) -> None:
         self._resolve_blob = resolve
+        self._held_bytes = 0
         self._endpoints: dict[str, Endpoint] = {}
         self._wires: dict[str, Wire] = {}
         for endpoint in endpoints:
@@ -98,7 +102,7 @@ class Catalogue:
 
         Raises:
             Failure: At once if the model cannot be resolved or cannot do what is asked, as `check`; while it is read,
-                as the wire says, or BLOB_NOT_FOUND.
+                as the wire says, BLOB_NOT_FOUND, or CONCURRENCY_LIMITED: too many pictures are being sent.
         """
         model = self.check(request)
         request, wire = replace(request, model=model.provider_model), self._wires[model.endpoint]
@@ -132,13 +136,30 @@ class Catalogue:
         if size > _IMAGES_BYTES:
             text = f"these messages have {size} bytes of images, and a model is sent at most {_IMAGES_BYTES}"
             raise InvalidRequest(Reason.IMAGE_TOO_LARGE, text, metadata={"limitBytes": str(_IMAGES_BYTES)})
-        # Without a name for what is large: only the wire has it, until it is sent.
-        batches = wire.chat(
-            replace(request, messages=tuple([await self._with_bytes(message) for message in request.messages]))
-        )
-        async with aclosing(batches):
-            async for batch in batches:
-                yield batch
+        self._hold(size)
+        try:
+            # Without a name for what is large: only the wire has it, until it is sent.
+            batches = wire.chat(
+                replace(request, messages=tuple([await self._with_bytes(message) for message in request.messages]))
+            )
+            async with aclosing(batches):
+                async for batch in batches:
+                    self._held_bytes -= size  # an answer comes, so all is sent
+                    size = 0
+                    yield batch
+        finally:
+            self._held_bytes -= size
+
+    def _hold(self, size: int) -> None:
+        if self._held_bytes + size > _ALL_IMAGES_BYTES:
+            text = f"requests with {_ALL_IMAGES_BYTES} bytes of images are being sent already; try again"
+            raise Throttled(
+                Reason.CONCURRENCY_LIMITED,
+                text,
+                metadata={"limit": str(_ALL_IMAGES_BYTES)},
+                subject=Subject("server", "images"),
+            )
+        self._held_bytes += size
 
     async def _with_bytes(self, message: Message) -> Message:
         if not any(map(_is_stored, message.images)):
