@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 import uvloop
 
-from stepwired import app, config
+from stepwired import app, config, explain
 from stepwired.errors import Failure
 from stepwired.local import models as local_models
 from stepwired.local.fetch import PullError
@@ -99,7 +99,7 @@ def check(file: Path | None, data_dir: Path | None) -> None:
     """Read the settings as `serve` would, and explain them."""
     settings = _settings(file, {"data_dir": data_dir})
     try:
-        for line in asyncio.run(app.explain(settings)):
+        for line in asyncio.run(explain.explain(settings)):
             click.echo(line)
     except (config.ConfigError, BrokenStepError) as error:
         raise _Refused(str(error)) from error

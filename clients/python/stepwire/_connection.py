@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import grpc
 import grpc.aio
 
 from stepwire import _channel, _status, errors
+from stepwire._at_once import at_once
 from stepwire.v1 import chat_pb2_grpc, conversation_pb2_grpc, embed_pb2_grpc, step_run_pb2_grpc
 
 if TYPE_CHECKING:
@@ -183,19 +184,11 @@ class Connection:
 def _ending(call: grpc.aio.Call) -> grpc.aio.AioRpcError:
     """Note what a call has just ended with. Its status is there, so that nothing has to be waited for."""
     return grpc.aio.AioRpcError(
-        _at_once(call.code()),
+        at_once(call.code()),
         initial_metadata=grpc.aio.Metadata(),
-        trailing_metadata=_at_once(call.trailing_metadata()),
-        details=_at_once(call.details()),
+        trailing_metadata=at_once(call.trailing_metadata()),
+        details=at_once(call.details()),
     )
-
-
-def _at_once(coroutine: Coroutine[Any, Any, R]) -> R:
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        return cast(R, end.value)
-    raise AssertionError("a call that has ended has a status")
 
 
 def _finite(limit_s: float | None) -> float | None:

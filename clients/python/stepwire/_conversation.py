@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, TypeVar, Unpack
 
 from stepwire import _pictures
+from stepwire._at_once import at_once
 from stepwire._blocking import Client
-from stepwire._conversation_aio import AsyncConversation, MessageOptions
+from stepwire._conversation_aio import AsyncConversation, MessageOptions, no_server
 from stepwire._faces import iterates, waits
 from stepwire._pictures import PictureLike
 
@@ -58,17 +59,9 @@ class Conversation:
 
     def _wait(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         # In the loop of the client, or else at once: what is kept here waits for nothing.
-        return _at_once(make()) if self._client is None else self._client._wait(make)
+        return at_once(make()) if self._client is None else self._client._wait(make)
 
     def _iterate(self, stream: AsyncGenerator[T, None]) -> Generator[T, None, None]:
         if self._client is None:
-            raise RuntimeError("this conversation knows no server to ask: make it with a client")
+            raise no_server()
         return self._client._iterate(stream)
-
-
-def _at_once(coroutine: Coroutine[Any, Any, T]) -> T:
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-    raise AssertionError("without a client there is nothing to wait for")

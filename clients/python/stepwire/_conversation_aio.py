@@ -263,13 +263,18 @@ class AsyncConversation:
     @property
     def _chatter(self) -> AsyncClient:
         if self._client is None:
-            raise RuntimeError("this conversation knows no server to ask: make it with a client")
+            raise no_server()
         return self._client
 
     async def _add(self, message: message_pb2.Message, *, allow_orphan: bool = False) -> str:
         if self._stored:
             return (await self._stored.append(self.id, [message], allow_orphan=allow_orphan)).message_ids[0]
         return self._tree.add(message, allow_orphan=allow_orphan)
+
+
+def no_server() -> RuntimeError:
+    """Make the error of a conversation that is to ask a model and has no client."""
+    return RuntimeError("this conversation knows no server to ask: make it with a client")
 
 
 def _made(options: MessageOptions, **content: Any) -> message_pb2.Message:

@@ -42,8 +42,8 @@ class Files:
             field: Path of the request's field, for faults.
 
         Raises:
-            InvalidRequest: FILE_ACCESS_DENIED: outside of all roots, no regular file, or unreadable. The failure is the
-                same for each, and for what is not there. IMAGE_TOO_LARGE.
+            InvalidRequest: FILE_ACCESS_DENIED: outside of all roots, whether it is there or not; no regular file; or
+                unreadable. The failure is the same for each. IMAGE_TOO_LARGE.
             NotFound: FILE_NOT_FOUND: nothing is there, within a root.
         """
         return await asyncio.to_thread(self._read, path, field)

@@ -37,8 +37,9 @@ class Worker(Child):
         worker: Worker | None = None
         ready = False
         with theirs:
-            reader, writer = await asyncio.open_unix_connection(sock=ours)
+            writer: asyncio.StreamWriter | None = None
             try:
+                reader, writer = await asyncio.open_unix_connection(sock=ours)
                 arguments = ["--socket", str(theirs.fileno())]
                 worker = await cls.spawn("stepwired.imaging", arguments, "images", pass_fds=[theirs.fileno()])
                 worker.reader, worker.writer = reader, writer
@@ -50,7 +51,7 @@ class Worker(Child):
                 raise StartFailed("it was not ready in time") from cause
             finally:
                 if not ready:
-                    writer.close()
+                    ours.close() if writer is None else writer.close()
                     if worker is not None:
                         await worker.end(grace_s=0.0)
 

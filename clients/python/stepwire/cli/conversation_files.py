@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, get_args
 
 import click
 
+from stepwire._transfer import Format
 from stepwire.cli.frame import Frame, common, pass_frame
 
-Format: TypeAlias = Literal["proto_json", "guide_json", "openai_messages"]
-
-FORMATS = click.Choice(["proto_json", "guide_json", "openai_messages"])
+FORMATS = click.Choice(get_args(Format))
 
 
 @click.command()

@@ -1,0 +1,67 @@
+"""Says what the settings come to, without starting anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+from stepwired import config
+from stepwired.app import catalogue_of
+from stepwired.local.catalogue import Kind
+from stepwired.local.models import installed
+from stepwired.local.supervisor import Supervisor
+from stepwired.providers.catalogue import Catalogue
+from stepwired.providers.http import Http
+from stepwired.steps.named import discover
+
+
+async def explain(settings: config.Settings, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Say what the settings come to, a line each. Nothing is started, and nobody is asked.
+
+    Raises:
+        ConfigError: The models do not fit together, or a key file cannot be read.
+        BrokenStepError: A registered step does not load.
+    """
+    http = Http()
+    try:
+        catalogue = catalogue_of(settings, Supervisor(settings.server.data_dir), http, environ)
+    finally:
+        await http.aclose()
+    return [*_explained_settings(settings, environ), *_explained_models(catalogue), *_explained_steps()]
+
+
+def _explained_settings(settings: config.Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    server = settings.server
+    yield f"settings   {settings.source or 'none: all defaults'}"
+    yield f"listens on {server.host}:{server.grpc_port}"
+    yield f"keeps      conversations and models in {server.data_dir} (durability {server.durability})"
+    there = {model.name for model in installed(server.data_dir)}
+    for kind, default in ((Kind.CHAT, settings.local.chat), (Kind.EMBED, settings.local.embed)):
+        if settings.local.enabled and default not in there:
+            yield f"missing    the local model for {kind.value}: run `stepwired models pull {default}`"
+    if settings.images.fetch != "off":
+        hosts = ", ".join(settings.images.allow_hosts) or "any public server"
+        yield f"fetches    images that requests name, from {hosts}"
+    for root in settings.images.roots:
+        yield f"reads      images that requests name, below {root}"
+    for name, endpoint in settings.endpoints.items():
+        key = "no key"
+        if endpoint.api_key_env:
+            state = "is set" if environ.get(endpoint.api_key_env) else "is NOT set: its models will be refused"
+            key = f"key from {endpoint.api_key_env}, which {state}"
+        elif endpoint.api_key_file:
+            key = f"key from {endpoint.api_key_file}"
+        yield f"endpoint   {name}: {endpoint.wire} at {endpoint.base_url}, {key}"
+
+
+def _explained_models(catalogue: Catalogue) -> Iterator[str]:
+    for info in (*catalogue.chat_models(), *catalogue.embed_models()):
+        kind_name = "chat" if info.dimensions is None else f"embed, {info.dimensions} dimensions"
+        default_mark = ", the default" if info.is_default else ""
+        aliases = f"; also {', '.join(info.aliases)}" if info.aliases else ""
+        yield f"model      {info.name}: {kind_name}, {info.provider_model} at {info.endpoint}{default_mark}{aliases}"
+
+
+def _explained_steps() -> Iterator[str]:
+    for name, versions in discover().items():
+        yield f"step       {name}: {', '.join(versions)}, by {next(iter(versions.values())).provider}"
