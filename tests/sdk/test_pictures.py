@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -139,3 +141,32 @@ async def test_pictures_may_stand_in_the_json_of_a_message(client: AsyncClient, 
         await client.append("c1", [{"text": "x", "images": ["cat.png"]}])
     with pytest.raises(TypeError, match="is a list"):
         await client.append("c1", [{"text": "x", "images": image(PNG)}])
+
+
+async def test_equal_pictures_are_uploaded_once(client: AsyncClient, server: Server) -> None:
+    [large] = pictures(MAX_INLINE_BYTES + 1)
+    await client.create_conversation(conversation_id="c1")
+    await client.append("c1", [large, large])
+    names = [request.name for name, request in server.script.calls if name == "UploadImage" and not request.chunk]
+    assert len(names) == 1
+    first, second = server.script.last("AppendMessages").messages
+    assert first.images[0].blob_id == second.images[0].blob_id != ""
+
+
+async def test_the_time_of_a_call_is_for_all_its_uploads(
+    client: AsyncClient, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = count(step=100)  # goes on by 100 s whenever it is looked at
+    monkeypatch.setattr("stepwire._pictures.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    left_s = []
+    whole: Any = server.on["UploadImage"]
+
+    async def note(requests: Any, context: Any) -> Any:
+        left_s.append(context.time_remaining())
+        return await whole(requests, context)
+
+    server.on["UploadImage"] = note
+    await client.create_conversation(conversation_id="c1")
+    await client.append("c1", pictures(MAX_REQUEST_BYTES, MAX_REQUEST_BYTES), timeout_s=500)
+    assert 300 < left_s[0] <= 400
+    assert 200 < left_s[1] <= 300

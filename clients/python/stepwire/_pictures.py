@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -77,7 +78,10 @@ async def upload(
 async def fitted(
     connection: Connection, messages: Sequence[message_pb2.Message], timeout_s: float | None
 ) -> Sequence[message_pb2.Message]:
-    """Upload the pictures that a request cannot carry, the largest first. The messages given are not changed."""
+    """Upload the pictures that a request cannot carry, the largest first, and equal ones once.
+
+    The messages given are not changed. `timeout_s` is for all uploads together.
+    """
     places = [
         (len(picture.data), at, index)
         for at, message in enumerate(messages)
@@ -88,6 +92,8 @@ async def fitted(
     if left <= MAX_REQUEST_BYTES and all(size <= MAX_INLINE_BYTES for size, _, _ in places):
         return messages
     made = list(messages)
+    uploaded: dict[bytes, str] = {}
+    begun = time.monotonic()
     for size, at, index in sorted(places, reverse=True):
         if size <= MAX_INLINE_BYTES and left <= MAX_REQUEST_BYTES:
             break
@@ -96,7 +102,10 @@ async def fitted(
             made[at] = message_pb2.Message()
             made[at].CopyFrom(messages[at])
         picture = made[at].images[index]
-        picture.blob_id = (await upload(connection, picture.data, picture.name, timeout_s)).blob_id
+        if picture.data not in uploaded:
+            left_s = None if timeout_s is None else max(begun + timeout_s - time.monotonic(), 0)
+            uploaded[picture.data] = (await upload(connection, picture.data, picture.name, left_s)).blob_id
+        picture.blob_id = uploaded[picture.data]
     return made
 
 

@@ -113,17 +113,17 @@ class Portal:
     def _open(self) -> None:
         if self._thread is not None:
             return
-        ready: SimpleQueue[None] = SimpleQueue()
+        # Made here, so that nothing has to be waited for, where an interrupt would leave a thread that nobody knows.
+        loop, stop = asyncio.new_event_loop(), asyncio.Event()
 
-        async def main() -> None:
-            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-            ready.put(None)
-            await self._stop.wait()  # afterwards `asyncio.run` cancels what still runs, and waits for it
+        def work() -> None:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(stop.wait())
+            # The end of the runner has cancelled what still ran, and waited for it.
 
-        thread = threading.Thread(target=lambda: asyncio.run(main()), name="stepwire", daemon=True)
+        thread = threading.Thread(target=work, name="stepwire", daemon=True)
+        self._loop, self._stop, self._thread = loop, stop, thread
         thread.start()
-        ready.get()
-        self._thread = thread
 
 
 class Call(Generic[T]):
