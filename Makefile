@@ -147,7 +147,8 @@ gen: .tools/gen/installed .venv/installed ## Regenerate from proto/: the Python 
 
 .PHONY: check-gen
 check-gen: gen ## Fail if what is committed is not what proto/ says
-	@test -z "$$(git status --porcelain -- $(STUBS) docs/errors.md | tee /dev/stderr)" || { echo "Run 'make gen' and commit what it wrote." >&2; exit 1; }
+	@changed=$$(git status --porcelain -- $(STUBS) docs/errors.md); \
+	test -z "$$changed" || { echo "$$changed" >&2; echo "Run 'make gen' and commit what it wrote." >&2; exit 1; }
 
 .PHONY: bench
 bench: .venv/dev ## Measure: CPU per token, latency, memory
