@@ -232,9 +232,10 @@ async def test_all_uploads_together_have_a_limit_and_give_back_what_they_held(tm
             while (error := await refused(ask.upload(b"x" * 101))).reason != "CONCURRENCY_LIMITED":
                 pass  # the first has not arrived
         assert error.retry_after_s == 1.0
+        ended = len(client.metrics.calls)
         held.cancel()
-        method = "/stepwire.v1.ConversationService/UploadImage"
-        await until(lambda: (method, "CANCELLED", "") in client.metrics.calls)
+        # Not always as CANCELLED: to the server a cancel may look like the end of what is sent, which is no picture.
+        await until(lambda: len(client.metrics.calls) > ended)
         assert (await ask.upload(PNG)).size_bytes == len(PNG)
 
 
