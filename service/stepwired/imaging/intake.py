@@ -38,7 +38,8 @@ class Images:
     async def check(self, data: bytes, field: str = _FIELD) -> Picture:
         """Decode the bytes and say what they are.
 
-        Cost: about 10 ms a megapixel in another process; at most `image_decode_s`, once it is its turn.
+        Cost: about 10 ms a megapixel in another process; at most `image_decode_s` in a decoder that runs. Waiting for
+        one, or for the start of its process, comes on top.
 
         Args:
             data: A whole file.

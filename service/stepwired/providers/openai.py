@@ -48,7 +48,7 @@ class OpenAI:
         Closing the generator closes the socket, which is how the provider learns to stop. Nothing is retried.
 
         Raises:
-            Failure: As `RELIABILITY.md` §3.3 lists. Before the first batch nothing of the reply was made known.
+            Failure: As `refusals` and `faults` make them. Before the first batch nothing of the reply was made known.
         """
         address = await self._address()
         asked = Asked(self._endpoint.name, request.model, address.key())

@@ -40,7 +40,7 @@ class Detail(Enum):
 
 _C = grpc.StatusCode
 
-#: `RELIABILITY`'s table: what each reason is on the wire.
+#: What each reason is on the wire; `docs/errors.md` is written from it.
 TABLE: Mapping[Reason, tuple[grpc.StatusCode, Detail]] = {
     Reason.MALFORMED_REQUEST: (_C.INVALID_ARGUMENT, Detail.NONE),
     Reason.FIELD_REQUIRED: (_C.INVALID_ARGUMENT, Detail.FIELDS),
