@@ -10,6 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from stepwire.v1 import chat_pb2
+from stepwired.errors import Reason, Unavailable
 from stepwired.events import Batch, ChatRequest, TextDelta
 from tests.rpc.serving import (
     STARTED,
@@ -100,6 +101,31 @@ async def test_a_draining_server_refuses_new_calls_and_says_so_to_health_checks(
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await read(watch)
         assert told(caught.value).reason == "SERVER_DRAINING"
+
+
+async def test_a_call_that_is_ended_while_it_writes_its_first_message_is_told_why() -> None:
+    writing = asyncio.Event()
+
+    async def chat(_: ChatRequest) -> AsyncGenerator[Batch, None]:
+        (live,) = client.server._calls._live
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:  # runs once the handler waits for its write, before gRPC's own thread can have told it
+            if live.writing is None:
+                loop.call_soon(end)
+                return
+            assert live.writing is not True
+            live.end(Unavailable(Reason.SERVER_DRAINING, "no"))
+            writing.set()
+
+        loop.call_soon(end)
+        yield [STARTED, TextDelta("a")]
+        await asyncio.Event().wait()
+
+    async with serve(chat) as client:
+        call = client.chat.StreamChat(HI)
+        await within(writing.wait())
+        assert await outcome(call) == "UNAVAILABLE SERVER_DRAINING 1.0"
 
 
 SOON_ENOUGH_S = 60.0

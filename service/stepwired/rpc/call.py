@@ -25,6 +25,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 REQUEST_ID = "x-request-id"
 _MAX_REQUEST_ID = 36
 
+#: How long a call that we end may take to write the message it is at, and how often we look whether it has.
+_WRITE_S = 1.0
+_LOOK_S = 0.005
+
 
 class DeadlinePassed(Exception):
     """The caller stopped waiting before the call began."""
@@ -52,16 +56,37 @@ class Call:
     writing: Any = None
     """The message on its way to the reader; True between messages; None before the first."""
 
+    was_cancelled: bool = False
+    """Whether we cancelled the task, to end the call ourselves."""
+
+    _ending: asyncio.TimerHandle | None = None
+
     def end(self, failure: Failure) -> None:
         """Have the call fail with `failure` as soon as its generators are closed. The first to ask wins."""
         if self.ended_by is None:
             self.ended_by = failure
-            self.task.cancel()
+            self._cancel(_WRITE_S)
+
+    def over(self) -> None:
+        """Take note that the handler's work is done, so that nothing is left to be ended."""
+        if self._ending is not None:
+            self._ending.cancel()
+
+    def _cancel(self, patience_s: float) -> None:
+        """Cancel the task between two messages: whoever cancels a write takes from gRPC the knowledge that it sent the
+        headers, and it can send no status then. A reader that does not read is given up after `patience_s`.
+        """
+        if patience_s > 0 and self.writing is not None and self.writing is not True:
+            loop = asyncio.get_running_loop()
+            self._ending = loop.call_later(_LOOK_S, self._cancel, patience_s - _LOOK_S)
+            return
+        self.was_cancelled = True
+        self.task.cancel()
 
     @property
     def is_abandoned(self) -> bool:
         """Whether gRPC cancelled the task: by the client's wish, the deadline or the loss of the connection."""
-        return self.task.cancelling() > (0 if self.ended_by is None else 1)
+        return self.task.cancelling() > self.was_cancelled
 
     def failure_of(self, error: BaseException) -> Failure | None:
         """What to tell the caller, who still listens, about an exception; None if it is none of our business."""
@@ -133,7 +158,7 @@ class Guard:
             call.record(call.context.code().name, "")
             return False
         self.failure = error if isinstance(error, DeadlinePassed) else call.failure_of(error)
-        if call.ended_by is not None:
+        if call.was_cancelled:
             call.task.uncancel()  # it was our own cancellation, and it is answered
         return self.failure is not None
 

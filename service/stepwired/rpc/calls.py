@@ -215,6 +215,7 @@ class Calls:
             raise DeadlinePassed
 
     def _end(self, call: Call) -> None:
+        call.over()
         self._live.discard(call)
         if not self._live:
             self._ended.set()
