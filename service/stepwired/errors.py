@@ -104,6 +104,18 @@ class Reason(StrEnum):
     FILE_NOT_FOUND = auto()
     BLOB_NOT_FOUND = auto()
 
+    STEP_EXISTS = auto()
+    STEP_TIMEOUT = auto()
+    WORKER_LOST = auto()
+    NO_WORKER = auto()
+    PIPELINE_NOT_FOUND = auto()
+    PIPELINE_EXISTS = auto()
+    TOOL_NOT_ALLOWED = auto()
+    STRUCTURED_OUTPUT_INVALID = auto()
+    MAX_TOKENS_TOO_LARGE = auto()
+    REQUEST_IN_PROGRESS = auto()
+    PROVIDER_CALLER_KEY_INVALID = auto()
+
 
 #: The reasons for which trying again may help, with the seconds to wait where nobody named any.
 _RETRY_AFTER_S: Mapping[Reason, float] = {
@@ -120,12 +132,16 @@ _RETRY_AFTER_S: Mapping[Reason, float] = {
     Reason.STORE_CONFLICT: 0.1,
     Reason.STORE_UNAVAILABLE: 1.0,
     Reason.INTERNAL_CANCELLED: 0.1,
+    Reason.WORKER_LOST: 1.0,
+    Reason.NO_WORKER: 1.0,
+    Reason.REQUEST_IN_PROGRESS: 1.0,
 }
 
 #: Reasons that would fail for each input alike, so that a run stops at the first.
 ABORTS_A_RUN = frozenset(
     {
         Reason.PROVIDER_API_KEY_INVALID,
+        Reason.PROVIDER_CALLER_KEY_INVALID,
         Reason.PROVIDER_NOT_CONFIGURED,
         Reason.PROVIDER_ACCOUNT_PROBLEM,
         Reason.PROVIDER_PERMISSION_DENIED,

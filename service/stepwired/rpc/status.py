@@ -109,6 +109,17 @@ TABLE: Mapping[Reason, tuple[grpc.StatusCode, Detail]] = {
     Reason.FILE_ACCESS_DENIED: (_C.PERMISSION_DENIED, Detail.NONE),
     Reason.FILE_NOT_FOUND: (_C.NOT_FOUND, Detail.SUBJECT),
     Reason.BLOB_NOT_FOUND: (_C.NOT_FOUND, Detail.SUBJECT),
+    Reason.STEP_EXISTS: (_C.ALREADY_EXISTS, Detail.SUBJECT),
+    Reason.STEP_TIMEOUT: (_C.DEADLINE_EXCEEDED, Detail.NONE),
+    Reason.WORKER_LOST: (_C.UNAVAILABLE, Detail.NONE),
+    Reason.NO_WORKER: (_C.UNAVAILABLE, Detail.NONE),
+    Reason.PIPELINE_NOT_FOUND: (_C.NOT_FOUND, Detail.SUBJECT),
+    Reason.PIPELINE_EXISTS: (_C.ALREADY_EXISTS, Detail.SUBJECT),
+    Reason.TOOL_NOT_ALLOWED: (_C.INVALID_ARGUMENT, Detail.FIELDS),
+    Reason.STRUCTURED_OUTPUT_INVALID: (_C.FAILED_PRECONDITION, Detail.PRECONDITION),
+    Reason.MAX_TOKENS_TOO_LARGE: (_C.INVALID_ARGUMENT, Detail.FIELDS),
+    Reason.REQUEST_IN_PROGRESS: (_C.ABORTED, Detail.NONE),
+    Reason.PROVIDER_CALLER_KEY_INVALID: (_C.UNAUTHENTICATED, Detail.NONE),
 }
 
 #: Where clients with a retry policy look for what the server thinks of trying again.

@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from stepwire.v1 import message_pb2 as stepwire_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16stepwire/v1/chat.proto\x12\x0bstepwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19stepwire/v1/message.proto\"\xeb\x01\n\x11StreamChatRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06system\x18\x02 \x01(\t\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12&\n\x08messages\x18\x04 \x03(\x0b\x32\x14.stepwire.v1.Message\x12\x17\n\x0f\x63onversation_id\x18\x05 \x01(\t\x12\x11\n\tparent_id\x18\x06 \x01(\t\x12\x18\n\x0bif_revision\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12)\n\x07options\x18\t \x01(\x0b\x32\x18.stepwire.v1.ChatOptionsB\x0e\n\x0c_if_revision\"\xe5\x01\n\x0b\x43hatRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06system\x18\x02 \x01(\t\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12&\n\x08messages\x18\x04 \x03(\x0b\x32\x14.stepwire.v1.Message\x12\x17\n\x0f\x63onversation_id\x18\x05 \x01(\t\x12\x11\n\tparent_id\x18\x06 \x01(\t\x12\x18\n\x0bif_revision\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12)\n\x07options\x18\t \x01(\x0b\x32\x18.stepwire.v1.ChatOptionsB\x0e\n\x0c_if_revision\"\x91\x02\n\x0b\x43hatOptions\x12\x18\n\x0btemperature\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x0c\n\x04stop\x18\x04 \x03(\t\x12\x11\n\x04seed\x18\x05 \x01(\x05H\x03\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\x07 \x01(\x01H\x05\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\r\n\x0b_max_tokensB\x07\n\x05_seedB\x13\n\x11_presence_penaltyB\x14\n\x12_frequency_penalty\"\xdf\x01\n\x12StreamChatResponse\x12+\n\x07started\x18\x01 \x01(\x0b\x32\x18.stepwire.v1.ChatStartedH\x00\x12,\n\ntext_delta\x18\x02 \x01(\x0b\x32\x16.stepwire.v1.TextDeltaH\x00\x12\x36\n\x0freasoning_delta\x18\x03 \x01(\x0b\x32\x1b.stepwire.v1.ReasoningDeltaH\x00\x12-\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x19.stepwire.v1.ChatFinishedH\x00\x42\x07\n\x05\x65vent\".\n\x0b\x43hatStarted\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\".\n\tTextDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65lta_count\x18\x02 \x01(\x05\"\x1e\n\x0eReasoningDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x81\x02\n\x0c\x43hatFinished\x12)\n\x06reason\x18\x01 \x01(\x0e\x32\x19.stepwire.v1.FinishReason\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12!\n\x05usage\x18\x04 \x01(\x0b\x32\x12.stepwire.v1.Usage\x12&\n\x08messages\x18\x05 \x03(\x0b\x32\x14.stepwire.v1.Message\x12\x15\n\x08\x62ranched\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x36\n\x13\x66irst_event_latency\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0b\n\t_branched\"I\n\x0c\x43hatResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12+\n\x08\x66inished\x18\x02 \x01(\x0b\x32\x19.stepwire.v1.ChatFinished\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.stepwire.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.stepwire.v1.Model\"d\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x16\n\x0eprovider_model\x18\x04 \x01(\t\x12\x12\n\nis_default\x18\x05 \x01(\x08*\x9d\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x03\x12\x1a\n\x16\x46INISH_REASON_TOOL_USE\x10\x04\x32\xb3\x02\n\x0b\x43hatService\x12O\n\nStreamChat\x12\x1e.stepwire.v1.StreamChatRequest\x1a\x1f.stepwire.v1.StreamChatResponse0\x01\x12;\n\x04\x43hat\x12\x18.stepwire.v1.ChatRequest\x1a\x19.stepwire.v1.ChatResponse\x12M\n\nListModels\x12\x1e.stepwire.v1.ListModelsRequest\x1a\x1f.stepwire.v1.ListModelsResponse\x12G\n\x08GetModel\x12\x1c.stepwire.v1.GetModelRequest\x1a\x1d.stepwire.v1.GetModelResponseB;\n\x0f\x64\x65v.stepwire.v1P\x01Z&stepwire.dev/go/stepwire/v1;stepwirev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16stepwire/v1/chat.proto\x12\x0bstepwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x19stepwire/v1/message.proto\"\xff\x01\n\x11StreamChatRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06system\x18\x02 \x01(\t\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12&\n\x08messages\x18\x04 \x03(\x0b\x32\x14.stepwire.v1.Message\x12\x17\n\x0f\x63onversation_id\x18\x05 \x01(\t\x12\x11\n\tparent_id\x18\x06 \x01(\t\x12\x18\n\x0bif_revision\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12)\n\x07options\x18\t \x01(\x0b\x32\x18.stepwire.v1.ChatOptionsB\x0e\n\x0c_if_revision\"\xf9\x01\n\x0b\x43hatRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06system\x18\x02 \x01(\t\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12&\n\x08messages\x18\x04 \x03(\x0b\x32\x14.stepwire.v1.Message\x12\x17\n\x0f\x63onversation_id\x18\x05 \x01(\t\x12\x11\n\tparent_id\x18\x06 \x01(\t\x12\x18\n\x0bif_revision\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12)\n\x07options\x18\t \x01(\x0b\x32\x18.stepwire.v1.ChatOptionsB\x0e\n\x0c_if_revision\"\xd1\x05\n\x0b\x43hatOptions\x12\x18\n\x0btemperature\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x0c\n\x04stop\x18\x04 \x03(\t\x12\x11\n\x04seed\x18\x05 \x01(\x05H\x03\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\x07 \x01(\x01H\x05\x88\x01\x01\x12 \n\x05tools\x18\x08 \x03(\x0b\x32\x11.stepwire.v1.Tool\x12\x13\n\x0btool_choice\x18\t \x01(\t\x12 \n\x13parallel_tool_calls\x18\n \x01(\x08H\x06\x88\x01\x01\x12\x34\n\x0fresponse_format\x18\x0b \x01(\x0b\x32\x1b.stepwire.v1.ResponseFormat\x12\x18\n\x10reasoning_effort\x18\x0c \x01(\t\x12;\n\nlogit_bias\x18\r \x03(\x0b\x32\'.stepwire.v1.ChatOptions.LogitBiasEntry\x12\x19\n\x0ctop_logprobs\x18\x0e \x01(\x05H\x07\x88\x01\x01\x12\r\n\x05\x63\x61\x63he\x18\x0f \x01(\x08\x12\x0f\n\x07restart\x18\x10 \x01(\x08\x12\x11\n\tmax_turns\x18\x11 \x01(\x05\x12/\n\x0ctool_timeout\x18\x12 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x30\n\x0eLogitBiasEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\r\n\x0b_max_tokensB\x07\n\x05_seedB\x13\n\x11_presence_penaltyB\x14\n\x12_frequency_penaltyB\x16\n\x14_parallel_tool_callsB\x0f\n\r_top_logprobs\"\xa6\x01\n\x04Tool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12)\n\x06schema\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x12\x15\n\x0bschema_json\x18\x04 \x01(\tH\x00\x12\x0c\n\x04step\x18\x05 \x01(\t\x12\x13\n\x06strict\x18\x06 \x01(\x08H\x01\x88\x01\x01\x42\x0b\n\targumentsB\t\n\x07_strict\"\x90\x01\n\x0eResponseFormat\x12)\n\x06schema\x18\x01 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x12\x15\n\x0bschema_json\x18\x02 \x01(\tH\x00\x12\x15\n\x0bjson_object\x18\x03 \x01(\x08H\x00\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\r\n\x05retry\x18\x05 \x01(\x08\x42\x08\n\x06\x66ormat\"\xec\x02\n\x12StreamChatResponse\x12+\n\x07started\x18\x01 \x01(\x0b\x32\x18.stepwire.v1.ChatStartedH\x00\x12,\n\ntext_delta\x18\x02 \x01(\x0b\x32\x16.stepwire.v1.TextDeltaH\x00\x12\x36\n\x0freasoning_delta\x18\x03 \x01(\x0b\x32\x1b.stepwire.v1.ReasoningDeltaH\x00\x12-\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x19.stepwire.v1.ChatFinishedH\x00\x12*\n\ttool_call\x18\x05 \x01(\x0b\x32\x15.stepwire.v1.ToolCallH\x00\x12.\n\x0btool_result\x18\x06 \x01(\x0b\x32\x17.stepwire.v1.ToolResultH\x00\x12/\n\trestarted\x18\x07 \x01(\x0b\x32\x1a.stepwire.v1.ChatRestartedH\x00\x42\x07\n\x05\x65vent\"P\n\x0b\x43hatStarted\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x12\x0e\n\x06\x63\x61\x63hed\x18\x04 \x01(\x08\"Q\n\rChatRestarted\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\"\x88\x01\n\x08ToolCall\x12\x12\n\x05index\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x0f\n\x07tool_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x17\n\x0f\x61rguments_delta\x18\x04 \x01(\t\x12&\n\x08tool_use\x18\x05 \x01(\x0b\x32\x14.stepwire.v1.ToolUseB\x08\n\x06_index\"g\n\x0cTokenLogprob\x12\r\n\x05token\x18\x01 \x01(\t\x12\x14\n\x07logprob\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12&\n\x03top\x18\x03 \x03(\x0b\x32\x19.stepwire.v1.TokenLogprobB\n\n\x08_logprob\"[\n\tTextDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65lta_count\x18\x02 \x01(\x05\x12+\n\x08logprobs\x18\x03 \x03(\x0b\x32\x19.stepwire.v1.TokenLogprob\"\x1e\n\x0eReasoningDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x81\x03\n\x0c\x43hatFinished\x12)\n\x06reason\x18\x01 \x01(\x0e\x32\x19.stepwire.v1.FinishReason\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12!\n\x05usage\x18\x04 \x01(\x0b\x32\x12.stepwire.v1.Usage\x12&\n\x08messages\x18\x05 \x03(\x0b\x32\x14.stepwire.v1.Message\x12\x15\n\x08\x62ranched\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x36\n\x13\x66irst_event_latency\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x08\x61ttempts\x18\x08 \x03(\x0b\x32\x18.stepwire.v1.ChatAttempt\x12\r\n\x05turns\x18\t \x01(\x05\x12*\n\nstructured\x18\n \x01(\x0b\x32\x16.google.protobuf.Value\x12\x17\n\x0fprovider_reason\x18\x0b \x01(\tB\x0b\n\t_branched\"\x94\x01\n\x0b\x43hatAttempt\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12+\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x98\x01\n\x0c\x43hatResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12+\n\x08\x66inished\x18\x02 \x01(\x0b\x32\x19.stepwire.v1.ChatFinished\x12+\n\x08logprobs\x18\x03 \x03(\x0b\x32\x19.stepwire.v1.TokenLogprob\x12\x10\n\x08replayed\x18\x04 \x01(\x08\x12\x0e\n\x06\x63\x61\x63hed\x18\x05 \x01(\x08\"y\n\x0f\x43onverseRequest\x12.\n\x04\x63hat\x18\x01 \x01(\x0b\x32\x1e.stepwire.v1.StreamChatRequestH\x00\x12.\n\x0btool_result\x18\x02 \x01(\x0b\x32\x17.stepwire.v1.ToolResultH\x00\x42\x06\n\x04kind\"\xf8\x02\n\x10\x43onverseResponse\x12\x0c\n\x04turn\x18\x01 \x01(\x05\x12+\n\x07started\x18\x02 \x01(\x0b\x32\x18.stepwire.v1.ChatStartedH\x00\x12,\n\ntext_delta\x18\x03 \x01(\x0b\x32\x16.stepwire.v1.TextDeltaH\x00\x12\x36\n\x0freasoning_delta\x18\x04 \x01(\x0b\x32\x1b.stepwire.v1.ReasoningDeltaH\x00\x12-\n\x08\x66inished\x18\x05 \x01(\x0b\x32\x19.stepwire.v1.ChatFinishedH\x00\x12*\n\ttool_call\x18\x06 \x01(\x0b\x32\x15.stepwire.v1.ToolCallH\x00\x12.\n\x0btool_result\x18\x07 \x01(\x0b\x32\x17.stepwire.v1.ToolResultH\x00\x12/\n\trestarted\x18\x08 \x01(\x0b\x32\x1a.stepwire.v1.ChatRestartedH\x00\x42\x07\n\x05\x65vent\"\xc2\x01\n\x12\x43ountTokensRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06system\x18\x02 \x01(\t\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12&\n\x08messages\x18\x04 \x03(\x0b\x32\x14.stepwire.v1.Message\x12\x17\n\x0f\x63onversation_id\x18\x05 \x01(\t\x12\x11\n\tparent_id\x18\x06 \x01(\t\x12)\n\x07options\x18\t \x01(\x0b\x32\x18.stepwire.v1.ChatOptions\"\x99\x01\n\x13\x43ountTokensResponse\x12\x19\n\x11input_token_count\x18\x01 \x01(\x05\x12(\n\x06source\x18\x02 \x01(\x0e\x32\x18.stepwire.v1.UsageSource\x12\r\n\x05model\x18\x03 \x01(\t\x12\x1b\n\x0e\x63ontext_length\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x11\n\x0f_context_length\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.stepwire.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.stepwire.v1.Model\"\x93\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x16\n\x0eprovider_model\x18\x04 \x01(\t\x12\x12\n\nis_default\x18\x05 \x01(\x08\x12\x1b\n\x0e\x63ontext_length\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x1e\n\x11max_output_tokens\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12\x11\n\tabilities\x18\x08 \x03(\t\x12!\n\x05price\x18\t \x01(\x0b\x32\x12.stepwire.v1.Price\x12\x11\n\tfallbacks\x18\n \x03(\tB\x11\n\x0f_context_lengthB\x14\n\x12_max_output_tokens\"q\n\x05Price\x12\x12\n\x05input\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06output\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0c\x63\x61\x63hed_input\x18\x03 \x01(\x01H\x02\x88\x01\x01\x42\x08\n\x06_inputB\t\n\x07_outputB\x0f\n\r_cached_input*\x9d\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x03\x12\x1a\n\x16\x46INISH_REASON_TOOL_USE\x10\x04\x32\xd2\x03\n\x0b\x43hatService\x12O\n\nStreamChat\x12\x1e.stepwire.v1.StreamChatRequest\x1a\x1f.stepwire.v1.StreamChatResponse0\x01\x12;\n\x04\x43hat\x12\x18.stepwire.v1.ChatRequest\x1a\x19.stepwire.v1.ChatResponse\x12K\n\x08\x43onverse\x12\x1c.stepwire.v1.ConverseRequest\x1a\x1d.stepwire.v1.ConverseResponse(\x01\x30\x01\x12P\n\x0b\x43ountTokens\x12\x1f.stepwire.v1.CountTokensRequest\x1a .stepwire.v1.CountTokensResponse\x12M\n\nListModels\x12\x1e.stepwire.v1.ListModelsRequest\x1a\x1f.stepwire.v1.ListModelsResponse\x12G\n\x08GetModel\x12\x1c.stepwire.v1.GetModelRequest\x1a\x1d.stepwire.v1.GetModelResponseB;\n\x0f\x64\x65v.stepwire.v1P\x01Z&stepwire.dev/go/stepwire/v1;stepwirev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,36 +35,62 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stepwire.v1.chat_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.stepwire.v1P\001Z&stepwire.dev/go/stepwire/v1;stepwirev1'
-  _globals['_FINISHREASON']._serialized_start=1867
-  _globals['_FINISHREASON']._serialized_end=2024
-  _globals['_STREAMCHATREQUEST']._serialized_start=99
-  _globals['_STREAMCHATREQUEST']._serialized_end=334
-  _globals['_CHATREQUEST']._serialized_start=337
-  _globals['_CHATREQUEST']._serialized_end=566
-  _globals['_CHATOPTIONS']._serialized_start=569
-  _globals['_CHATOPTIONS']._serialized_end=842
-  _globals['_STREAMCHATRESPONSE']._serialized_start=845
-  _globals['_STREAMCHATRESPONSE']._serialized_end=1068
-  _globals['_CHATSTARTED']._serialized_start=1070
-  _globals['_CHATSTARTED']._serialized_end=1116
-  _globals['_TEXTDELTA']._serialized_start=1118
-  _globals['_TEXTDELTA']._serialized_end=1164
-  _globals['_REASONINGDELTA']._serialized_start=1166
-  _globals['_REASONINGDELTA']._serialized_end=1196
-  _globals['_CHATFINISHED']._serialized_start=1199
-  _globals['_CHATFINISHED']._serialized_end=1456
-  _globals['_CHATRESPONSE']._serialized_start=1458
-  _globals['_CHATRESPONSE']._serialized_end=1531
-  _globals['_LISTMODELSREQUEST']._serialized_start=1533
-  _globals['_LISTMODELSREQUEST']._serialized_end=1591
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1593
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1674
-  _globals['_GETMODELREQUEST']._serialized_start=1676
-  _globals['_GETMODELREQUEST']._serialized_end=1707
-  _globals['_GETMODELRESPONSE']._serialized_start=1709
-  _globals['_GETMODELRESPONSE']._serialized_end=1762
-  _globals['_MODEL']._serialized_start=1764
-  _globals['_MODEL']._serialized_end=1864
-  _globals['_CHATSERVICE']._serialized_start=2027
-  _globals['_CHATSERVICE']._serialized_end=2334
+  _globals['_CHATOPTIONS_LOGITBIASENTRY']._loaded_options = None
+  _globals['_CHATOPTIONS_LOGITBIASENTRY']._serialized_options = b'8\001'
+  _globals['_FINISHREASON']._serialized_start=4753
+  _globals['_FINISHREASON']._serialized_end=4910
+  _globals['_STREAMCHATREQUEST']._serialized_start=129
+  _globals['_STREAMCHATREQUEST']._serialized_end=384
+  _globals['_CHATREQUEST']._serialized_start=387
+  _globals['_CHATREQUEST']._serialized_end=636
+  _globals['_CHATOPTIONS']._serialized_start=639
+  _globals['_CHATOPTIONS']._serialized_end=1360
+  _globals['_CHATOPTIONS_LOGITBIASENTRY']._serialized_start=1178
+  _globals['_CHATOPTIONS_LOGITBIASENTRY']._serialized_end=1226
+  _globals['_TOOL']._serialized_start=1363
+  _globals['_TOOL']._serialized_end=1529
+  _globals['_RESPONSEFORMAT']._serialized_start=1532
+  _globals['_RESPONSEFORMAT']._serialized_end=1676
+  _globals['_STREAMCHATRESPONSE']._serialized_start=1679
+  _globals['_STREAMCHATRESPONSE']._serialized_end=2043
+  _globals['_CHATSTARTED']._serialized_start=2045
+  _globals['_CHATSTARTED']._serialized_end=2125
+  _globals['_CHATRESTARTED']._serialized_start=2127
+  _globals['_CHATRESTARTED']._serialized_end=2208
+  _globals['_TOOLCALL']._serialized_start=2211
+  _globals['_TOOLCALL']._serialized_end=2347
+  _globals['_TOKENLOGPROB']._serialized_start=2349
+  _globals['_TOKENLOGPROB']._serialized_end=2452
+  _globals['_TEXTDELTA']._serialized_start=2454
+  _globals['_TEXTDELTA']._serialized_end=2545
+  _globals['_REASONINGDELTA']._serialized_start=2547
+  _globals['_REASONINGDELTA']._serialized_end=2577
+  _globals['_CHATFINISHED']._serialized_start=2580
+  _globals['_CHATFINISHED']._serialized_end=2965
+  _globals['_CHATATTEMPT']._serialized_start=2968
+  _globals['_CHATATTEMPT']._serialized_end=3116
+  _globals['_CHATRESPONSE']._serialized_start=3119
+  _globals['_CHATRESPONSE']._serialized_end=3271
+  _globals['_CONVERSEREQUEST']._serialized_start=3273
+  _globals['_CONVERSEREQUEST']._serialized_end=3394
+  _globals['_CONVERSERESPONSE']._serialized_start=3397
+  _globals['_CONVERSERESPONSE']._serialized_end=3773
+  _globals['_COUNTTOKENSREQUEST']._serialized_start=3776
+  _globals['_COUNTTOKENSREQUEST']._serialized_end=3970
+  _globals['_COUNTTOKENSRESPONSE']._serialized_start=3973
+  _globals['_COUNTTOKENSRESPONSE']._serialized_end=4126
+  _globals['_LISTMODELSREQUEST']._serialized_start=4128
+  _globals['_LISTMODELSREQUEST']._serialized_end=4186
+  _globals['_LISTMODELSRESPONSE']._serialized_start=4188
+  _globals['_LISTMODELSRESPONSE']._serialized_end=4269
+  _globals['_GETMODELREQUEST']._serialized_start=4271
+  _globals['_GETMODELREQUEST']._serialized_end=4302
+  _globals['_GETMODELRESPONSE']._serialized_start=4304
+  _globals['_GETMODELRESPONSE']._serialized_end=4357
+  _globals['_MODEL']._serialized_start=4360
+  _globals['_MODEL']._serialized_end=4635
+  _globals['_PRICE']._serialized_start=4637
+  _globals['_PRICE']._serialized_end=4750
+  _globals['_CHATSERVICE']._serialized_start=4913
+  _globals['_CHATSERVICE']._serialized_end=5379
 # @@protoc_insertion_point(module_scope)

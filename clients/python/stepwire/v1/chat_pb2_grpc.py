@@ -48,6 +48,16 @@ class ChatServiceStub(object):
                 request_serializer=stepwire_dot_v1_dot_chat__pb2.ChatRequest.SerializeToString,
                 response_deserializer=stepwire_dot_v1_dot_chat__pb2.ChatResponse.FromString,
                 _registered_method=True)
+        self.Converse = channel.stream_stream(
+                '/stepwire.v1.ChatService/Converse',
+                request_serializer=stepwire_dot_v1_dot_chat__pb2.ConverseRequest.SerializeToString,
+                response_deserializer=stepwire_dot_v1_dot_chat__pb2.ConverseResponse.FromString,
+                _registered_method=True)
+        self.CountTokens = channel.unary_unary(
+                '/stepwire.v1.ChatService/CountTokens',
+                request_serializer=stepwire_dot_v1_dot_chat__pb2.CountTokensRequest.SerializeToString,
+                response_deserializer=stepwire_dot_v1_dot_chat__pb2.CountTokensResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/stepwire.v1.ChatService/ListModels',
                 request_serializer=stepwire_dot_v1_dot_chat__pb2.ListModelsRequest.SerializeToString,
@@ -70,8 +80,8 @@ class ChatServiceServicer(object):
     def StreamChat(self, request, context):
         """Streams one reply.
 
-        The stream holds `started`, then any number of `text_delta` and `reasoning_delta`, then exactly one `finished`. A
-        stream that ends without `finished` has failed, and its status says why. Nothing is sent before the model's first
+        The stream holds `started`, then any number of `text_delta`, `reasoning_delta`, `tool_call`, `tool_result` and
+        `restarted`, then exactly one `finished`. A stream that ends without `finished` has failed, and its status says why. Nothing is sent before the model's first
         event, so that a call which fails earlier can be retried by any gRPC client.
 
         Fails with:
@@ -81,6 +91,8 @@ class ChatServiceServicer(object):
         - `RESOURCE_EXHAUSTED`, reason `PROVIDER_RATE_LIMITED`: carries a `google.rpc.RetryInfo`.
         - `UNAVAILABLE`, reason `PROVIDER_OVERLOADED`, `PROVIDER_UNREACHABLE` and others: likewise.
         - `FAILED_PRECONDITION`, reason `PROVIDER_API_KEY_INVALID` or `MODEL_LOAD_FAILED`: the operator has to act.
+        - `FAILED_PRECONDITION`, reason `STRUCTURED_OUTPUT_INVALID`: the reply does not match `response_format`.
+        - `ABORTED`, reason `REQUEST_IN_PROGRESS`: a call with this `request_id` runs; carries a `google.rpc.RetryInfo`.
         - `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`: `finished` would be above 4 MiB.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -92,6 +104,31 @@ class ChatServiceServicer(object):
 
         Fails as StreamChat does, and with `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`, for a response above 4 MiB. It
         holds the reply twice, in `text` and in `finished`, so that about 2 MiB of text fit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Converse(self, request_iterator, context):
+        """Holds a conversation on one call: turn by turn, and the caller answers the model's tool calls.
+
+        The caller's first message is `chat`. The server answers with the events of one turn, `started` to `finished`. If that
+        turn ended with `FINISH_REASON_TOOL_USE`, the caller sends a `tool_result` for each tool call, and when the last is
+        there the next turn begins by itself. Otherwise the next turn begins with the caller's next `chat`, which needs no
+        more than a `prompt`: everything so far is remembered. The call ends when the caller closes its half.
+
+        A turn that fails ends the call, as StreamChat would fail. Also fails with `INVALID_ARGUMENT`, reason `FIELD_INVALID`,
+        for a message out of turn.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountTokens(self, request, context):
+        """Counts the tokens that a model would read, without asking it for a reply.
+
+        Fails with `NOT_FOUND`, reason `MODEL_NOT_FOUND`, `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`, and as StreamChat does
+        for a request that is wrong.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,6 +164,16 @@ def add_ChatServiceServicer_to_server(servicer, server):
                     servicer.Chat,
                     request_deserializer=stepwire_dot_v1_dot_chat__pb2.ChatRequest.FromString,
                     response_serializer=stepwire_dot_v1_dot_chat__pb2.ChatResponse.SerializeToString,
+            ),
+            'Converse': grpc.stream_stream_rpc_method_handler(
+                    servicer.Converse,
+                    request_deserializer=stepwire_dot_v1_dot_chat__pb2.ConverseRequest.FromString,
+                    response_serializer=stepwire_dot_v1_dot_chat__pb2.ConverseResponse.SerializeToString,
+            ),
+            'CountTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountTokens,
+                    request_deserializer=stepwire_dot_v1_dot_chat__pb2.CountTokensRequest.FromString,
+                    response_serializer=stepwire_dot_v1_dot_chat__pb2.CountTokensResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -197,6 +244,60 @@ class ChatService(object):
             '/stepwire.v1.ChatService/Chat',
             stepwire_dot_v1_dot_chat__pb2.ChatRequest.SerializeToString,
             stepwire_dot_v1_dot_chat__pb2.ChatResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Converse(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/stepwire.v1.ChatService/Converse',
+            stepwire_dot_v1_dot_chat__pb2.ConverseRequest.SerializeToString,
+            stepwire_dot_v1_dot_chat__pb2.ConverseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepwire.v1.ChatService/CountTokens',
+            stepwire_dot_v1_dot_chat__pb2.CountTokensRequest.SerializeToString,
+            stepwire_dot_v1_dot_chat__pb2.CountTokensResponse.FromString,
             options,
             channel_credentials,
             insecure,

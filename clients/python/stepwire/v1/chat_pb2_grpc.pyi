@@ -40,8 +40,8 @@ class ChatServiceStub:
     StreamChat: _grpc.UnaryStreamMultiCallable[_chat_pb2.StreamChatRequest, _chat_pb2.StreamChatResponse]
     """Streams one reply.
 
-    The stream holds `started`, then any number of `text_delta` and `reasoning_delta`, then exactly one `finished`. A
-    stream that ends without `finished` has failed, and its status says why. Nothing is sent before the model's first
+    The stream holds `started`, then any number of `text_delta`, `reasoning_delta`, `tool_call`, `tool_result` and
+    `restarted`, then exactly one `finished`. A stream that ends without `finished` has failed, and its status says why. Nothing is sent before the model's first
     event, so that a call which fails earlier can be retried by any gRPC client.
 
     Fails with:
@@ -51,6 +51,8 @@ class ChatServiceStub:
     - `RESOURCE_EXHAUSTED`, reason `PROVIDER_RATE_LIMITED`: carries a `google.rpc.RetryInfo`.
     - `UNAVAILABLE`, reason `PROVIDER_OVERLOADED`, `PROVIDER_UNREACHABLE` and others: likewise.
     - `FAILED_PRECONDITION`, reason `PROVIDER_API_KEY_INVALID` or `MODEL_LOAD_FAILED`: the operator has to act.
+    - `FAILED_PRECONDITION`, reason `STRUCTURED_OUTPUT_INVALID`: the reply does not match `response_format`.
+    - `ABORTED`, reason `REQUEST_IN_PROGRESS`: a call with this `request_id` runs; carries a `google.rpc.RetryInfo`.
     - `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`: `finished` would be above 4 MiB.
     """
     Chat: _grpc.UnaryUnaryMultiCallable[_chat_pb2.ChatRequest, _chat_pb2.ChatResponse]
@@ -58,6 +60,23 @@ class ChatServiceStub:
 
     Fails as StreamChat does, and with `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`, for a response above 4 MiB. It
     holds the reply twice, in `text` and in `finished`, so that about 2 MiB of text fit.
+    """
+    Converse: _grpc.StreamStreamMultiCallable[_chat_pb2.ConverseRequest, _chat_pb2.ConverseResponse]
+    """Holds a conversation on one call: turn by turn, and the caller answers the model's tool calls.
+
+    The caller's first message is `chat`. The server answers with the events of one turn, `started` to `finished`. If that
+    turn ended with `FINISH_REASON_TOOL_USE`, the caller sends a `tool_result` for each tool call, and when the last is
+    there the next turn begins by itself. Otherwise the next turn begins with the caller's next `chat`, which needs no
+    more than a `prompt`: everything so far is remembered. The call ends when the caller closes its half.
+
+    A turn that fails ends the call, as StreamChat would fail. Also fails with `INVALID_ARGUMENT`, reason `FIELD_INVALID`,
+    for a message out of turn.
+    """
+    CountTokens: _grpc.UnaryUnaryMultiCallable[_chat_pb2.CountTokensRequest, _chat_pb2.CountTokensResponse]
+    """Counts the tokens that a model would read, without asking it for a reply.
+
+    Fails with `NOT_FOUND`, reason `MODEL_NOT_FOUND`, `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`, and as StreamChat does
+    for a request that is wrong.
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_chat_pb2.ListModelsRequest, _chat_pb2.ListModelsResponse]
     """Lists the models that can chat, by name.
@@ -82,8 +101,8 @@ class ChatServiceAsyncStub(ChatServiceStub):
     StreamChat: _aio.UnaryStreamMultiCallable[_chat_pb2.StreamChatRequest, _chat_pb2.StreamChatResponse]  # type: ignore[assignment]
     """Streams one reply.
 
-    The stream holds `started`, then any number of `text_delta` and `reasoning_delta`, then exactly one `finished`. A
-    stream that ends without `finished` has failed, and its status says why. Nothing is sent before the model's first
+    The stream holds `started`, then any number of `text_delta`, `reasoning_delta`, `tool_call`, `tool_result` and
+    `restarted`, then exactly one `finished`. A stream that ends without `finished` has failed, and its status says why. Nothing is sent before the model's first
     event, so that a call which fails earlier can be retried by any gRPC client.
 
     Fails with:
@@ -93,6 +112,8 @@ class ChatServiceAsyncStub(ChatServiceStub):
     - `RESOURCE_EXHAUSTED`, reason `PROVIDER_RATE_LIMITED`: carries a `google.rpc.RetryInfo`.
     - `UNAVAILABLE`, reason `PROVIDER_OVERLOADED`, `PROVIDER_UNREACHABLE` and others: likewise.
     - `FAILED_PRECONDITION`, reason `PROVIDER_API_KEY_INVALID` or `MODEL_LOAD_FAILED`: the operator has to act.
+    - `FAILED_PRECONDITION`, reason `STRUCTURED_OUTPUT_INVALID`: the reply does not match `response_format`.
+    - `ABORTED`, reason `REQUEST_IN_PROGRESS`: a call with this `request_id` runs; carries a `google.rpc.RetryInfo`.
     - `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`: `finished` would be above 4 MiB.
     """
     Chat: _aio.UnaryUnaryMultiCallable[_chat_pb2.ChatRequest, _chat_pb2.ChatResponse]  # type: ignore[assignment]
@@ -100,6 +121,23 @@ class ChatServiceAsyncStub(ChatServiceStub):
 
     Fails as StreamChat does, and with `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`, for a response above 4 MiB. It
     holds the reply twice, in `text` and in `finished`, so that about 2 MiB of text fit.
+    """
+    Converse: _aio.StreamStreamMultiCallable[_chat_pb2.ConverseRequest, _chat_pb2.ConverseResponse]  # type: ignore[assignment]
+    """Holds a conversation on one call: turn by turn, and the caller answers the model's tool calls.
+
+    The caller's first message is `chat`. The server answers with the events of one turn, `started` to `finished`. If that
+    turn ended with `FINISH_REASON_TOOL_USE`, the caller sends a `tool_result` for each tool call, and when the last is
+    there the next turn begins by itself. Otherwise the next turn begins with the caller's next `chat`, which needs no
+    more than a `prompt`: everything so far is remembered. The call ends when the caller closes its half.
+
+    A turn that fails ends the call, as StreamChat would fail. Also fails with `INVALID_ARGUMENT`, reason `FIELD_INVALID`,
+    for a message out of turn.
+    """
+    CountTokens: _aio.UnaryUnaryMultiCallable[_chat_pb2.CountTokensRequest, _chat_pb2.CountTokensResponse]  # type: ignore[assignment]
+    """Counts the tokens that a model would read, without asking it for a reply.
+
+    Fails with `NOT_FOUND`, reason `MODEL_NOT_FOUND`, `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`, and as StreamChat does
+    for a request that is wrong.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_chat_pb2.ListModelsRequest, _chat_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the models that can chat, by name.
@@ -127,8 +165,8 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_chat_pb2.StreamChatResponse], _abc.AsyncIterator[_chat_pb2.StreamChatResponse]]:
         """Streams one reply.
 
-        The stream holds `started`, then any number of `text_delta` and `reasoning_delta`, then exactly one `finished`. A
-        stream that ends without `finished` has failed, and its status says why. Nothing is sent before the model's first
+        The stream holds `started`, then any number of `text_delta`, `reasoning_delta`, `tool_call`, `tool_result` and
+        `restarted`, then exactly one `finished`. A stream that ends without `finished` has failed, and its status says why. Nothing is sent before the model's first
         event, so that a call which fails earlier can be retried by any gRPC client.
 
         Fails with:
@@ -138,6 +176,8 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         - `RESOURCE_EXHAUSTED`, reason `PROVIDER_RATE_LIMITED`: carries a `google.rpc.RetryInfo`.
         - `UNAVAILABLE`, reason `PROVIDER_OVERLOADED`, `PROVIDER_UNREACHABLE` and others: likewise.
         - `FAILED_PRECONDITION`, reason `PROVIDER_API_KEY_INVALID` or `MODEL_LOAD_FAILED`: the operator has to act.
+        - `FAILED_PRECONDITION`, reason `STRUCTURED_OUTPUT_INVALID`: the reply does not match `response_format`.
+        - `ABORTED`, reason `REQUEST_IN_PROGRESS`: a call with this `request_id` runs; carries a `google.rpc.RetryInfo`.
         - `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`: `finished` would be above 4 MiB.
         """
 
@@ -151,6 +191,35 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails as StreamChat does, and with `RESOURCE_EXHAUSTED`, reason `RESPONSE_TOO_LARGE`, for a response above 4 MiB. It
         holds the reply twice, in `text` and in `finished`, so that about 2 MiB of text fit.
+        """
+
+    @_abc_1.abstractmethod
+    def Converse(
+        self,
+        request_iterator: _MaybeAsyncIterator[_chat_pb2.ConverseRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_chat_pb2.ConverseResponse], _abc.AsyncIterator[_chat_pb2.ConverseResponse]]:
+        """Holds a conversation on one call: turn by turn, and the caller answers the model's tool calls.
+
+        The caller's first message is `chat`. The server answers with the events of one turn, `started` to `finished`. If that
+        turn ended with `FINISH_REASON_TOOL_USE`, the caller sends a `tool_result` for each tool call, and when the last is
+        there the next turn begins by itself. Otherwise the next turn begins with the caller's next `chat`, which needs no
+        more than a `prompt`: everything so far is remembered. The call ends when the caller closes its half.
+
+        A turn that fails ends the call, as StreamChat would fail. Also fails with `INVALID_ARGUMENT`, reason `FIELD_INVALID`,
+        for a message out of turn.
+        """
+
+    @_abc_1.abstractmethod
+    def CountTokens(
+        self,
+        request: _chat_pb2.CountTokensRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_chat_pb2.CountTokensResponse, _abc.Awaitable[_chat_pb2.CountTokensResponse]]:
+        """Counts the tokens that a model would read, without asking it for a reply.
+
+        Fails with `NOT_FOUND`, reason `MODEL_NOT_FOUND`, `CONVERSATION_NOT_FOUND` or `MESSAGE_NOT_FOUND`, and as StreamChat does
+        for a request that is wrong.
         """
 
     @_abc_1.abstractmethod

@@ -23,12 +23,14 @@ class UsageSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     USAGE_SOURCE_UNSPECIFIED: _ClassVar[UsageSource]
     USAGE_SOURCE_ABSENT: _ClassVar[UsageSource]
     USAGE_SOURCE_PROVIDER: _ClassVar[UsageSource]
+    USAGE_SOURCE_ESTIMATED: _ClassVar[UsageSource]
 MESSAGE_STATUS_UNSPECIFIED: MessageStatus
 MESSAGE_STATUS_COMPLETE: MessageStatus
 MESSAGE_STATUS_INTERRUPTED: MessageStatus
 USAGE_SOURCE_UNSPECIFIED: UsageSource
 USAGE_SOURCE_ABSENT: UsageSource
 USAGE_SOURCE_PROVIDER: UsageSource
+USAGE_SOURCE_ESTIMATED: UsageSource
 
 class Message(_message.Message):
     __slots__ = ("id", "parent_id", "create_time", "update_time", "metadata", "status", "role", "text", "images", "reasoning", "tool_use", "tool_result")
@@ -127,18 +129,22 @@ class Embedding(_message.Message):
     def __init__(self, values: _Optional[_Iterable[float]] = ..., model: _Optional[str] = ..., index: _Optional[int] = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("source", "input_token_count", "output_token_count", "reasoning_token_count", "cached_input_token_count")
+    __slots__ = ("source", "input_token_count", "output_token_count", "reasoning_token_count", "cached_input_token_count", "cost_usd", "corrected")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     INPUT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     REASONING_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
     CACHED_INPUT_TOKEN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COST_USD_FIELD_NUMBER: _ClassVar[int]
+    CORRECTED_FIELD_NUMBER: _ClassVar[int]
     source: UsageSource
     input_token_count: int
     output_token_count: int
     reasoning_token_count: int
     cached_input_token_count: int
-    def __init__(self, source: _Optional[_Union[UsageSource, str]] = ..., input_token_count: _Optional[int] = ..., output_token_count: _Optional[int] = ..., reasoning_token_count: _Optional[int] = ..., cached_input_token_count: _Optional[int] = ...) -> None: ...
+    cost_usd: float
+    corrected: bool
+    def __init__(self, source: _Optional[_Union[UsageSource, str]] = ..., input_token_count: _Optional[int] = ..., output_token_count: _Optional[int] = ..., reasoning_token_count: _Optional[int] = ..., cached_input_token_count: _Optional[int] = ..., cost_usd: _Optional[float] = ..., corrected: bool = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("reason", "message", "code", "metadata", "retry_delay")

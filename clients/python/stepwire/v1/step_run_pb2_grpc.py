@@ -48,6 +48,16 @@ class StepRunServiceStub(object):
                 request_serializer=stepwire_dot_v1_dot_step__run__pb2.CollectStepRequest.SerializeToString,
                 response_deserializer=stepwire_dot_v1_dot_step__run__pb2.CollectStepResponse.FromString,
                 _registered_method=True)
+        self.RunInteractive = channel.stream_stream(
+                '/stepwire.v1.StepRunService/RunInteractive',
+                request_serializer=stepwire_dot_v1_dot_step__run__pb2.RunInteractiveRequest.SerializeToString,
+                response_deserializer=stepwire_dot_v1_dot_step__run__pb2.RunInteractiveResponse.FromString,
+                _registered_method=True)
+        self.ServeSteps = channel.stream_stream(
+                '/stepwire.v1.StepRunService/ServeSteps',
+                request_serializer=stepwire_dot_v1_dot_step__run__pb2.ServeStepsRequest.SerializeToString,
+                response_deserializer=stepwire_dot_v1_dot_step__run__pb2.ServeStepsResponse.FromString,
+                _registered_method=True)
         self.ListSteps = channel.unary_unary(
                 '/stepwire.v1.StepRunService/ListSteps',
                 request_serializer=stepwire_dot_v1_dot_step__run__pb2.ListStepsRequest.SerializeToString,
@@ -99,6 +109,37 @@ class StepRunServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RunInteractive(self, request_iterator, context):
+        """Runs a pipeline whose `client` steps are functions of the caller, which serves them on this very call.
+
+        The caller's first message is `start`. From then on the server sends what RunStep would, and a `call` whenever a step
+        needs a function; the caller answers each with any number of outputs and one end. Calls come side by side as far as
+        `max_concurrency` allows, and may be answered in any order. Ending the call, by either side, ends the run and all of
+        the caller's functions with it; closing the caller's half while calls are open fails these with `WORKER_LOST`.
+
+        Fails as RunStep does, and with `INVALID_ARGUMENT`, reason `FIELD_INVALID`, for a message out of turn.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ServeSteps(self, request_iterator, context):
+        """Serves steps to all runs of this server, as a worker: its steps can be named like any other.
+
+        The worker's first message is `register`; the server answers `accepted`, then sends calls, never more at once than the
+        worker's `max_in_flight`. Both sides send heartbeats; who is silent for three intervals is taken for dead. A worker
+        that goes away is `drain`ed: it gets no further calls, and the server ends the stream when its last is answered.
+        A call whose worker is lost runs again on another one if nothing of it was emitted, else fails with `WORKER_LOST`.
+
+        Fails with:
+        - `INVALID_ARGUMENT`, reason `FIELD_INVALID` or `FIELD_REQUIRED`: the registration is wrong, or a message out of turn.
+        - `ALREADY_EXISTS`, reason `STEP_EXISTS`: a name is taken by a built-in step, a Python step or a pipeline.
+        - `UNAVAILABLE`, reason `SERVER_DRAINING`: connect again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListSteps(self, request, context):
         """Lists the steps that `Step.named` can name, by name.
 
@@ -129,6 +170,16 @@ def add_StepRunServiceServicer_to_server(servicer, server):
                     servicer.CollectStep,
                     request_deserializer=stepwire_dot_v1_dot_step__run__pb2.CollectStepRequest.FromString,
                     response_serializer=stepwire_dot_v1_dot_step__run__pb2.CollectStepResponse.SerializeToString,
+            ),
+            'RunInteractive': grpc.stream_stream_rpc_method_handler(
+                    servicer.RunInteractive,
+                    request_deserializer=stepwire_dot_v1_dot_step__run__pb2.RunInteractiveRequest.FromString,
+                    response_serializer=stepwire_dot_v1_dot_step__run__pb2.RunInteractiveResponse.SerializeToString,
+            ),
+            'ServeSteps': grpc.stream_stream_rpc_method_handler(
+                    servicer.ServeSteps,
+                    request_deserializer=stepwire_dot_v1_dot_step__run__pb2.ServeStepsRequest.FromString,
+                    response_serializer=stepwire_dot_v1_dot_step__run__pb2.ServeStepsResponse.SerializeToString,
             ),
             'ListSteps': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSteps,
@@ -199,6 +250,60 @@ class StepRunService(object):
             '/stepwire.v1.StepRunService/CollectStep',
             stepwire_dot_v1_dot_step__run__pb2.CollectStepRequest.SerializeToString,
             stepwire_dot_v1_dot_step__run__pb2.CollectStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunInteractive(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/stepwire.v1.StepRunService/RunInteractive',
+            stepwire_dot_v1_dot_step__run__pb2.RunInteractiveRequest.SerializeToString,
+            stepwire_dot_v1_dot_step__run__pb2.RunInteractiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ServeSteps(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/stepwire.v1.StepRunService/ServeSteps',
+            stepwire_dot_v1_dot_step__run__pb2.ServeStepsRequest.SerializeToString,
+            stepwire_dot_v1_dot_step__run__pb2.ServeStepsResponse.FromString,
             options,
             channel_credentials,
             insecure,

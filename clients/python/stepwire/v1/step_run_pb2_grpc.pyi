@@ -61,6 +61,29 @@ class StepRunServiceStub:
     metadata of its `google.rpc.ErrorInfo`. Otherwise fails as RunStep does, and with `RESOURCE_EXHAUSTED`, reason
     `RESPONSE_TOO_LARGE`, above 10,000 results or 4 MiB.
     """
+    RunInteractive: _grpc.StreamStreamMultiCallable[_step_run_pb2.RunInteractiveRequest, _step_run_pb2.RunInteractiveResponse]
+    """Runs a pipeline whose `client` steps are functions of the caller, which serves them on this very call.
+
+    The caller's first message is `start`. From then on the server sends what RunStep would, and a `call` whenever a step
+    needs a function; the caller answers each with any number of outputs and one end. Calls come side by side as far as
+    `max_concurrency` allows, and may be answered in any order. Ending the call, by either side, ends the run and all of
+    the caller's functions with it; closing the caller's half while calls are open fails these with `WORKER_LOST`.
+
+    Fails as RunStep does, and with `INVALID_ARGUMENT`, reason `FIELD_INVALID`, for a message out of turn.
+    """
+    ServeSteps: _grpc.StreamStreamMultiCallable[_step_run_pb2.ServeStepsRequest, _step_run_pb2.ServeStepsResponse]
+    """Serves steps to all runs of this server, as a worker: its steps can be named like any other.
+
+    The worker's first message is `register`; the server answers `accepted`, then sends calls, never more at once than the
+    worker's `max_in_flight`. Both sides send heartbeats; who is silent for three intervals is taken for dead. A worker
+    that goes away is `drain`ed: it gets no further calls, and the server ends the stream when its last is answered.
+    A call whose worker is lost runs again on another one if nothing of it was emitted, else fails with `WORKER_LOST`.
+
+    Fails with:
+    - `INVALID_ARGUMENT`, reason `FIELD_INVALID` or `FIELD_REQUIRED`: the registration is wrong, or a message out of turn.
+    - `ALREADY_EXISTS`, reason `STEP_EXISTS`: a name is taken by a built-in step, a Python step or a pipeline.
+    - `UNAVAILABLE`, reason `SERVER_DRAINING`: connect again.
+    """
     ListSteps: _grpc.UnaryUnaryMultiCallable[_step_run_pb2.ListStepsRequest, _step_run_pb2.ListStepsResponse]
     """Lists the steps that `Step.named` can name, by name.
 
@@ -104,6 +127,29 @@ class StepRunServiceAsyncStub(StepRunServiceStub):
     Stops at the first item that fails, and fails as it did, with `results`, `errors` and `inputsNotStarted` in the
     metadata of its `google.rpc.ErrorInfo`. Otherwise fails as RunStep does, and with `RESOURCE_EXHAUSTED`, reason
     `RESPONSE_TOO_LARGE`, above 10,000 results or 4 MiB.
+    """
+    RunInteractive: _aio.StreamStreamMultiCallable[_step_run_pb2.RunInteractiveRequest, _step_run_pb2.RunInteractiveResponse]  # type: ignore[assignment]
+    """Runs a pipeline whose `client` steps are functions of the caller, which serves them on this very call.
+
+    The caller's first message is `start`. From then on the server sends what RunStep would, and a `call` whenever a step
+    needs a function; the caller answers each with any number of outputs and one end. Calls come side by side as far as
+    `max_concurrency` allows, and may be answered in any order. Ending the call, by either side, ends the run and all of
+    the caller's functions with it; closing the caller's half while calls are open fails these with `WORKER_LOST`.
+
+    Fails as RunStep does, and with `INVALID_ARGUMENT`, reason `FIELD_INVALID`, for a message out of turn.
+    """
+    ServeSteps: _aio.StreamStreamMultiCallable[_step_run_pb2.ServeStepsRequest, _step_run_pb2.ServeStepsResponse]  # type: ignore[assignment]
+    """Serves steps to all runs of this server, as a worker: its steps can be named like any other.
+
+    The worker's first message is `register`; the server answers `accepted`, then sends calls, never more at once than the
+    worker's `max_in_flight`. Both sides send heartbeats; who is silent for three intervals is taken for dead. A worker
+    that goes away is `drain`ed: it gets no further calls, and the server ends the stream when its last is answered.
+    A call whose worker is lost runs again on another one if nothing of it was emitted, else fails with `WORKER_LOST`.
+
+    Fails with:
+    - `INVALID_ARGUMENT`, reason `FIELD_INVALID` or `FIELD_REQUIRED`: the registration is wrong, or a message out of turn.
+    - `ALREADY_EXISTS`, reason `STEP_EXISTS`: a name is taken by a built-in step, a Python step or a pipeline.
+    - `UNAVAILABLE`, reason `SERVER_DRAINING`: connect again.
     """
     ListSteps: _aio.UnaryUnaryMultiCallable[_step_run_pb2.ListStepsRequest, _step_run_pb2.ListStepsResponse]  # type: ignore[assignment]
     """Lists the steps that `Step.named` can name, by name.
@@ -157,6 +203,41 @@ class StepRunServiceServicer(metaclass=_abc_1.ABCMeta):
         Stops at the first item that fails, and fails as it did, with `results`, `errors` and `inputsNotStarted` in the
         metadata of its `google.rpc.ErrorInfo`. Otherwise fails as RunStep does, and with `RESOURCE_EXHAUSTED`, reason
         `RESPONSE_TOO_LARGE`, above 10,000 results or 4 MiB.
+        """
+
+    @_abc_1.abstractmethod
+    def RunInteractive(
+        self,
+        request_iterator: _MaybeAsyncIterator[_step_run_pb2.RunInteractiveRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_step_run_pb2.RunInteractiveResponse], _abc.AsyncIterator[_step_run_pb2.RunInteractiveResponse]]:
+        """Runs a pipeline whose `client` steps are functions of the caller, which serves them on this very call.
+
+        The caller's first message is `start`. From then on the server sends what RunStep would, and a `call` whenever a step
+        needs a function; the caller answers each with any number of outputs and one end. Calls come side by side as far as
+        `max_concurrency` allows, and may be answered in any order. Ending the call, by either side, ends the run and all of
+        the caller's functions with it; closing the caller's half while calls are open fails these with `WORKER_LOST`.
+
+        Fails as RunStep does, and with `INVALID_ARGUMENT`, reason `FIELD_INVALID`, for a message out of turn.
+        """
+
+    @_abc_1.abstractmethod
+    def ServeSteps(
+        self,
+        request_iterator: _MaybeAsyncIterator[_step_run_pb2.ServeStepsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_step_run_pb2.ServeStepsResponse], _abc.AsyncIterator[_step_run_pb2.ServeStepsResponse]]:
+        """Serves steps to all runs of this server, as a worker: its steps can be named like any other.
+
+        The worker's first message is `register`; the server answers `accepted`, then sends calls, never more at once than the
+        worker's `max_in_flight`. Both sides send heartbeats; who is silent for three intervals is taken for dead. A worker
+        that goes away is `drain`ed: it gets no further calls, and the server ends the stream when its last is answered.
+        A call whose worker is lost runs again on another one if nothing of it was emitted, else fails with `WORKER_LOST`.
+
+        Fails with:
+        - `INVALID_ARGUMENT`, reason `FIELD_INVALID` or `FIELD_REQUIRED`: the registration is wrong, or a message out of turn.
+        - `ALREADY_EXISTS`, reason `STEP_EXISTS`: a name is taken by a built-in step, a Python step or a pipeline.
+        - `UNAVAILABLE`, reason `SERVER_DRAINING`: connect again.
         """
 
     @_abc_1.abstractmethod

@@ -188,7 +188,7 @@ class ReplyWriter:
             elif isinstance(first, Started):
                 started = chat_pb2.ChatStarted(model=first.model, provider=first.provider)
                 yield chat_pb2.StreamChatResponse(started=started)
-            else:
+            elif isinstance(first, Finished):
                 yield chat_pb2.StreamChatResponse(finished=finished_proto(first, self.first_event_latency_s))
             index = end
 
