@@ -1,0 +1,45 @@
+"""Versions of steps and pipelines: numbers with dots between them, compared as numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import chain
+
+VERSION_BYTES = 32
+
+_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)*")
+
+
+def fault(version: str) -> str | None:
+    """Say what keeps a text from being a version; None if nothing does."""
+    if len(version) > VERSION_BYTES or not _VERSION.fullmatch(version):
+        return f"must be numbers with dots between them, at most {VERSION_BYTES} bytes, such as 2 or 1.4"
+    return None
+
+
+def rank(version: str) -> bytes:
+    """What versions are sorted by: number for number, so that 1.10 is above 1.9, and 1.0 above 1.
+
+    Texts of the same numbers, such as 1 and 01, are versions of their own, one above the other. Text that is no version
+    ranks below all that are.
+    """
+    if fault(version):
+        return b"\0" + version.encode(errors="surrogatepass")
+    numbers = [number.lstrip("0").encode() for number in version.split(".")]
+    # More digits are a larger number; the end is less than any number.
+    return b"".join(chain.from_iterable((bytes([len(digits) + 1]), digits) for digits in numbers)) + b"\0" + version.encode()
+
+
+def highest(versions: Iterable[str]) -> str | None:
+    """The highest of some versions; None if there is none."""
+    return max(versions, key=rank, default=None)
+
+
+def following(version: str | None) -> str | None:
+    """The version that is given to what follows: the first number plus 1; 1 where there is none.
+
+    None if the number has no more room.
+    """
+    made = str(int(version.partition(".")[0]) + 1) if version else "1"
+    return made if len(made) <= VERSION_BYTES else None
