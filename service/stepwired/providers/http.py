@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -155,7 +155,14 @@ class Http:
 
     @asynccontextmanager
     async def post(
-        self, provider: str, url: str, body: bytes, *, key: str, budget: Budget
+        self,
+        provider: str,
+        url: str,
+        body: bytes,
+        *,
+        key: str = "",
+        headers: Mapping[str, str] | None = None,
+        budget: Budget,
     ) -> AsyncGenerator[Reply, None]:
         """Send `body`, which is JSON, and give the reply once its head is there, whatever its status.
 
@@ -167,13 +174,14 @@ class Http:
             url: Where to.
             body: What to send.
             key: Bearer token; empty sends none.
+            headers: Further ones, names in lower case: keys that are sent in another way, versions.
             budget: Time and bytes.
 
         Raises:
             Failure: No usable head arrived; reading may raise further ones.
         """
         asked_at = asyncio.get_running_loop().time()
-        attempt = await self._send(provider, url, body, key, budget)
+        attempt = await self._send(provider, url, body, _headers(body, key, headers), budget)
         del body
         assert attempt.response is not None
         reply = Reply(provider, attempt.response, attempt.abort, budget, asked_at)
@@ -189,12 +197,9 @@ class Http:
                 closed.remove_done_callback(reply.lose)
             reply.close()
 
-    async def _send(self, provider: str, url: str, body: bytes, key: str, budget: Budget) -> _Attempt:
+    async def _send(self, provider: str, url: str, body: bytes, headers: Mapping[str, str], budget: Budget) -> _Attempt:
         """Send the request until the head of a response is there; again, if a kept connection turns out dead."""
         wait_s = min(budget.first_byte_s, budget.total_s)
-        headers = {**_HEADERS, "content-length": str(len(body))}
-        if key:
-            headers["authorization"] = f"Bearer {key}"
         content = body if len(body) <= _PIECE_BYTES else _Pieces(body)
         timeout = {"pool": budget.connect_s, "connect": budget.connect_s}
         try:
@@ -230,6 +235,13 @@ class Http:
                 attempt.abort()
             _attempt.reset(token)
         return attempt
+
+
+def _headers(body: bytes, key: str, more: Mapping[str, str] | None) -> Mapping[str, str]:
+    headers = {**_HEADERS, "content-length": str(len(body)), **(more or {})}
+    if key:
+        headers["authorization"] = f"Bearer {key}"
+    return headers
 
 
 class _Stale(httpx.TransportError):

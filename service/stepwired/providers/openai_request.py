@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import msgspec
 
 from stepwired.events import ChatRequest, Image, Json, Message, Role, ToolResult, ToolUse
+from stepwired.providers.history import in_order, uses_tool
 
 _encode = msgspec.json.encode
 
@@ -55,49 +55,25 @@ def chat_messages(system: str, messages: Iterable[Message]) -> list[dict[str, An
     it come their results, wherever they stood. Messages marked `hidden` are left out, and so is reasoning:
     this wire has no place to send it back. Pictures are sent by their bytes, or by the address they are kept as.
     """
-    visible = [message for message in messages if message.metadata.get("hidden") is not True]
-    groups = [list(group) for _, group in groupby(visible, key=lambda message: message.tool_use is not None)]
-    answers = _answers(groups)
-    answering = {id(result) for result in answers.values()}
     said: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
-    for group in groups:
-        if group[0].tool_use is not None:
-            _add_tool_uses(group, said, answers)
+    for are_uses, group in groupby(in_order(messages), key=uses_tool):
+        if are_uses:
+            _add_tool_uses(group, said)
         else:
-            said.extend(_other(message) for message in group if id(message.tool_result) not in answering)
+            said.extend(map(_other, group))
     return said
 
 
-def _answers(groups: Iterable[list[Message]]) -> dict[int, ToolResult]:
-    """The result of each use, by the `id()` of its message.
-
-    Of uses with the same id, which servers that number the uses of each reply anew make, the latest is answered.
-    """
-    answers: dict[int, ToolResult] = {}
-    waiting: dict[str, deque[Message]] = {}
-    for group in groups:
-        # Several of one id in one reply are answered in order.
-        waiting |= {message.tool_use.tool_id: deque() for message in group if message.tool_use is not None}
-        for message in group:
-            if message.tool_use is not None:
-                waiting[message.tool_use.tool_id].append(message)
-            elif message.tool_result is not None and (uses := waiting.get(message.tool_result.tool_id)):
-                answers[id(uses.popleft())] = message.tool_result
-    return answers
-
-
-def _add_tool_uses(group: list[Message], said: list[dict[str, Any]], answers: Mapping[int, ToolResult]) -> None:
+def _add_tool_uses(group: Iterable[Message], said: list[dict[str, Any]]) -> None:
     calls: list[Json] = [_tool_call(message.tool_use) for message in group if message.tool_use is not None]
     if said and said[-1]["role"] == Role.ASSISTANT.value and "tool_calls" not in said[-1]:
         said[-1]["tool_calls"] = calls
     else:
         said.append({"role": Role.ASSISTANT.value, "content": None, "tool_calls": calls})
-    said.extend(_tool_answer(answers[id(message)]) for message in group if id(message) in answers)
 
 
 def _other(message: Message) -> dict[str, Any]:
     if message.tool_result is not None:
-        # One whose use comes later or never, or has a result already: the provider will say what it thinks.
         return _tool_answer(message.tool_result)
     return {"role": message.role.value, "content": _content(message)}
 
