@@ -50,6 +50,9 @@ class Call:
     is_endless: bool = False
     """Whether only its caller ends it, so that draining does not wait for it."""
 
+    is_serving: bool = False
+    """Whether its caller serves the calls of others, so that draining ends it when those have ended."""
+
     ended_by: Failure | None = None
     """Why we ended it ourselves."""
 

@@ -13,6 +13,7 @@ from stepwired.errors import Failure, InvalidRequest, Reason, Subject, Throttled
 from stepwired.events import Metrics
 from stepwired.limits import MIB, Limits
 from stepwired.rpc.call import REQUEST_ID, Call, Context, DeadlinePassed, Guard, request_id
+from stepwired.rpc.listening import Listening
 from stepwired.rpc.scan import MAX_FIELDS
 from stepwired.rpc.stall import Incoming, StallWatch, unread, unsent
 
@@ -37,6 +38,9 @@ class Calls:
         self._metrics = metrics
         self._live: set[Call] = set()
         self._places = 0
+        self._busy = 0
+        """Those of the places whose calls draining waits for."""
+
         self._tasks: set[asyncio.Task[Any]] = set()
         self._draining = False
         self._idle = asyncio.Event()
@@ -76,7 +80,7 @@ class Calls:
                     self._admit(call, request, counted=counted)
                     response = await handler(request, context)
                     if (size := response.ByteSize()) > MAX_MESSAGE_BYTES:
-                        raise _too_large(size)
+                        raise too_large(size)
                     return response
             finally:
                 self._end(call)
@@ -148,6 +152,50 @@ class Calls:
 
         return handle
 
+    def conversing(
+        self, method: str, handler: Callable[[Any, Context], Any], *, counted: bool, serving: bool = False
+    ) -> Callable[[AsyncIterator[Any], Context], Awaitable[None]]:
+        """Wrap a handler that reads a stream and answers with one, both at once; see `unary`.
+
+        The first message has to come within `stalled_sender_s`; when others have to, only the handler knows.
+
+        Args:
+            method: Its full name.
+            handler: As generated code registers it. May stop waiting for a message at any time.
+            counted: Whether its calls take places of `max_calls`.
+            serving: Whether its callers serve the calls of others, so that draining ends it when those have ended.
+        """
+
+        async def handle(requests: AsyncIterator[Any], context: Context) -> None:
+            call = self._begin(method, context)
+            call.is_serving = serving
+            guard = Guard(call)
+            heard = Listening(requests)
+            limits = self._limits
+            stalled = (
+                StallWatch(lambda: call.writing, call.end, limits.stalled_reader_s, unread(limits.stalled_reader_s)),
+                StallWatch(lambda: heard.awaited, call.end, limits.stalled_sender_s, unsent(limits.stalled_sender_s)),
+            )
+            try:
+                with guard:
+                    self._admit(call, None, counted=counted)
+                    self._track(asyncio.create_task(heard.listen()))  # ends when the call has, and is waited for then
+                    async with aclosing(handler(heard, context)) as responses:
+                        async for response in responses:
+                            call.writing = response
+                            await context.write(response)
+                            call.writing = True
+                    return
+            finally:
+                heard.leave()
+                for each in stalled:
+                    each.stop()
+                self._end(call)
+            assert guard.failure is not None
+            await call.fail(guard.failure)
+
+        return handle
+
     def rejecting(self, method: str, failure: Failure) -> Callable[[Any, Context], Awaitable[None]]:
         """Make a handler that fails without reading what the caller sends."""
 
@@ -168,7 +216,7 @@ class Calls:
             async with asyncio.timeout(grace_s):
                 await self._idle.wait()
         except TimeoutError:
-            log.info("draining: %d calls were ended after %.1f s", self._places, grace_s)
+            log.info("draining: %d calls were ended after %.1f s", self._busy, grace_s)
         for call in tuple(self._live):
             call.end(_draining())
         try:
@@ -194,9 +242,13 @@ class Calls:
         context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
         self._live.add(call)
         self._ended.clear()
+        self._track(task)
+        return call
+
+    def _track(self, task: asyncio.Task[Any]) -> None:
+        """Have the end of the server wait for `task`."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return call
 
     def _admit(self, call: Call, request: Any, *, counted: bool) -> None:
         if counted:
@@ -204,7 +256,9 @@ class Calls:
                 raise refusal
             call.has_place = True
             self._places += 1
-            self._idle.clear()
+            if not call.is_serving:
+                self._busy += 1
+                self._idle.clear()
         if request is MALFORMED:
             raise InvalidRequest(
                 Reason.MALFORMED_REQUEST,
@@ -222,30 +276,18 @@ class Calls:
         if call.has_place:
             call.has_place = False
             self._places -= 1
-            if not self._places:
-                self._idle.set()
+            if not call.is_serving:
+                self._busy -= 1
+                if not self._busy:
+                    self._idle.set()
 
 
 def _draining() -> Failure:
     return Unavailable(Reason.SERVER_DRAINING, "the server is shutting down; try again")
 
 
-def bounded(encode: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
-    """Encode, or fail where the handler writes. The bytes are made anyway, so that looking at their size is free.
-
-    For streams only: what answers once is encoded when its handler has returned and nobody listens to exceptions.
-    """
-
-    def write(message: Any) -> bytes:
-        raw = encode(message)
-        if len(raw) > MAX_MESSAGE_BYTES:
-            raise _too_large(len(raw))
-        return raw
-
-    return write
-
-
-def _too_large(size: int) -> Failure:
+def too_large(size: int) -> Failure:
+    """How a call fails whose message would have `size` bytes."""
     return Throttled(
         Reason.RESPONSE_TOO_LARGE,
         f"a message of the reply would have {size} bytes, and clients read at most {MAX_MESSAGE_BYTES}",

@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from stepwired.errors import Failure, InvalidRequest, Reason
-from stepwired.rpc.calls import MALFORMED, Calls, bounded
+from stepwired.rpc.calls import MALFORMED, MAX_MESSAGE_BYTES, Calls, too_large
 from stepwired.rpc.scan import has_too_many_fields
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Gate(grpc.GenericRpcHandler):
         counted: bool = True,
         is_open: bool = False,
         endless: Collection[str] = (),
+        serving: Collection[str] = (),
     ) -> None:
         """Serve the methods of `service`.
 
@@ -59,10 +60,12 @@ class Gate(grpc.GenericRpcHandler):
             counted: Whether its calls take places of `max_calls` and are refused while the server drains.
             is_open: Whether everybody may call it.
             endless: The methods whose calls are ended as soon as the server drains.
+            serving: The methods whose callers serve the calls of others; they are ended after those.
         """
         for name, handler in handlers.items():
             method = f"/{service}/{name}"
-            self._handlers[method] = self._wrapped(method, handler, counted=counted, endless=name in endless)
+            wrapped = self._wrapped(method, handler, counted, endless=name in endless, serving=name in serving)
+            self._handlers[method] = wrapped
             if counted:
                 self._counted.add(method)
             if is_open:
@@ -80,7 +83,7 @@ class Gate(grpc.GenericRpcHandler):
             return _stream_stream(self._calls.rejecting(method, refusal), None, None)
         return self._handlers.get(method)
 
-    def _wrapped(self, method: str, handler: Handler, *, counted: bool, endless: bool) -> Handler:
+    def _wrapped(self, method: str, handler: Handler, counted: bool, *, endless: bool, serving: bool) -> Handler:
         behavior: Any = handler.stream_stream or handler.stream_unary or handler.unary_stream or handler.unary_unary
         decode = handler.request_deserializer
         assert decode is not None
@@ -90,13 +93,28 @@ class Gate(grpc.GenericRpcHandler):
             collecting = self._calls.collecting(method, behavior, counted=counted)
             return grpc.stream_unary_rpc_method_handler(collecting, _refusing(decode), encode)
         if handler.request_streaming:
-            wrapped = self._calls.streaming(method, behavior, counted=counted)
-            return _stream_stream(wrapped, _refusing(decode), encode)
+            conversing = self._calls.conversing(method, behavior, counted=counted, serving=serving)
+            return _stream_stream(conversing, _refusing(decode), bounded(encode))
         if handler.response_streaming:
             wrapped = self._calls.streaming(method, behavior, counted=counted, endless=endless)
             return grpc.unary_stream_rpc_method_handler(wrapped, _marking(decode), bounded(encode))
         single = self._calls.unary(method, behavior, counted=counted)
         return grpc.unary_unary_rpc_method_handler(single, _marking(decode), encode)
+
+
+def bounded(encode: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """Encode, or fail where the handler writes. The bytes are made anyway, so that looking at their size is free.
+
+    For streams only: what answers once is encoded when its handler has returned and nobody listens to exceptions.
+    """
+
+    def write(message: Any) -> bytes:
+        raw = encode(message)
+        if len(raw) > MAX_MESSAGE_BYTES:
+            raise too_large(len(raw))
+        return raw
+
+    return write
 
 
 class Collector:
@@ -132,12 +150,12 @@ def _marking(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 
 def _refusing(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     """Decode, or fail where the handler reads."""
+    mark = _marking(decode)
 
     def read(raw: bytes) -> Any:
-        try:
-            return decode(raw)
-        except DecodeError:
-            message = "a message of the request stream is no valid message of its type"
-            raise InvalidRequest(Reason.MALFORMED_REQUEST, message) from None
+        if (message := mark(raw)) is MALFORMED:
+            what = "a message of the request stream is no valid message of its type"
+            raise InvalidRequest(Reason.MALFORMED_REQUEST, what)
+        return message
 
     return read

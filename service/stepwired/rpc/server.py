@@ -33,6 +33,9 @@ _HEALTH = "grpc.health.v1.Health"
 #: Calls that only their callers end, and which these begin again where they were: draining does not wait for them.
 _ENDLESS = frozenset({"WatchConversation"})
 
+#: Calls whose callers serve the calls of others: draining ends them when those have ended.
+_SERVING = frozenset({"ServeSteps"})
+
 
 class CannotListen(Exception):
     """The server cannot take calls at this address. `str()` of it is one line that says what to do."""
@@ -126,7 +129,7 @@ class Server:
         conversation_pb2_grpc.add_ConversationServiceServicer_to_server(conversations, into)
         step_run_pb2_grpc.add_StepRunServiceServicer_to_server(StepRunServicer(parts.steps, limits), into)
         for name, handlers in ours.services.items():
-            gate.serve(name, handlers, endless=_ENDLESS)
+            gate.serve(name, handlers, endless=_ENDLESS, serving=_SERVING)
         into = tools
         health_pb2_grpc.add_HealthServicer_to_server(self._health, into)
         gate.serve(_HEALTH, tools.services[_HEALTH], counted=False, is_open=True)
