@@ -22,8 +22,8 @@ from stepwired.rpc.convert.steps import SpecReader, error_mode, run_input
 from stepwired.rpc.convert.values import too_large, violation_message
 from stepwired.rpc.paging import page
 from stepwired.rpc.violations import Faults
-from stepwired.steps.registry import StepInfo
 from stepwired.steps.results import ErrorMode, Item, Metadata, RunEvent, RunFinished
+from stepwired.steps.sources import StepInfo
 from stepwired.steps.spec import Spec
 
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -58,7 +58,16 @@ class NamedStep:
 
     description: str = ""
     provider: str = ""
-    """The distribution that registered it; `builtin` for our own."""
+    """The distribution that registered it; `builtin` for our own; `worker`."""
+
+    takes_facts: bool = False
+    """It is called with the value, and then with `remote.Facts`."""
+
+    input_schema: Mapping[str, Json] | None = None
+    """JSON Schema of its value, which is checked before it is called; None for any value."""
+
+    output_schema: Mapping[str, Json] | None = None
+    """JSON Schema of each result, which is checked."""
 
 
 class BrokenStepError(Exception):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import Json
@@ -15,18 +14,9 @@ from stepwired.steps.leaves import Models
 from stepwired.steps.named import NamedStep
 from stepwired.steps.results import ErrorMode, RunEvent
 from stepwired.steps.run import run
+from stepwired.steps.sources import StepInfo
 from stepwired.steps.spec import Spec
 from stepwired.steps.threads import Threads
-
-
-@dataclass(frozen=True, slots=True)
-class StepInfo:
-    """A step that pipelines can name."""
-
-    name: str
-    version: str
-    description: str
-    provider: str
 
 
 class Registry:
