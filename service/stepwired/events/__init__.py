@@ -1,5 +1,6 @@
 """The nouns that every part of the service shares: messages, chat events, embeddings. They know no transport."""
 
+from stepwired.events.deadline import Deadline, deadline, set_time_left, time_left_s
 from stepwired.events.messages import (
     MAX_SAFE_INTEGER,
     Image,
@@ -41,6 +42,7 @@ __all__ = [
     "ChatOptions",
     "ChatRequest",
     "CountTokens",
+    "Deadline",
     "Embed",
     "EmbedRequest",
     "Embeddings",
@@ -71,4 +73,7 @@ __all__ = [
     "ToolUse",
     "Usage",
     "UsageSource",
+    "deadline",
+    "set_time_left",
+    "time_left_s",
 ]

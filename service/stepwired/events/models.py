@@ -14,6 +14,8 @@ class EmbedRequest:
 
     texts: tuple[str, ...]
     model: str = ""
+    caller_key: str = field(default="", repr=False)
+    """The provider key that the caller brought, for endpoints whose keys callers bring. A secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class Embeddings:
     """Each `4 * dimensions` bytes: little-endian IEEE 754 floats, all finite. They go to the wire as they are."""
 
     usage: Usage = field(default_factory=Usage)
+    cache_hits: int = 0
+    """How many of the texts were not asked for, because their vectors were known or being made already."""
 
 
 #: All texts or none: raises the `Failure` of the first that cannot be done.

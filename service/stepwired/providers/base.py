@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
+from urllib.parse import quote
 
-from stepwired.events import Batch, ChatRequest, Embeddings, EmbedRequest
+from stepwired.errors import InvalidRequest, Reason
+from stepwired.events import Batch, ChatRequest, Embeddings, EmbedRequest, Price
 from stepwired.limits import KIB, MIB
+from stepwired.providers import faults
+from stepwired.providers.quirks import Quirks
 
 
 class Secret:
@@ -38,14 +42,33 @@ class Address:
     """Where an endpoint is now."""
 
     base_url: str
-    """As in `https://api.openai.com/v1`; paths of the wire are appended."""
+    """As in `https://api.openai.com/v1`; paths of the wire are appended. `{model}` stands for the model's name."""
 
     api_key: Secret | str = field(default="", repr=False)
-    """Sent as a bearer token; empty sends none."""
+    """Sent as a bearer token, or in `key_header`; empty sends none."""
+
+    key_header: str = ""
+    """Header for the key, in lower case; empty: `authorization`, as a bearer token."""
+
+    query: str = ""
+    """Put behind each URL, as in `api-version=2024-10-21`."""
 
     def key(self) -> str:
         """The key itself."""
         return self.api_key.reveal() if isinstance(self.api_key, Secret) else self.api_key
+
+    def url(self, path: str, model: str = "") -> str:
+        """Where a path of the wire, such as `chat/completions`, is for a model by the provider's name of it."""
+        base_url = (
+            self.base_url.replace("{model}", quote(model, safe="")) if "{model}" in self.base_url else self.base_url
+        )
+        return f"{base_url}/{path}?{self.query}" if self.query else f"{base_url}/{path}"
+
+    def headers(self) -> dict[str, str]:
+        """What shows the key: the `headers` of `Http.post`."""
+        if not (key := self.key()):
+            return {}
+        return {self.key_header: key} if self.key_header else {"authorization": f"Bearer {key}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +122,33 @@ class Endpoint:
     embed_batch: int = 2048
     """Most texts that the provider takes at once."""
 
+    keys: Literal["server", "caller"] = "server"
+    """Whose key is sent: that of the configuration, or that of the caller and never another."""
+
+    quirks: Quirks = Quirks()  # noqa: RUF009 - frozen
+    """Its ways with the wire; `quirks.VENDORS` has those of known servers."""
+
+    async def at(self, caller_key: str = "") -> Address:
+        """Where to send one call, and with which key.
+
+        Args:
+            caller_key: The key that the caller brought; not looked at unless `keys` says so.
+
+        Raises:
+            Misconfigured: PROVIDER_NOT_CONFIGURED: there is no key.
+            InvalidRequest: PROVIDER_CALLER_KEY_INVALID: the caller has to bring one and did not.
+        """
+        address = await self.address()
+        if self.keys == "caller":
+            if not caller_key:
+                text = f"invalid api key: {self.name} is asked with its callers' keys, and this call brought none"
+                raise InvalidRequest(Reason.PROVIDER_CALLER_KEY_INVALID, text, metadata={"provider": self.name})
+            return replace(address, api_key=Secret(caller_key))
+        if self.api_key_env and not address.key():
+            what = f"{self.name} needs a key: set {self.api_key_env} in the server's environment"
+            raise faults.unconfigured(self.name, what)
+        return address
+
 
 def static(base_url: str, api_key: Secret | str = "") -> Callable[[], Awaitable[Address]]:
     """The address of an endpoint that never moves."""
@@ -129,6 +179,18 @@ class ModelEntry:
     is_default: bool = False
     images: bool = False
     """Whether it can look at pictures."""
+
+    fallbacks: tuple[str, ...] = ()
+    """Names of the models that are asked in its place, in order."""
+
+    context_length: int | None = None
+    """The most tokens that it reads and writes together, if known."""
+
+    max_output_tokens: int | None = None
+    abilities: tuple[str, ...] | None = None
+    """Of `images`, `tools`, `json_schema`, `reasoning`, `logprobs`; None: unknown, so anything may be asked for."""
+
+    price: Price | None = None
 
 
 class Wire(Protocol):
