@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from itertools import chain
 
 VERSION_BYTES = 32
+
+FIRST = "1"
+"""What is given to the first version where nobody says."""
 
 _VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
@@ -28,18 +30,11 @@ def rank(version: str) -> bytes:
         return b"\0" + version.encode(errors="surrogatepass")
     numbers = [number.lstrip("0").encode() for number in version.split(".")]
     # More digits are a larger number; the end is less than any number.
-    return b"".join(chain.from_iterable((bytes([len(digits) + 1]), digits) for digits in numbers)) + b"\0" + version.encode()
+    parts = chain.from_iterable((bytes([len(digits) + 1]), digits) for digits in numbers)
+    return b"".join(parts) + b"\0" + version.encode()
 
 
-def highest(versions: Iterable[str]) -> str | None:
-    """The highest of some versions; None if there is none."""
-    return max(versions, key=rank, default=None)
-
-
-def following(version: str | None) -> str | None:
-    """The version that is given to what follows: the first number plus 1; 1 where there is none.
-
-    None if the number has no more room.
-    """
-    made = str(int(version.partition(".")[0]) + 1) if version else "1"
+def following(version: str) -> str | None:
+    """The version that is given to what follows: the first number plus 1; None if that is too long for a version."""
+    made = str(int(version.partition(".")[0]) + 1)
     return made if len(made) <= VERSION_BYTES else None

@@ -93,3 +93,14 @@ class Hit:
     highlights: tuple[tuple[int, int], ...]
     """Where the words are in `snippet`: first code point and the one after the last, in order, never overlapping. Empty
     where `snippet` is only the beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPipeline:
+    """A version of a pipeline."""
+
+    name: str
+    version: str
+    create_time_ns: int
+    body: bytes
+    """`stepwire.v1.Pipeline` with all of the above, as `codec.pipelines` reads it; in lists without its steps."""

@@ -1,4 +1,4 @@
-"""What every store of conversations promises beside keeping trees: lists, search, changes, pictures.
+"""What every store of conversations promises beside keeping trees: lists, search, changes, pictures, pipelines.
 
 `base.ConversationStore` is all of them together, and says what holds for each.
 """
@@ -10,7 +10,7 @@ from typing import Protocol
 
 from stepwired.conversation import Conversation
 from stepwired.events import Image
-from stepwired.store.nouns import Change, Hit, ListOrder
+from stepwired.store.nouns import Change, Hit, KeptPipeline, ListOrder
 
 LIST_BYTES = 4 * 1024 * 1024
 """What a page of a list takes where nobody says."""
@@ -129,4 +129,68 @@ class Blobs(Protocol):
 
         Raises:
             NotFound: BLOB_NOT_FOUND; also between chunks, if nothing refers to it any more.
+        """
+
+
+class Pipelines(Protocol):
+    """Keeps pipelines by name and version.
+
+    What `base.ConversationStore` promises of conversations holds for them: a save or deletion that returned survives
+    kill -9 and the loss of power, happens whole or not at all, and happens even if its caller is cancelled meanwhile.
+    They happen one after the other, so that saves without a version get versions of their own. What is in a pipeline
+    is no matter here: whoever saves has looked at it.
+    """
+
+    async def save_pipeline(self, name: str, version: str, content: bytes) -> KeptPipeline:
+        """Keep a version of a pipeline. Changes nothing if the same content is there under the same version.
+
+        Args:
+            name: Its name.
+            version: As `versions` knows them. Empty for the highest there is, if that has the same content, and
+                otherwise for `versions.following` it.
+            content: All else of it, as `codec.pipelines.content` makes it.
+
+        Returns:
+            The whole pipeline, with its version and time.
+
+        Raises:
+            Conflict: PIPELINE_EXISTS, the version is there with other content.
+            InvalidRequest: FIELD_REQUIRED, on `pipeline.version`: no version can follow the highest.
+        """
+
+    async def pipeline(self, name: str, version: str = "") -> KeptPipeline:
+        """Read a version of a pipeline; the highest if none is named.
+
+        Raises:
+            NotFound: PIPELINE_NOT_FOUND.
+        """
+
+    async def pipelines(
+        self, *, name: str = "", page_size: int = 100, page_bytes: int = LIST_BYTES, after: str = ""
+    ) -> tuple[Sequence[KeptPipeline], str]:
+        """List the highest version of each pipeline, by name; or all versions of one, the highest first.
+
+        Nothing is shown twice or missed while pages are read, except what is saved or deleted meanwhile.
+
+        Args:
+            name: Only the versions of this one.
+            page_size: At most so many; a page may be shorter and not be the last, though never empty.
+            page_bytes: What their bodies take together, at most, unless the first alone is larger.
+            after: Where the page before ended, asked for with the same name.
+
+        Returns:
+            The pipelines without their steps, and the position after the last of them: empty after the last page.
+        """
+
+    def whole_pipelines(self) -> AsyncGenerator[KeptPipeline, None]:
+        """Yield every version of every pipeline, whole, by name, the lowest version first: to be read at the start."""
+
+    async def delete_pipeline(self, name: str, version: str = "") -> Sequence[str]:
+        """Remove a version of a pipeline; all of them if none is named. A version may then be saved anew.
+
+        Returns:
+            The versions that are gone, the lowest first.
+
+        Raises:
+            NotFound: PIPELINE_NOT_FOUND.
         """

@@ -36,6 +36,28 @@ def blob_not_found(blob_id: str) -> NotFound:
     return NotFound(Reason.BLOB_NOT_FOUND, text, subject=Subject("blob", blob_id))
 
 
+def pipeline_not_found(name: str, version: str) -> NotFound:
+    """The failure that every store raises for an unknown pipeline, or an unknown version of it."""
+    which = f"version {version} of pipeline `{name}`" if version else f"pipeline `{name}`"
+    subject = Subject("pipeline", f"{name}@{version}" if version else name)
+    return NotFound(Reason.PIPELINE_NOT_FOUND, f"there is no {which}", subject=subject)
+
+
+def pipeline_exists(name: str, version: str) -> Conflict:
+    """The failure that every store raises for a version that is there with other content."""
+    text = (
+        f"version {version} of pipeline `{name}` exists already, with other content, and versions never change:"
+        " save under a higher one, or under none to have one chosen"
+    )
+    return Conflict(Reason.PIPELINE_EXISTS, text, subject=Subject("pipeline", f"{name}@{version}"))
+
+
+def no_version_left(name: str, version: str) -> InvalidRequest:
+    """The failure of a pipeline whose highest version has no successor."""
+    text = f"is needed: `{name}` has version {version}, and no higher one can be chosen for it"
+    return InvalidRequest.of([Violation("pipeline.version", text, Reason.FIELD_REQUIRED)])
+
+
 def check_revision(conversation_id: str, revision: int, if_revision: int | None) -> None:
     """Refuse a writer who does not know the newest revision.
 

@@ -1,4 +1,4 @@
-"""The parts of a SQLite store beside its trees: lists, search, changes, pictures."""
+"""The parts of a SQLite store beside its trees: lists, search, changes, pictures, pipelines."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import apsw
 from stepwired.conversation import Conversation
 from stepwired.errors import Failure
 from stepwired.events import Image
-from stepwired.store import blobs, changes, search
+from stepwired.store import blobs, changes, pipelines, search
 from stepwired.store.core import Core
 from stepwired.store.labels import Query, read_list
-from stepwired.store.nouns import Change, Deleted, Hit, ListOrder
+from stepwired.store.nouns import Change, Deleted, Hit, KeptPipeline, ListOrder
 from stepwired.store.parts import LIST_BYTES
 from stepwired.store.refusals import blob_not_found
 
 
 class SqliteParts:
-    """An `Index`, a `Feed` and `Blobs`, over one open store."""
+    """An `Index`, a `Feed`, `Blobs` and `Pipelines`, over one open store."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -112,3 +112,28 @@ class SqliteParts:
             if chunk is None:
                 raise blob_not_found(blob_id)
             yield chunk
+
+    async def save_pipeline(self, name: str, version: str, content: bytes) -> KeptPipeline:
+        now_ns = self._core.now_ns()
+        return await self._core.writer.submit(
+            lambda db: pipelines.save(db, name, version, content, now_ns), measure=content.__len__
+        )
+
+    async def pipeline(self, name: str, version: str = "") -> KeptPipeline:
+        return await self._core.readers.read(lambda db: pipelines.find(db, name, version))
+
+    async def pipelines(
+        self, *, name: str = "", page_size: int = 100, page_bytes: int = LIST_BYTES, after: str = ""
+    ) -> tuple[Sequence[KeptPipeline], str]:
+        return await self._core.readers.read(
+            lambda db: pipelines.read_list(db, name=name, page_size=page_size, page_bytes=page_bytes, after=after)
+        )
+
+    async def whole_pipelines(self) -> AsyncGenerator[KeptPipeline, None]:
+        last: KeptPipeline | None = None
+        while page := await self._core.readers.read(partial(pipelines.read_whole, after=last)):
+            for last in page:
+                yield last
+
+    async def delete_pipeline(self, name: str, version: str = "") -> Sequence[str]:
+        return await self._core.writer.submit(lambda db: pipelines.delete(db, name, version))
