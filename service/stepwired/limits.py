@@ -113,6 +113,18 @@ class Limits:
     step_value_bytes: int = 1 * MIB
     """One value that a step makes: a text, a list, an object."""
 
+    step_attempts: int = 10
+    """Largest `max_attempts` of a retry step."""
+
+    step_wait_s: float = 3600.0
+    """Longest delay of a retry step, and longest limit of a timeout step."""
+
+    run_retries: int = 100
+    """Attempts beyond the first that all retry steps of one run may make together."""
+
+    retry_buffer_bytes: int = 16 * MIB
+    """Results that a retry step holds back for one input, where it is told to."""
+
     step_threads: int = 32
     """Named steps that run in threads at once; further ones wait. One that was cancelled counts until it returns."""
 
