@@ -137,6 +137,37 @@ class Limits:
     step_buffer: int = 1024
     """Largest `buffer` of a step."""
 
+    call_outputs: int = 16
+    """Outputs of one open call of a caller's function, or of a worker, that wait to be taken before its stream is read
+    no further; see `steps.line`."""
+
+    call_outputs_bytes: int = 1 * MIB
+    """All of those together."""
+
+    stream_outputs_bytes: int = 8 * MIB
+    """What is read on beyond that, of all calls of one stream together, while another of them is waited for."""
+
+    worker_steps: int = 100
+    """Steps that one worker registers."""
+
+    worker_calls: int = 1000
+    """Largest `max_in_flight` of a worker."""
+
+    worker_calls_waiting: int = 1000
+    """Calls that wait for any worker to have room. Further ones are refused at once."""
+
+    worker_attempts: int = 3
+    """How many workers may be lost with one call, before it is taken to be the cause."""
+
+    worker_wait_s: float = 10.0
+    """How long calls wait for a worker to come back after the last one that served their step is gone."""
+
+    worker_known_s: float = 600.0
+    """How long a step is still known after that: its calls fail with NO_WORKER, which may be tried again."""
+
+    worker_heartbeat_s: float = 5.0
+    """How often workers and the server tell each other that they are alive. Who is silent for three times is dead."""
+
     run_s: float = 3600.0
     """Wall time of one run."""
 
