@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import shutil
+import signal
 import time
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
@@ -27,6 +28,13 @@ def anyio_backend() -> str:
 def grpc_poller() -> None:
     """Keep gRPC's poller, and its descriptors, from coming and going with each test."""
     grpc.aio.init_grpc_aio()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_works() -> None:
+    """A shell that runs us in the background has us, and every program we start, ignore Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

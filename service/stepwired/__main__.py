@@ -8,6 +8,7 @@ import os
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import asyncio
+import gc
 import resource
 import signal
 import sys
@@ -77,6 +78,9 @@ async def _serve(settings: config.Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end)
     async with app.service(settings) as running:
+        # What is here now stays: the collector, which stops the loop while it looks, need not look at it again.
+        gc.collect()
+        gc.freeze()
         _announce(running.address)
         await ended.wait()
         click.echo("stepwired: finishing what runs; a second signal ends at once", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -54,6 +55,9 @@ async def busy(client: Client) -> AsyncGenerator[Pulse]:
         async for _ in client.chat.StreamChat(chat_pb2.StreamChatRequest(prompt="hi")):
             pass
 
+    # The collector walks through what other tests left here, for longer than through all that a server holds.
+    gc.collect()
+    gc.freeze()
     tasks = [asyncio.create_task(work) for work in (pulse.beat(), *(listen() for _ in range(STREAMS)))]
     try:
         await asyncio.sleep(0.05)  # all of them have begun, or soon will; nothing depends on it
@@ -63,6 +67,7 @@ async def busy(client: Client) -> AsyncGenerator[Pulse]:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+        gc.unfreeze()
 
 
 @cache
@@ -179,12 +184,22 @@ WORK = [
 async def test_the_loop_turns_while_one_caller_does_much(
     tmp_path: Path, work: Callable[[Asking], Awaitable[None]]
 ) -> None:
-    async with stored(tmp_path, chat=chatter) as client:
+    stalls = []
+    for turn in range(3):  # what the work costs it costs each time; what the machine's other work costs it does not
+        stalls.append(await stall_s(tmp_path / str(turn), work))
+        if stalls[-1] < STALL_S:
+            return
+    assert min(stalls) < STALL_S
+
+
+async def stall_s(folder: Path, work: Callable[[Asking], Awaitable[None]]) -> float:
+    """For how long at most the work keeps the loop from turning."""
+    folder.mkdir()
+    async with stored(folder, chat=chatter) as client:
         ask = Asking(client)
         await ask.upload(noise("PNG", (8, 8)))  # starting the process that decodes is another matter
         picture(), file(), large_request(), many_numbers(), one_message(), much_metadata()
         async with busy(client) as pulse:
             await work(ask)
-        print(f"{work.__name__}: worked {pulse.worked_s * 1e3:.0f} ms at a time, {pulse.passed_s * 1e3:.0f} ms passed")
-        # Of so many new objects the collector's oldest generation takes its time; read on the loop they take seconds.
-        assert pulse.worked_s < (10 * STALL_S if work is import_20_000_messages else STALL_S)
+    print(f"{work.__name__}: worked {pulse.worked_s * 1e3:.0f} ms at a time, {pulse.passed_s * 1e3:.0f} ms passed")
+    return pulse.worked_s

@@ -5,7 +5,7 @@ from contextlib import closing, suppress
 
 import apsw
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stepwired.errors import InvalidRequest, NotFound, Reason
@@ -167,6 +167,7 @@ async def test_a_query_may_be_as_long_as_a_request_allows(store: SqliteStore, qu
 WORDS = st.sampled_from(["a", "b", "ab", "á", "Ä", "cafe\u0301", "𝒳", "字字", "x_y", "👩‍👧", "-", "…", "\n"])
 
 
+@example(["a", "a", "a"], [(["a"], False), (["a", "a", "a"], False)])
 @given(
     st.lists(WORDS, max_size=12),
     st.lists(st.tuples(st.lists(WORDS, min_size=1, max_size=3), st.booleans()), min_size=1, max_size=3),

@@ -77,9 +77,9 @@ class Cutter:
                 begun = recent[-length][0]
                 if not ranges:
                     start, room = _begin(recent, length)
-                if ranges and begun < ranges[-1][1]:
-                    begun = ranges.pop()[0]
-                ranges.append((begun, word[1]))
+                while ranges and begun < ranges[-1][1]:  # a longer phrase may reach over several
+                    begun = min(begun, ranges.pop()[0])
+                ranges.append((max(begun, start), word[1]))
             room -= bool(ranges)
         return _part(text, start, end, ranges)
 
