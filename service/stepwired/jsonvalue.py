@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import math
+from typing import Any, NoReturn
 
 from stepwired.events import MAX_SAFE_INTEGER, Json
+
+
+def parse(written: str | bytes) -> Json:
+    """Read JSON, refusing what Python takes all the same: a key twice, NaN and infinities. Then see `fault`.
+
+    Raises:
+        ValueError: It is none of these, or nested too deep to be read; the text says what, and quotes nothing.
+    """
+    try:
+        value: Json = json.loads(written, object_pairs_hook=_object, parse_constant=_no_number)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no JSON at character {error.pos}") from None
+    except UnicodeDecodeError:
+        raise ValueError("no UTF-8") from None
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("an object has a key twice")
+    return value
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
 
 
 def fault(value: object, *, max_depth: int, path: str = "") -> tuple[str, str] | None:

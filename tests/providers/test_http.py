@@ -88,7 +88,7 @@ async def test_a_peer_that_reads_nothing_does_not_keep_a_socket_open(http: Http)
     async with Provider(take, is_reading=False) as provider:
 
         async def post() -> None:
-            async with http.post("acme", provider.base_url, body, key="", budget=Budget()):
+            async with http.post("acme", provider.base_url, body, headers={}, budget=Budget()):
                 raise AssertionError("there is no answer")
 
         before = sockets()
@@ -114,7 +114,7 @@ async def test_a_large_request_arrives_whole_over_a_kept_and_a_dead_connection_t
     body = random.Random(7).randbytes(size)
     async with Provider(behave) as provider:
         for _ in range(3):
-            async with http.post("acme", provider.base_url, body, key="", budget=Budget()) as reply:
+            async with http.post("acme", provider.base_url, body, headers={}, budget=Budget()) as reply:
                 assert await reply.read_all() == b"{}"
     assert [request.body == body for request in provider.requests] == [True] * 4
     assert {request.headers["content-length"] for request in provider.requests} == {str(size)}

@@ -173,7 +173,7 @@ class Http:
             provider: Name of the endpoint, for failures.
             url: Where to.
             body: What to send.
-            key: Bearer token; empty sends none.
+            headers: Beside our own: the key, in the form that the wire wants.
             headers: Further ones, names in lower case: keys that are sent in another way, versions.
             budget: Time and bytes.
 

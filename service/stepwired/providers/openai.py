@@ -6,76 +6,35 @@ import asyncio
 import math
 import sys
 from array import array
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
 
-from stepwired.errors import Failure
-from stepwired.events import Batch, ChatRequest, Embeddings, EmbedRequest
+from stepwired.events import ChatRequest, Embeddings, EmbedRequest
 from stepwired.limits import KIB
 from stepwired.providers import faults
-from stepwired.providers.base import Address, Endpoint
-from stepwired.providers.http import Http
-from stepwired.providers.openai_request import chat_body, embed_body, image_bytes
+from stepwired.providers.decoder import Decoder
+from stepwired.providers.openai_request import chat_body, embed_body
 from stepwired.providers.openai_shapes import MALFORMED, Embedded, Item, read_raw_usage
-from stepwired.providers.openai_stream import Decoder
-from stepwired.providers.refusals import BODY_BYTES, Asked, of_event, of_response
-from stepwired.providers.reply import Reply
-
-#: What servers call a stream of events, besides those that do not say what it is.
-_STREAMS = ("text/event-stream", "text/plain", "application/octet-stream", "")
-
-_LARGE_BYTES = 256 * KIB
-"""From here on a request is written in a thread, so that nobody else waits for it."""
+from stepwired.providers.openai_stream import OpenAIDecoder
+from stepwired.providers.refusals import BODY_BYTES, Asked, of_event
+from stepwired.providers.wire import ChatWire
 
 
-class OpenAI:
-    """One endpoint that speaks this wire.
+class OpenAI(ChatWire):
+    """One endpoint that speaks this wire; see `ChatWire`."""
 
-    Args:
-        endpoint: Where, and what a call may take.
-        http: Connections.
-    """
+    def chat_path(self, request: ChatRequest) -> str:
+        return "chat/completions"
 
-    def __init__(self, endpoint: Endpoint, http: Http) -> None:
-        self._endpoint = endpoint
-        self._http = http
+    def chat_body(self, request: ChatRequest) -> bytes:
+        return chat_body(request, self.endpoint.quirks, self.endpoint.name)
 
-    async def chat(self, request: ChatRequest) -> AsyncGenerator[Batch, None]:
-        """Yield the events of one reply in batches, one batch per read; see `events.Chat`.
-
-        Closing the generator closes the socket, which is how the provider learns to stop. Nothing is retried.
-
-        Raises:
-            Failure: As `refusals` and `faults` make them. Before the first batch nothing of the reply was made known.
-        """
-        address = await self._address()
-        asked = Asked(self._endpoint.name, request.model, address.key())
-        budget = self._endpoint.budget
-        decoder = Decoder(asked, budget)
-        is_large = image_bytes(request.messages) > _LARGE_BYTES
-        body = await asyncio.to_thread(chat_body, request) if is_large else chat_body(request)
-        del request
-        async with self._http.post(
-            asked.provider, f"{address.base_url}/chat/completions", body, key=asked.key, budget=budget
-        ) as reply:
-            del body  # it may have pictures in it, and the reply may take minutes
-            await _check(reply, asked, _STREAMS)
-            while chunk := await _read(reply, decoder):
-                tool_bytes = decoder.tool_bytes
-                if batch := decoder.feed(chunk):
-                    reply.end_silence()
-                    yield batch
-                elif decoder.tool_bytes > tool_bytes:
-                    reply.end_silence()
-                if decoder.is_done:
-                    break
-                if decoder.has_reason:
-                    reply.hurry()
-            if batch := decoder.end() if decoder.is_light else await asyncio.to_thread(decoder.end):
-                yield batch
-            await reply.finish()
+    def decoder(self, asked: Asked, request: ChatRequest) -> Decoder:
+        return OpenAIDecoder(
+            asked, self.endpoint.budget, request.options, len(request.messages), self.endpoint.quirks
+        )
 
     async def embed(self, request: EmbedRequest, dimensions: int | None = None) -> Embeddings:
         """Turn at most `Endpoint.embed_batch` texts into vectors; see `events.Embed`.
@@ -91,68 +50,23 @@ class OpenAI:
         Raises:
             Failure: As `chat`; PROVIDER_PROTOCOL_ERROR if the vectors are not one for each text, of one length, finite.
         """
-        address = await self._address()
+        address = await self.endpoint.at()
         count = len(request.texts)
-        asked = Asked(self._endpoint.name, request.model, address.key(), count)
-        budget = self._endpoint.budget
+        asked = Asked(self.endpoint.name, request.model, address.key(), count)
+        budget = self.endpoint.budget
         most_bytes = _ROOM_BYTES + count * (dimensions or _DIMENSIONS) * _NUMBER_BYTES
-        async with self._http.post(
+        async with self.http.post(
             asked.provider,
-            f"{address.base_url}/embeddings",
+            address.url("embeddings", request.model),
             embed_body(request.model, request.texts),
-            key=asked.key,
+            headers=self.headers(address),
             budget=replace(budget, body_bytes=min(budget.body_bytes, most_bytes)),
         ) as reply:
-            await _check(reply, asked, ("application/json", ""))
+            await self.check(reply, asked, ("application/json", ""))
             body = await reply.read_all()
         if len(body) <= _LIGHT_BYTES:
             return read_embeddings(asked, body, count, dimensions)
         return await asyncio.to_thread(read_embeddings, asked, body, count, dimensions)
-
-    async def _address(self) -> Address:
-        address = await self._endpoint.address()
-        name, variable = self._endpoint.name, self._endpoint.api_key_env
-        if variable and not address.key():
-            raise faults.unconfigured(name, f"{name} needs a key: set {variable} in the server's environment")
-        return address
-
-
-async def _read(reply: Reply, decoder: Decoder) -> bytes:
-    """The next bytes; none at the end, or if the connection broke when the model had already stopped."""
-    try:
-        return await reply.read()
-    except Failure:
-        if decoder.has_reason:
-            return b""
-        raise
-
-
-async def _check(reply: Reply, asked: Asked, content_types: Sequence[str]) -> None:
-    """Refuse what is not the answer, by status, content type, or an error that calls itself a success."""
-    if reply.status != 200:
-        raise of_response(asked, reply.status, reply.headers, await _error_body(reply))
-    if reply.content_type in content_types:
-        return
-    if reply.content_type == "application/json":
-        body = await _error_body(reply)
-        try:
-            said = msgspec.json.decode(body)
-        except MALFORMED:
-            said = None
-        if isinstance(said, dict) and said.get("error"):
-            raise of_event(asked, said["error"])
-    kind = "".join(letter for letter in reply.content_type[:60] if letter.isalnum() or letter in "/+-._")
-    raise faults.nonsense(asked.provider, f"answered with content of type {kind}")
-
-
-async def _error_body(reply: Reply) -> bytes:
-    """The body of a refusal, as far as it comes: the status already says the most."""
-    try:
-        body = await reply.read_all(BODY_BYTES)
-    except Failure:
-        return b""
-    await reply.finish()
-    return body
 
 
 _DIMENSIONS = 4096

@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 
+from stepwired.providers.quirks import Quirks
 from stepwired.events import ChatRequest, Image, Json, Message, Role, ToolResult, ToolUse
 from stepwired.providers.history import in_order, uses_tool
 
 _encode = msgspec.json.encode
 
 
-def chat_body(request: ChatRequest) -> bytes:
+def chat_body(request: ChatRequest, quirks: Quirks = Quirks(), provider: str = "") -> bytes:
     """The JSON of a streamed chat completion.
 
     `max_tokens` is the older spelling of `max_completion_tokens`: every server of this wire knows it, while

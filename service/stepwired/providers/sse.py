@@ -1,4 +1,4 @@
-"""Splits the bytes of a server-sent event stream into events. No I/O, and no decoding: a cut character is harmless."""
+"""Splits the bytes of a stream into server-sent events or lines. No I/O, and no decoding: a cut character is harmless."""
 
 from __future__ import annotations
 
@@ -76,6 +76,10 @@ class Parser:
                 return events
         return _events(chunk) if chunk else []
 
+    def end(self) -> list[bytes]:
+        """Return what the stream's end completes: nothing."""
+        return []
+
     def _after_bom(self, chunk: bytes) -> bytes:
         """Take a byte order mark off the stream's start, which may come in pieces."""
         start = bytes(self._pending) + chunk
@@ -132,3 +136,47 @@ def _event(name: bytes, data: list[bytes]) -> bytes:
     event = Named(joined)
     event.name = name.decode("utf-8", "replace")
     return event
+
+
+class Lines:
+    """Splits newline-delimited JSON: feed it what was read, in order; it returns the lines that are complete.
+
+    Lines end with LF or CRLF; what is blank is no line. The last needs no end: call `end`.
+
+    Args:
+        line_bytes: Longest line.
+        provider: Whose stream it is, for failures.
+    """
+
+    __slots__ = ("_line_bytes", "_pending", "_provider")
+
+    def __init__(self, line_bytes: int = MIB, provider: str = "the provider") -> None:
+        self._line_bytes = line_bytes
+        self._provider = provider
+        self._pending = bytearray()  # without a LF in it
+
+    @property
+    def pending_bytes(self) -> int:
+        """What was fed and belongs to a line that is not complete."""
+        return len(self._pending)
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return each line that `chunk` completes.
+
+        Raises:
+            Failure: A line is longer than it may be, reason PROVIDER_RESPONSE_TOO_LARGE.
+        """
+        *lines, rest = chunk.split(b"\n")
+        if lines:
+            lines[0] = bytes(self._pending + lines[0])
+            self._pending.clear()
+        self._pending += rest
+        if max(len(self._pending), *map(len, lines), 0) > self._line_bytes:
+            raise faults.too_large(self._provider, "a line", self._line_bytes)
+        return [line for line in lines if line and not line.isspace()]
+
+    def end(self) -> list[bytes]:
+        """Return the last line, if there was no end to it."""
+        last = bytes(self._pending)
+        self._pending.clear()
+        return [] if not last or last.isspace() else [last]

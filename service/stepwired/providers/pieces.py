@@ -1,0 +1,132 @@
+"""What replies are put together from: texts, tool calls and counts, with what no road of ours carries mended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stepwired import jsonvalue
+from stepwired.events import Json, ToolUse, Usage, UsageSource
+
+DEPTH = 32
+"""Nesting of JSON that models write; what callers may nest, too: protobuf refuses to read somewhat deeper."""
+
+_INT32_MAX = 2**31 - 1
+
+
+class Pieces(list[str]):
+    """The pieces of a text, and their size."""
+
+    __slots__ = ("_counted", "size_bytes")
+
+    def __init__(self) -> None:
+        self._counted = 0
+        self.size_bytes = 0
+        """As UTF-8, of what `measure` has seen."""
+
+    def measure(self) -> int:
+        """Return the size with what came since the last call. Cheaper than a sum with each piece."""
+        new = self[self._counted :]
+        self._counted += len(new)
+        self.size_bytes += len("".join(new).encode())
+        return self.size_bytes
+
+
+class ToolParts:
+    """A tool call while its pieces come.
+
+    Args:
+        index: Which of the reply's calls.
+    """
+
+    __slots__ = ("_half", "arguments", "id", "index", "name")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+        self._half = ""
+
+    def add(self, tool_id: str, name: str, arguments: str) -> int:
+        """Add a piece; how many bytes it brought. Id and name are taken once, as servers repeat them."""
+        new_id = "" if self.id else whole(tool_id)
+        new_name = "" if self.name else whole(name)
+        self.id += new_id
+        self.name += new_name
+        if arguments:
+            self.arguments.append(arguments)
+        return len((new_id + new_name + arguments).encode("utf-8", "surrogatepass"))
+
+    def told(self, arguments: str) -> str:
+        """A piece of the arguments, as far as it can be told now."""
+        arguments, self._half = joined(self._half + arguments)
+        return arguments
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its input, so far, is a JSON object."""
+        try:
+            return isinstance(jsonvalue.parse("".join(self.arguments)), dict)
+        except ValueError:
+            return False
+
+    def use(self, made_up_id: str) -> ToolUse | None:
+        """The whole of it; None if it has no name, or its input is no JSON object that could be sent and stored.
+
+        Cost: 0.2 s for a MiB of small values, so not on the loop if it is large.
+        """
+        written = whole("".join(self.arguments))
+        try:
+            given = jsonvalue.parse(written if written.strip() else "{}")
+            if "\\u" in written:
+                given = _mended(given)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(given, dict) or not self.name or jsonvalue.fault(given, max_depth=DEPTH):
+            return None
+        return None if jsonvalue.text_fault(self.id + self.name) else ToolUse(self.id or made_up_id, self.name, given)
+
+
+def _mended(value: Json) -> Json:
+    """JSON whose escapes may have named lone surrogates, without them."""
+    match value:
+        case str():
+            return whole(value)
+        case list():
+            return [_mended(item) for item in value]
+        case dict():
+            return {whole(name): _mended(item) for name, item in value.items()}
+        case _:
+            return value
+
+
+def usage_of(
+    input_tokens: Any = None, output_tokens: Any = None, reasoning_tokens: Any = None, cached_input_tokens: Any = None
+) -> Usage:
+    """What a provider counted: each between 0 and 2^31-1, cut to it if need be; None where it gives no number."""
+    given = (input_tokens, output_tokens, reasoning_tokens, cached_input_tokens)
+    counts = [_count(value) for value in given]
+    return Usage(
+        UsageSource.PROVIDER,
+        *counts,
+        is_corrected=any(count is not None and count != value for count, value in zip(counts, given, strict=True)),
+    )
+
+
+def _count(value: Any) -> int | None:
+    if type(value) not in (int, float) or value != value:  # noqa: PLR0124 - NaN is not
+        return None
+    return int(max(0, min(value, _INT32_MAX)))
+
+
+def joined(text: str) -> tuple[str, str]:
+    """Join surrogate halves to characters, put U+FFFD for lone ones, and keep back a half that may be continued."""
+    half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+    return whole(text[:-1] if half else text), half
+
+
+def whole(text: str) -> str:
+    """The text with U+FFFD for each lone surrogate, which no UTF-8 can carry."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,0 +1,65 @@
+"""How servers of one wire format differ, as data: what they call a field, and what they cannot read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """One server's ways with the OpenAI wire. The defaults are what most servers read."""
+
+    max_tokens: str = "max_tokens"
+    """What it calls the limit of tokens to write. OpenAI's reasoning models know `max_completion_tokens` only."""
+
+    stream_usage: bool = True
+    """Whether `stream_options` may be sent. Without it the counts come unasked, or not at all."""
+
+    unsupported: frozenset[str] = frozenset()
+    """Fields of `ChatOptions` that it refuses or ignores, and that are therefore refused before it is asked."""
+
+    effort: str = "reasoning_effort"
+    """The field for it, with dots where it lies in another, such as `reasoning.effort`."""
+
+    schema_mode: str = "json_schema"
+    """How a schema is asked for: `json_schema`; `json_object`, the schema being checked by us alone."""
+
+    reasoning_back: str = ""
+    """The field in which it wants its own reasoning back: `reasoning_content` (beside tool calls), `reasoning_details`
+    (always, unchanged); empty: none."""
+
+    think_tags: bool = False
+    """Whether a reply's text may begin with reasoning between `<think>` and `</think>`."""
+
+    short_ids: bool = False
+    """Whether it takes ids of tool calls of nine letters and digits only."""
+
+    system_role: str = "system"
+    """The role of what the model is told before everything else."""
+
+
+#: Known servers. What is not here is read with the defaults.
+VENDORS: dict[str, Quirks] = {
+    "openai": Quirks(max_tokens="max_completion_tokens"),
+    "azure": Quirks(max_tokens="max_completion_tokens"),
+    "mistral": Quirks(
+        stream_usage=False,
+        short_ids=True,
+        unsupported=frozenset({"logit_bias", "top_logprobs", "reasoning_effort"}),
+    ),
+    "groq": Quirks(
+        max_tokens="max_completion_tokens",
+        unsupported=frozenset({"logit_bias", "top_logprobs"}),
+    ),
+    "together": Quirks(),
+    "openrouter": Quirks(effort="reasoning.effort", reasoning_back="reasoning_details"),
+    "deepseek": Quirks(
+        reasoning_back="reasoning_content",
+        schema_mode="json_object",
+        unsupported=frozenset({"seed", "logit_bias", "parallel_tool_calls"}),
+    ),
+    "xai": Quirks(unsupported=frozenset({"logit_bias"})),
+    "vllm": Quirks(),
+    "llamacpp": Quirks(),
+    "lmstudio": Quirks(),
+}
