@@ -24,6 +24,7 @@ _MOST = {
     "metadata_bytes": 64 * KIB,
     "metadata_depth": 32,
     "step_depth": 45,
+    "pipeline_bytes": 3 * MIB,
 }
 _MOST_OF_ANY, _MOST_SECONDS = 2**31 - 1, 10_000_000
 _LEAST = {"stream_message_bytes": 1 * KIB}  # a piece of text has to hold a character
@@ -106,6 +107,15 @@ class Limits:
 
     step_nodes: int = 1000
     """Steps in one spec."""
+
+    pipeline_bytes: int = 1 * MIB
+    """The steps of one saved pipeline, as protobuf."""
+
+    pipelines_bytes: int = 64 * MIB
+    """All versions of all saved pipelines together: the server keeps them in memory."""
+
+    pipelines_steps: int = 100_000
+    """Steps of all of those together, which take more memory than the bytes they are written in."""
 
     step_values: int = 1_000_000
     """Values that leave one stage of a run."""
