@@ -183,6 +183,7 @@ class Failure(Exception):
         reason: The cause, for programs.
         metadata: Facts about the cause, keys in lowerCamelCase, as `error_reason.proto` documents them.
         retry_after_s: Seconds after which trying again may help; None where it will not.
+        told_to_wait_s: The same, if whoever failed named it; None if it is only our guess.
         violations: The fields to change, all of them, in the order of the request.
         subject: What the failure is about, if it is about one thing.
     """
@@ -201,6 +202,7 @@ class Failure(Exception):
         self.reason = reason
         self.metadata = dict(metadata or {})
         self.retry_after_s = _RETRY_AFTER_S.get(reason) if retry_after_s is None else retry_after_s
+        self.told_to_wait_s = retry_after_s
         self.violations = tuple(violations)
         self.subject = subject
 
