@@ -8,10 +8,10 @@ from typing import Protocol
 from stepwired.conversation import Conversation, MessageView
 from stepwired.events import Json, Message, MessageStatus
 from stepwired.store.nouns import Request
-from stepwired.store.parts import Blobs, Feed, Index
+from stepwired.store.parts import Blobs, Feed, Index, Pipelines, Replies
 
 
-class ConversationStore(Index, Feed, Blobs, Protocol):
+class ConversationStore(Index, Feed, Blobs, Replies, Protocol):
     """Conversations that outlive the process.
 
     Guarantees, the same for every implementation and tested as such:
@@ -206,46 +206,6 @@ class ConversationStore(Index, Feed, Blobs, Protocol):
                 REQUEST_ID_MISMATCH.
             NotFound: CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND for a parent, BLOB_NOT_FOUND.
             Conflict: MESSAGE_ID_EXISTS, REVISION_MISMATCH.
-        """
-
-    async def begin_reply(
-        self,
-        conversation_id: str,
-        messages: Sequence[Message],
-        *,
-        parent_id: str = "",
-        if_revision: int | None = None,
-    ) -> str:
-        """Append what a model is to reply to, all or none, if there is room for a message of the reply as well.
-
-        Args:
-            conversation_id: An existing conversation.
-            messages: May be empty, to continue from `parent_id` or the head as it is.
-            parent_id: What the first of them follows; the head if empty.
-            if_revision: See the class.
-
-        Returns:
-            The id of the message that the reply will follow.
-
-        Raises:
-            InvalidRequest: As `append`; INVALID_CONVERSATION when there is nothing at all to reply to.
-            NotFound, Conflict: As `append`.
-        """
-
-    async def append_reply(
-        self, conversation_id: str, parent_id: str, messages: Sequence[Message]
-    ) -> tuple[tuple[Message, ...], bool]:
-        """Append a reply below `parent_id`, each message below the one before it.
-
-        The head moves to its end only if it still is `parent_id`; otherwise the reply stays as a branch. It is never
-        refused for lack of room: somebody has paid for it.
-
-        Returns:
-            The messages as stored, and whether they lie on a branch.
-
-        Raises:
-            NotFound: CONVERSATION_NOT_FOUND or MESSAGE_NOT_FOUND.
-            InvalidRequest: As `append`.
         """
 
     def messages(

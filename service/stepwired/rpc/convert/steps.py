@@ -74,7 +74,7 @@ class SpecReader:
             kind=kind,
             path=path,
             name=given.name,
-            labels=self._labels(f"{path}.labels", given.labels),
+            labels=self.labels(f"{path}.labels", given.labels),
             max_concurrency=self._number(given, "max_concurrency", path, (1, self._limits.step_concurrency), 1),
             buffer=self._number(given, "buffer", path, (1, self._limits.step_buffer), 1),
             as_completed=given.as_completed,
@@ -225,7 +225,8 @@ class SpecReader:
             self._faults.within(where, seconds, 0, self._limits.step_wait_s)
         return seconds
 
-    def _labels(self, path: str, given: Mapping[str, str]) -> dict[str, str]:
+    def labels(self, path: str, given: Mapping[str, str]) -> dict[str, str]:
+        """Read the labels of one thing."""
         if self._faults.count(path, len(given), _LABELS):
             for key in sorted(given):  # protobuf keeps maps in no order
                 short = key if utf8_bytes(key) <= _LABEL_BYTES else "…"
