@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-import socket
-
 from stepwired.imaging import serve
-from stepwired.processes.parent import Parent
+from stepwired.processes.serving import serving
 
 
 def main() -> None:
     """Decode what comes through the socket, until the parent ends."""
-    parent = Parent()
-    parser = argparse.ArgumentParser(prog="python -m stepwired.imaging", description=__doc__)
-    parser.add_argument("--socket", type=int, required=True, help="descriptor of an open socket")
-    with socket.socket(fileno=parser.parse_args().socket) as connection:
+    with serving("stepwired.imaging", __doc__) as (parent, connection):
         serve.serve(parent, connection)
 
 

@@ -7,9 +7,10 @@ import logging
 
 from stepwired.errors import Broken, Reason, Unavailable
 from stepwired.imaging.wire import Budget, Decoded
-from stepwired.imaging.worker import Ended, Worker
+from stepwired.imaging.worker import Worker
 from stepwired.limits import Limits
 from stepwired.processes.child import StartFailed
+from stepwired.processes.worker import Ended
 
 _LOG = logging.getLogger("stepwired.imaging")
 

@@ -7,6 +7,7 @@ import socket
 from contextlib import suppress
 
 from stepwired.imaging import wire
+from stepwired.processes import frames
 from stepwired.processes.parent import Parent
 
 
@@ -21,7 +22,6 @@ def serve(parent: Parent, connection: socket.socket) -> None:
     parent.watch()
     with connection.makefile("rb") as files:
         parent.tell("ready")
-        while length := files.read(wire.LENGTH_BYTES):
-            data = files.read(int.from_bytes(length, "big"))
-            connection.sendall(wire.encode(decode.decode(data)) + b"\n")
+        while (data := frames.read(files)) is not None:
+            frames.write(connection, wire.encode(decode.decode(data)))
             del data

@@ -1,13 +1,10 @@
-"""What we and the process that decodes say to each other: a length and a file one way, a line of JSON the other."""
+"""What we and the process that decodes say to each other: a file one way, a verdict in JSON the other."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import msgspec
-
-LENGTH_BYTES = 4
-"""Each file is sent behind its length, big-endian."""
 
 
 class Budget(msgspec.Struct, frozen=True):

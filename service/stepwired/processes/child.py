@@ -95,6 +95,11 @@ class Child:
             return "just now"
         return f"signal {-status}" if status < 0 else f"status {status}"
 
+    @property
+    def ended_by(self) -> int:
+        """The signal that ended it; 0 while it runs, and where it left by itself."""
+        return max(0, -(self._process.returncode or 0))
+
     async def end(self, grace_s: float = _EXIT_S) -> None:
         """End it, if it still runs, and wait until it and its pipes are gone.
 
