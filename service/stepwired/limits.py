@@ -24,10 +24,19 @@ _MOST = {
     "metadata_bytes": 64 * KIB,
     "metadata_depth": 32,
     "step_depth": 45,
+    "function_s": 60,
+    "function_stack_bytes": 6 * MIB,  # within the 8 MiB that a process has for it
+    "function_input_bytes": 16 * MIB,
+    "function_output_bytes": 16 * MIB,
     "pipeline_bytes": 3 * MIB,
 }
 _MOST_OF_ANY, _MOST_SECONDS = 2**31 - 1, 10_000_000
-_LEAST = {"stream_message_bytes": 1 * KIB}  # a piece of text has to hold a character
+_LEAST = {
+    "stream_message_bytes": 1 * KIB,  # a piece of text has to hold a character
+    "function_s": 0.001,
+    "function_memory_bytes": 1 * MIB,  # JavaScript itself needs a tenth of that
+    "function_stack_bytes": 64 * KIB,
+}
 #: What an embedding takes beside its numbers: the model's name, its place, and what protobuf puts around them.
 _EMBEDDING_BYTES = 1 * KIB
 
@@ -137,6 +146,24 @@ class Limits:
 
     step_threads: int = 32
     """Named steps that run in threads at once; further ones wait. One that was cancelled counts until it returns."""
+
+    function_source_bytes: int = 64 * KIB
+    """One function in JavaScript, UTF-8."""
+
+    function_s: float = 0.25
+    """How long one call of a function may compute. Nothing else interrupts it: other callers wait so long."""
+
+    function_memory_bytes: int = 32 * MIB
+    """All that a function holds, what it was called with and what it returns too."""
+
+    function_stack_bytes: int = 4 * MIB
+    """How deep a function may call itself; a call of a small one takes about 1.7 KiB."""
+
+    function_input_bytes: int = 1 * MIB
+    """The arguments of one call, as compact JSON."""
+
+    function_output_bytes: int = 1 * MIB
+    """What one call returns, as compact JSON."""
 
     collect_values: int = 10_000
     """Results of one CollectStep call."""
