@@ -24,9 +24,11 @@ from stepwired.providers.http import Http
 from stepwired.rpc.convert.chat import chat_request_of_json
 from stepwired.rpc.convert.runs import as_json
 from stepwired.rpc.pictures import Pictures
+from stepwired.rpc.pipelines import load
 from stepwired.rpc.server import Parts, Server
 from stepwired.steps.leaves import Models
 from stepwired.steps.named import discover
+from stepwired.steps.pipelines import Pipelines
 from stepwired.steps.registry import Registry
 from stepwired.store.parts import Blobs
 from stepwired.store.replies import recorded
@@ -85,7 +87,11 @@ async def service(settings: config.Settings, environ: Mapping[str, str] = os.env
         chat = catalogue.checked(pictures.taking(recorded(catalogue.chat, store, settings.limits)))
         read_request = partial(chat_request_of_json, limits=settings.limits)
         steps = Registry(Models(chat, catalogue.embed, read_request, as_json), named, settings.limits)
-        server = Server(Parts(chat, catalogue.embed, catalogue, store, steps, pictures), settings.limits, NoMetrics())
+        pipelines = Pipelines(settings.limits)
+        await load(store, pipelines, settings.limits)
+        server = Server(
+            Parts(chat, catalogue.embed, catalogue, store, steps, pictures, pipelines), settings.limits, NoMetrics()
+        )
         parts.push_async_callback(server.drain, 0.0)  # does nothing to a server that was drained
         port = await server.start(settings.server.host, settings.server.grpc_port)
         host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host

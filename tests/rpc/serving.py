@@ -15,7 +15,7 @@ import grpc.aio
 from google.protobuf.message import Message as Proto
 from google.rpc import error_details_pb2, status_pb2
 
-from stepwire.v1 import chat_pb2_grpc, conversation_pb2_grpc, embed_pb2_grpc, step_run_pb2_grpc
+from stepwire.v1 import chat_pb2_grpc, conversation_pb2_grpc, embed_pb2_grpc, pipeline_pb2_grpc, step_run_pb2_grpc
 from stepwired.errors import NotFound, Reason, Subject
 from stepwired.events import (
     Batch,
@@ -42,6 +42,7 @@ from stepwired.rpc.gate import Authorize, anybody
 from stepwired.rpc.pictures import Pictures
 from stepwired.rpc.server import Parts, Server
 from stepwired.rpc.step_runs import Runner
+from stepwired.steps.pipelines import Pipelines
 from stepwired.store.base import ConversationStore
 
 T = TypeVar("T")
@@ -147,6 +148,10 @@ class Client:
         return conversation_pb2_grpc.ConversationServiceStub(self.channel)
 
     @property
+    def pipelines(self) -> pipeline_pb2_grpc.PipelineServiceAsyncStub:
+        return pipeline_pb2_grpc.PipelineServiceStub(self.channel)
+
+    @property
     def steps(self) -> step_run_pb2_grpc.StepRunServiceAsyncStub:
         return step_run_pb2_grpc.StepRunServiceStub(self.channel)
 
@@ -166,12 +171,14 @@ async def serve(
     authorize: Authorize = anybody,
     options: Sequence[tuple[str, Any]] = (),
     roots: Sequence[Path] = (),
+    pipelines: Pipelines | None = None,
 ) -> AsyncIterator[Client]:
     metrics = Recorder()
     limits = limits or Limits()
     images = Images(Decoders(limits), Files(roots, limits), None, limits)
     pictures = Pictures(images, store, limits)
-    parts = Parts(pictures.taking(chat), embed, models or Catalogue(), store, steps, pictures)
+    pipelines = Pipelines(limits) if pipelines is None else pipelines
+    parts = Parts(pictures.taking(chat), embed, models or Catalogue(), store, steps, pictures, pipelines)
     server = Server(parts, limits, metrics, authorize)
     port = await server.start("127.0.0.1", 0)
     try:

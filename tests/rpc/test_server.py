@@ -42,7 +42,7 @@ SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.Health
 
 def server(limits: Limits | None = None) -> Server:
     pictures = Pictures(NOTHING, NOTHING, limits or Limits())
-    return Server(Parts(echo, count, Catalogue(), NOTHING, NOTHING, pictures), limits or Limits(), Recorder())
+    return Server(Parts(echo, count, Catalogue(), NOTHING, NOTHING, pictures, NOTHING), limits or Limits(), Recorder())
 
 
 def test_the_options_are_those_that_were_measured() -> None:
@@ -101,7 +101,7 @@ async def test_every_spelling_of_loopback_is_served(host: str) -> None:
 async def test_health_knows_every_service() -> None:
     async with serve() as client:
         health: Any = health_pb2_grpc.HealthStub(client.channel)
-        for service in ("", "ChatService", "EmbedService", "ConversationService", "StepRunService"):
+        for service in ("", "ChatService", "EmbedService", "ConversationService", "StepRunService", "PipelineService"):
             name = f"stepwire.v1.{service}" if service else ""
             assert (await health.Check(health_pb2.HealthCheckRequest(service=name))).status == SERVING
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -124,6 +124,7 @@ async def test_reflection_tells_what_is_served(version: str) -> None:
             "stepwire.v1.EmbedService",
             "stepwire.v1.ConversationService",
             "stepwire.v1.StepRunService",
+            "stepwire.v1.PipelineService",
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
             "grpc.reflection.v1alpha.ServerReflection",

@@ -13,7 +13,13 @@ import grpc.aio
 from google.protobuf.internal import api_implementation
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from stepwire.v1 import chat_pb2_grpc, conversation_pb2_grpc, embed_pb2_grpc, step_run_pb2_grpc
+from stepwire.v1 import (
+    chat_pb2_grpc,
+    conversation_pb2_grpc,
+    embed_pb2_grpc,
+    pipeline_pb2_grpc,
+    step_run_pb2_grpc,
+)
 from stepwired import addresses
 from stepwired.events import Chat, Embed, Metrics
 from stepwired.limits import MIB, Limits
@@ -25,7 +31,9 @@ from stepwired.rpc.embed import EmbedServicer
 from stepwired.rpc.gate import Authorize, Collector, Gate, anybody
 from stepwired.rpc.models import Models
 from stepwired.rpc.pictures import Pictures
+from stepwired.rpc.pipelines import PipelineServicer
 from stepwired.rpc.step_runs import Runner, StepRunServicer
+from stepwired.steps.pipelines import Pipelines
 from stepwired.store.base import ConversationStore
 
 _HEALTH = "grpc.health.v1.Health"
@@ -51,6 +59,7 @@ class Parts:
     store: ConversationStore
     steps: Runner
     pictures: Pictures
+    pipelines: Pipelines
 
 
 class Server:
@@ -128,6 +137,8 @@ class Server:
         conversations = ConversationServicer(parts.store, parts.pictures, limits)
         conversation_pb2_grpc.add_ConversationServiceServicer_to_server(conversations, into)
         step_run_pb2_grpc.add_StepRunServiceServicer_to_server(StepRunServicer(parts.steps, limits), into)
+        pipelines = PipelineServicer(parts.store, parts.pipelines, parts.steps, limits)
+        pipeline_pb2_grpc.add_PipelineServiceServicer_to_server(pipelines, into)
         for name, handlers in ours.services.items():
             gate.serve(name, handlers, endless=_ENDLESS, serving=_SERVING)
         into = tools
