@@ -18,6 +18,8 @@ from stepwired.events import (
     ReasoningDelta,
     Started,
     TextDelta,
+    ToolCallDelta,
+    ToolCalled,
     ToolUse,
     Usage,
     UsageSource,
@@ -429,7 +431,7 @@ def test_reasoning_is_read_as_far_as_it_can_be_sent_back() -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    [call(0, arguments="a" * 100), *(call(None, **{where: "a" * 100}) for where in ("id", "name"))],
+    [call(0, arguments="a" * 100), call(None, id="a" * 100, name="n"), call(None, name="a" * 100)],
     ids=["inputs", "ids", "names"],
 )
 def test_tool_calls_are_read_as_far_as_they_can_be_sent_back(piece: bytes) -> None:
@@ -446,12 +448,14 @@ def test_large_tool_calls_are_left_to_the_end_which_may_be_called_in_a_thread() 
     decoder = Decoder(ASKED)
     arguments = json.dumps({"x": "a" * 100_000})
     assert decoder.feed(call(0, id="c", name="a", arguments=arguments) + chunk(finish="tool_calls") + DONE) == [
-        Started("fake-1", "acme")
+        Started("fake-1", "acme"),
+        ToolCallDelta(0, "c", "a", arguments),
     ]
     assert decoder.is_done
     assert not decoder.is_light
-    (last,) = decoder.end()
+    called, last = decoder.end()
     assert isinstance(last, Finished)
+    assert called == ToolCalled(0, ToolUse("c", "a", {"x": "a" * 100_000}))
     assert last.messages[0].tool_use == ToolUse("c", "a", {"x": "a" * 100_000})
     assert decoder.end() == []
 

@@ -10,7 +10,6 @@ import msgspec
 from stepwired.events import TokenLogprob, Usage
 from stepwired.providers.pieces import usage_of, whole
 
-_USAGE_BYTES = 4096
 _TOP = 20
 _TOKEN_CHARACTERS = 1024
 
@@ -36,7 +35,8 @@ class ToolCall(msgspec.Struct, gc=False):
 class Delta(msgspec.Struct, gc=False):
     """What a chunk adds."""
 
-    content: str | list[Any] | None = None
+    content: str | None = None
+    parts: list[Any] | None = None  # content that is none of ours alone
     reasoning_content: str | None = None
     reasoning: str | None = None
     reasoning_details: list[Any] | None = None
@@ -84,28 +84,6 @@ class Completion(msgspec.Struct, gc=False):
     usage: Any = None
     error: Any = None
     model: str | None = None
-
-
-class Item(msgspec.Struct):
-    """One vector."""
-
-    embedding: bytes | list[float]  # base64 becomes bytes while it is read
-    index: int | None = None
-
-
-class Embedded(msgspec.Struct):
-    """The answer to a request for vectors, whose parts are read one by one: together they may be large."""
-
-    data: list[msgspec.Raw] = []
-    model: str | None = None
-    usage: msgspec.Raw = msgspec.Raw()
-    error: msgspec.Raw = msgspec.Raw()
-
-
-def read_raw_usage(usage: msgspec.Raw) -> Usage:
-    """As `read_usage`, from its JSON. What is larger than counts are is not read."""
-    data = bytes(usage)
-    return read_usage(msgspec.json.decode(data) if 0 < len(data) <= _USAGE_BYTES else None)
 
 
 def read_usage(usage: Any) -> Usage:

@@ -53,47 +53,38 @@ class OpenAIDecoder(Decoder):
         quirks: Quirks | None = None,
     ) -> None:
         super().__init__(asked, budget, options, first_id)
+        self._is_begun = False
         self._usage: Any = None
         self._texts = self._reply.texts
         self._tags = ThinkTags() if quirks is not None and quirks.think_tags else None
         self._details = Details()
         self._call_keys: dict[int | str, Hashable] = {}
         self._call_ids: dict[str, Hashable] = {}
-        self._is_slow = self._tags is not None  # once set, each text takes the long way
+        self._has_logprobs = options is not None and options.top_logprobs is not None
+        # Where set, each text takes the long way.
+        wants_details = quirks is not None and quirks.reasoning_back == "reasoning_details"
+        self._is_slow = self._tags is not None or self._has_logprobs or wants_details
 
     def _read(self, data: bytes, events: list[Event]) -> bool:
         """Add the events of one chunk. False at `[DONE]`."""
-        reply = self._reply
         try:
-            chunk = _decode_next(data) if reply.model else _decode_first(data)
+            chunk = _decode_next(data) if self._is_begun else _decode_first(data)
         except MALFORMED:
             if data.strip() == b"[DONE]":
                 return False
-            chunk = self._repaired(data)
-        if chunk.choices is None or chunk.error is not None:
-            self._check_odd(chunk, data)
-        if not reply.model:
-            reply.start(getattr(chunk, "model", None), events)
-        if chunk.usage is not None:
-            self._usage = chunk.usage
-        if not chunk.choices:
-            return True
-        choice = chunk.choices[0]
+            chunk = self._repaired(data, Chunk if self._is_begun else FirstChunk)
+        choices = chunk.choices
+        if not choices or chunk.usage is not None or chunk.error is not None or not self._is_begun:
+            self._read_frame(chunk, data, events)
+            if not choices:
+                return True
+        choice = choices[0]
         if choice.index:  # of several replies, which were not asked for, the first is read
             return True
         if (delta := choice.delta) is not None:
             text = delta.content
             # Most have a text and nothing else. What never comes beside a text is not looked for.
-            if (
-                not text
-                or type(text) is not str
-                or delta.reasoning_content
-                or delta.reasoning
-                or delta.tool_calls
-                or delta.reasoning_details
-                or choice.logprobs is not None
-                or self._is_slow
-            ):
+            if not text or delta.reasoning_content or delta.reasoning or delta.tool_calls or self._is_slow:
                 self._read_rest(delta, choice.logprobs, events)
             else:
                 self._texts.append(text)
@@ -102,6 +93,16 @@ class OpenAIDecoder(Decoder):
             self._stop(choice.finish_reason)
         return True
 
+    def _read_frame(self, chunk: Chunk, data: bytes, events: list[Event]) -> None:
+        """Note what is around the reply, at its start and its end."""
+        if chunk.choices is None or chunk.error is not None:
+            self._check_odd(chunk, data)
+        if not self._is_begun:
+            self._reply.start(getattr(chunk, "model", None), events)
+            self._is_begun = True
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+
     def _read_rest(self, delta: Delta, logprobs: Any, events: list[Event]) -> None:
         """Add all that a delta may have."""
         reply = self._reply
@@ -109,9 +110,9 @@ class OpenAIDecoder(Decoder):
             shown = self._details.add(delta.reasoning_details or ())
             self._check_details()
             reply.think(delta.reasoning_content or delta.reasoning or shown, events)
-        tokens = read_logprobs(logprobs) if logprobs is not None else ()
-        if isinstance(delta.content, list):
-            for is_thought, piece in parts_of(delta.content):
+        tokens = read_logprobs(logprobs) if self._has_logprobs else ()
+        if delta.parts:
+            for is_thought, piece in parts_of(delta.parts):
                 reply.think(piece, events) if is_thought else reply.text(piece, events)
         elif self._tags is not None:
             for is_thought, piece in self._tags.feed(delta.content or ""):
@@ -150,20 +151,23 @@ class OpenAIDecoder(Decoder):
         reply = self._reply
         if index is not None:
             key = self._call_keys.get(index)
-            if key is None or (_is_other(reply.tool_of(key), tool_id) and name):
-                key = self._call_ids.get(tool_id) if tool_id else None
-                key = self._call_keys[index] = (index, tool_id) if key is None else key
+            is_other = key is not None and bool(name) and _is_other(reply.tool_of(key), tool_id)
+            if key is None or is_other:
+                known = self._call_ids.get(tool_id) if is_other or not name else None
+                key = self._call_keys[index] = (index, tool_id) if known is None else known
         elif tool_id:
             key = self._call_ids.get(tool_id, tool_id)
         else:
-            last = reply.last_tool
-            if last is None:
-                key = ("next", 0)
-            else:
-                key = ("next", last[1].index + 1) if name and last[1].is_whole else last[0]
+            key = self._next_key(name)
         if tool_id:
             self._call_ids.setdefault(tool_id, key)
         return key
+
+    def _next_key(self, name: str) -> Hashable:
+        last = self._reply.last_tool
+        if last is None:
+            return ("next", 0)
+        return ("next", last[1].index + 1) if name and last[1].is_whole else last[0]
 
     def _stop(self, said: str) -> None:
         self._reply.stop(_FINISH.get(said, FinishReason.UNKNOWN), said)
@@ -172,7 +176,7 @@ class OpenAIDecoder(Decoder):
         try:
             completion = _decode_whole(body)
         except MALFORMED:
-            completion = self._repaired_as(body, Completion)
+            completion = self._repaired(body, Completion)
         if completion.error is not None or not completion.choices:
             self._check_odd(completion, body)
             raise self._reply.malformed("what is no chat completion")
@@ -185,19 +189,20 @@ class OpenAIDecoder(Decoder):
             self._read_rest(choice.message, choice.logprobs, events)
         self._stop(choice.finish_reason or "")
 
-    def _repaired(self, data: bytes) -> Chunk:
-        return self._repaired_as(data, Chunk if self._reply.model else FirstChunk)
+    def _repaired(self, data: bytes, kind: type[Any]) -> Any:
+        """Read what msgspec refuses and is common all the same: bytes that are no UTF-8, half a surrogate pair.
 
-    def _repaired_as(self, data: bytes, kind: type[Any]) -> Any:
-        """Read what msgspec refuses and is common all the same: bytes that are no UTF-8, half a surrogate pair."""
+        And content in parts, which is not common: then the chunk is read as one of another kind.
+        """
         text = data.decode("utf-8", "replace")
-        if "\ufffd" not in text and "\\ud" not in text.lower():
-            raise self._reply.malformed("what is no chunk")
+        has_surrogates = "\ufffd" in text or "\\ud" in text.lower()
         try:
-            chunk = msgspec.convert(json.loads(text), kind)
-        except (ValueError, RecursionError):  # msgspec's refusal is a ValueError, too
+            given = json.loads(text) if has_surrogates else msgspec.json.decode(data)
+            chunk = msgspec.convert(_plain(given), kind)
+        except (*MALFORMED, ValueError):  # msgspec's refusal is a ValueError, too
             raise self._reply.malformed("what is no chunk") from None
-        self._reply.has_surrogates = self._is_slow = True
+        self._is_slow = True
+        self._reply.has_surrogates |= has_surrogates
         return chunk
 
     def _check_odd(self, chunk: Chunk | Completion, data: bytes) -> None:
@@ -224,6 +229,16 @@ class OpenAIDecoder(Decoder):
 
 
 _NO_FUNCTION = Function()
+
+
+def _plain(given: Any) -> Any:
+    """A chunk with content in parts as one that has them apart."""
+    choices = given.get("choices") if isinstance(given, dict) else None
+    for choice in choices if isinstance(choices, list) else ():
+        said = (choice.get("delta") or choice.get("message")) if isinstance(choice, dict) else None
+        if isinstance(said, dict) and isinstance(said.get("content"), list):
+            said["parts"] = said.pop("content")
+    return given
 
 
 def _is_other(parts: ToolParts | None, tool_id: str) -> bool:
