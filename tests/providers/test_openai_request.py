@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from stepwired.events import ChatOptions, ChatRequest, Image, Message, Reasoning, Role, ToolResult, ToolUse
-from stepwired.providers.openai_request import chat_body, chat_messages, embed_body
+from stepwired.providers.openai_request import chat_body, chat_messages
 
 
 def body(**fields: Any) -> dict[str, Any]:
@@ -119,10 +119,6 @@ def test_equal_requests_give_equal_bytes_whatever_the_order_of_keys() -> None:
     one = ChatRequest("m", messages=(use("1", a=1, b={"c": 2, "d": 3}),))
     other = ChatRequest("m", messages=(use("1", b={"d": 3, "c": 2}, a=1),))
     assert chat_body(one) == chat_body(other)
-
-
-def test_vectors_are_asked_for_in_base64() -> None:
-    assert json.loads(embed_body("m", ["a", "b"])) == {"model": "m", "input": ["a", "b"], "encoding_format": "base64"}
 
 
 def test_pictures_are_parts_behind_the_text() -> None:

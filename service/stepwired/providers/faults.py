@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stepwired.errors import Failure, Misconfigured, Reason, Subject, Throttled, Unavailable
+from stepwired.errors import Failure, InvalidRequest, Misconfigured, Reason, Subject, Throttled, Unavailable, Violation
 
 _LATE = {"connect": "did not take a connection", "first_byte": "did not answer", "total": "did not finish"}
 
@@ -68,6 +68,16 @@ def untrusted(provider: str) -> Failure:
 def unconfigured(provider: str, what: str) -> Failure:
     """What the configuration says of it cannot be used; `what` says why."""
     return _misconfigured(Reason.PROVIDER_NOT_CONFIGURED, provider, what, {"provider": provider})
+
+
+def unsupported(model: str, feature: str, what: str, field: str = "model") -> Failure:
+    """It cannot do what is asked, and is not asked without it; `what` is the sentence, `field` what has to change."""
+    return InvalidRequest(
+        Reason.MODEL_FEATURE_UNSUPPORTED,
+        what,
+        metadata={"model": model, "feature": feature},
+        violations=[Violation(field, what, Reason.MODEL_FEATURE_UNSUPPORTED)],
+    )
 
 
 def _misconfigured(reason: Reason, provider: str, text: str, facts: dict[str, str]) -> Failure:
