@@ -546,16 +546,18 @@ class CallDone(_message.Message):
     def __init__(self, outputs: _Optional[_Iterable[_Union[_struct_pb2.Value, _Mapping]]] = ...) -> None: ...
 
 class CallError(_message.Message):
-    __slots__ = ("message", "error_type", "is_transient", "retry_delay")
+    __slots__ = ("message", "error_type", "is_transient", "retry_delay", "reason")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     ERROR_TYPE_FIELD_NUMBER: _ClassVar[int]
     IS_TRANSIENT_FIELD_NUMBER: _ClassVar[int]
     RETRY_DELAY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     message: str
     error_type: str
     is_transient: bool
     retry_delay: _duration_pb2.Duration
-    def __init__(self, message: _Optional[str] = ..., error_type: _Optional[str] = ..., is_transient: bool = ..., retry_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    reason: str
+    def __init__(self, message: _Optional[str] = ..., error_type: _Optional[str] = ..., is_transient: bool = ..., retry_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ServeStepsRequest(_message.Message):
     __slots__ = ("register", "reply", "heartbeat", "drain")
