@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import msgspec
-
 from stepwire.v1 import pipeline_pb2
-from stepwired import jsonschemas, versions
+from stepwired import versions
 from stepwired.errors import InvalidRequest, Reason, Violation
-from stepwired.events import Json
 from stepwired.limits import KIB, Limits
 from stepwired.rpc import paging
+from stepwired.rpc.convert.schemas import schema as schema_of
 from stepwired.rpc.convert.steps import SpecReader
-from stepwired.rpc.convert.values import read_json
 from stepwired.rpc.violations import Faults
 from stepwired.steps.pipelines import Listed
 from stepwired.steps.sources import SavedPipeline
@@ -23,7 +20,6 @@ from stepwired.store.codec import pipelines as codec
 from stepwired.store.nouns import KeptPipeline
 
 DESCRIPTION_BYTES = 1 * KIB
-SCHEMA_BYTES = 64 * KIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +78,7 @@ def saving(given: pipeline_pb2.SavePipelineRequest, limits: Limits) -> Saving:
     else:
         steps = reader.specs(wire.steps)
     after.json_values = of_steps.json_values
-    schema = _schema("pipeline.input_schema", wire, limits, after)
+    schema = schema_of("pipeline", wire, "input_schema", limits, after)
     SpecReader(limits, after).labels("pipeline.labels", wire.labels)
     content = codec.content(wire)
     pipeline = SavedPipeline(wire.name, wire.version, steps, schema)
@@ -101,7 +97,7 @@ def stored(kept: KeptPipeline, limits: Limits) -> tuple[Listed, Sequence[Violati
     faults = Faults()
     wire = codec.decode(kept.body)
     steps = SpecReader(limits, faults).specs(wire.steps)
-    schema = _schema("input_schema", wire, limits, faults)
+    schema = schema_of("", wire, "input_schema", limits, faults)
     if faults.found or not steps:
         steps = (Spec(None, "steps[0]"),)
     pipeline = SavedPipeline(kept.name, kept.version, steps, schema)
@@ -151,21 +147,3 @@ def named(given: pipeline_pb2.GetPipelineRequest | pipeline_pb2.DeletePipelineRe
 def _version(path: str, given: str, faults: Faults) -> None:
     if given and (why := versions.fault(given)):
         faults.add(path, why)
-
-
-def _schema(path: str, wire: pipeline_pb2.Pipeline, limits: Limits, faults: Faults) -> dict[str, Json] | None:
-    """Read the schema of a pipeline's input; None if it has none, or beside a violation."""
-    if not wire.HasField("input_schema"):
-        return None
-    before = len(faults.found)
-    schema = read_json(path, wire.input_schema, 4 * SCHEMA_BYTES, limits, faults, Reason.FIELD_INVALID)
-    if len(faults.found) == before:
-        faults.json(path, schema, SCHEMA_BYTES, limits, Reason.FIELD_INVALID)
-    if len(faults.found) > before or not isinstance(schema, dict):
-        return None
-    try:
-        jsonschemas.compiled(msgspec.json.encode(schema))
-    except jsonschemas.SchemaInvalid as error:
-        faults.add(path, f"is no JSON Schema: {error}")
-        return None
-    return schema
