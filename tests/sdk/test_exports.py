@@ -27,6 +27,7 @@ PUBLIC = [
     "Message",
     "MessageHit",
     "Model",
+    "Pipeline",
     "ReasoningDelta",
     "Reply",
     "RunEvent",

@@ -39,6 +39,7 @@ from stepwire.v1.chat_pb2 import ChatOptions, Model
 from stepwire.v1.conversation_pb2 import Conversation as ConversationInfo
 from stepwire.v1.embed_pb2 import EmbeddingModel
 from stepwire.v1.message_pb2 import Image, Message
+from stepwire.v1.pipeline_pb2 import Pipeline
 from stepwire.v1.step_run_pb2 import Step, StepInfo, StepMetadata
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "Message",
     "MessageHit",
     "Model",
+    "Pipeline",
     "ReasoningDelta",
     "Reply",
     "RunEvent",

@@ -9,6 +9,7 @@ from stepwire._connection import Connection
 from stepwire._conversations import ConversationCalls
 from stepwire._embed import EmbedCalls
 from stepwire._messages import MessageCalls
+from stepwire._pipelines import AsyncPipelines
 from stepwire._steps import StepCalls
 from stepwire._transfer import TransferCalls
 from stepwire._watch import WatchCalls
@@ -32,6 +33,9 @@ class AsyncClient(ChatCalls, EmbedCalls, ConversationCalls, MessageCalls, Transf
             `search`, `collect`.
         idle_s: Seconds that a stream may be silent. Streams have no other limit unless a call names one. The default
             is what a server grants a model for one reply; a dead connection is noticed within 40 seconds anyway.
+
+    Attributes:
+        pipelines: The pipelines that the server keeps: `save`, `get`, `list` and `delete`.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class AsyncClient(ChatCalls, EmbedCalls, ConversationCalls, MessageCalls, Transf
         idle_s: float = 600.0,
     ) -> None:
         self._connection = Connection(target, timeout_s=timeout_s, long_timeout_s=long_timeout_s, idle_s=idle_s)
+        self.pipelines = AsyncPipelines(self._connection)
 
     async def close(self) -> None:
         """End all calls, which fail with `errors.Cancelled`, and the connection. May be called again."""

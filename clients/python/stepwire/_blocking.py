@@ -10,6 +10,7 @@ from stepwire import errors
 from stepwire._aio import DEFAULT_TARGET, AsyncClient
 from stepwire._callbacks import Delivery, Worker
 from stepwire._faces import iterates, waits
+from stepwire._pipelines import Pipelines
 from stepwire._portal import Portal
 
 T = TypeVar("T")
@@ -83,6 +84,11 @@ class Client:
     collect = waits(AsyncClient.collect)
     list_steps = waits(AsyncClient.list_steps)
     validate = waits(AsyncClient.validate)
+
+    @property
+    def pipelines(self) -> Pipelines:
+        """The pipelines that the server keeps: `save`, `get`, `list` and `delete`."""
+        return Pipelines(self._aio.pipelines, self)  # a new one, because to keep it would keep the client alive
 
     def start_with_callbacks(
         self,

@@ -35,6 +35,7 @@ IDEMPOTENT = {
         "ExportConversation",
     ),
     "stepwire.v1.StepRunService": ("ListSteps", "ValidateStep"),
+    "stepwire.v1.PipelineService": ("SavePipeline", "GetPipeline", "ListPipelines"),  # a version is saved but once
 }
 
 _SERVICE_CONFIG = {

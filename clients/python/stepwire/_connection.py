@@ -14,12 +14,13 @@ import grpc.aio
 
 from stepwire import _channel, _status, errors
 from stepwire._at_once import at_once
-from stepwire.v1 import chat_pb2_grpc, conversation_pb2_grpc, embed_pb2_grpc, step_run_pb2_grpc
+from stepwire.v1 import chat_pb2_grpc, conversation_pb2_grpc, embed_pb2_grpc, pipeline_pb2_grpc, step_run_pb2_grpc
 
 if TYPE_CHECKING:
     from stepwire.v1.chat_pb2_grpc import ChatServiceAsyncStub
     from stepwire.v1.conversation_pb2_grpc import ConversationServiceAsyncStub
     from stepwire.v1.embed_pb2_grpc import EmbedServiceAsyncStub
+    from stepwire.v1.pipeline_pb2_grpc import PipelineServiceAsyncStub
     from stepwire.v1.step_run_pb2_grpc import StepRunServiceAsyncStub
 
 Q = TypeVar("Q")
@@ -68,6 +69,10 @@ class Connection:
     @cached_property
     def steps(self) -> StepRunServiceAsyncStub:
         return step_run_pb2_grpc.StepRunServiceStub(self._open())
+
+    @cached_property
+    def pipelines(self) -> PipelineServiceAsyncStub:
+        return pipeline_pb2_grpc.PipelineServiceStub(self._open())
 
     async def unary(
         self,
