@@ -122,6 +122,9 @@ class Endpoint:
     embed_batch: int = 2048
     """Most texts that the provider takes at once."""
 
+    identity: str = ""
+    """What else, beside its name, tells it from others that had the name before: its address, say."""
+
     keys: Literal["server", "caller"] = "server"
     """Whose key is sent: that of the configuration, or that of the caller and never another."""
 

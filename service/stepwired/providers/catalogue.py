@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 from typing import Literal
 
-from stepwired.errors import Failure, InvalidRequest, NotFound, Reason, Subject, Throttled, Violation
+from stepwired.errors import Failure, NotFound, Reason, Subject
 from stepwired.events import (
     Batch,
     Chat,
     ChatRequest,
     Embeddings,
     EmbedRequest,
-    Image,
-    Message,
     ModelInfo,
     Usage,
     UsageSource,
 )
-from stepwired.limits import MIB
 from stepwired.providers import faults
 from stepwired.providers.base import Endpoint, ModelEntry, Wire
+from stepwired.providers.budget import RetryBudget
+from stepwired.providers.cache import digest
+from stepwired.providers.cache_chat import Replies
+from stepwired.providers.cache_embed import Vectors
+from stepwired.providers.catalogue_abilities import abilities, refusal
+from stepwired.providers.catalogue_cost import priced
+from stepwired.providers.catalogue_pictures import Resolve, StoredPictures
 from stepwired.providers.http import Http
 from stepwired.providers.openai import OpenAI
+from stepwired.providers.retry import Retry, Route
 
 Kind = Literal["chat", "embed"]
 
 #: The wire formats that an endpoint can name.
 WIRES: Mapping[str, Callable[[Endpoint, Http], Wire]] = {"openai": OpenAI}
 
-_IMAGES_BYTES = 64 * MIB
-"""Of all stored pictures that one request to a model is made of, which are in memory at once."""
-
-_ALL_IMAGES_BYTES = 512 * MIB
-"""Of the stored pictures of all requests that are not yet sent, together."""
-
-#: The bytes of a stored picture.
-Resolve = Callable[[str], Awaitable[bytes]]
+_FALLBACKS = 8
+"""Of one model, those of its fallbacks included: all are tried one after the other, while the caller waits."""
 
 _FEATURE = {"chat": "chat", "embed": "embeddings"}
 
@@ -52,16 +51,29 @@ class Catalogue:
         models: Models, each name and alias once; at most one default of a kind, else the first is it.
         http: Connections; closed by whoever made them.
         resolve: The bytes of a stored picture, by its `blob_id`; raises NotFound BLOB_NOT_FOUND.
+        retry: What tries again.
+        replies: Whole replies that are kept; None: none are.
+        vectors: Vectors that are kept or being made; None: each call makes its own.
 
     Raises:
         ValueError: They do not fit together; the text says what to change.
     """
 
     def __init__(
-        self, endpoints: Iterable[Endpoint], models: Iterable[ModelEntry], http: Http, resolve: Resolve | None = None
+        self,
+        endpoints: Iterable[Endpoint],
+        models: Iterable[ModelEntry],
+        http: Http,
+        resolve: Resolve | None = None,
+        *,
+        retry: Retry | None = None,
+        replies: Replies | None = None,
+        vectors: Vectors | None = None,
     ) -> None:
-        self._resolve_blob = resolve
-        self._held_bytes = 0
+        self._pictures = StoredPictures(resolve)
+        self._retry = retry or Retry()
+        self._replies = replies
+        self._vectors = vectors
         self._endpoints: dict[str, Endpoint] = {}
         self._wires: dict[str, Wire] = {}
         for endpoint in endpoints:
@@ -82,6 +94,11 @@ class Catalogue:
                     raise ValueError(f"model {model.name}: the name {name!r} is taken by {self._by_name[name].name}")
                 self._by_name[name] = model
         self._defaults = {kind: self._default(kind) for kind in ("chat", "embed")}
+        budgets = {name: RetryBudget() for name in self._endpoints}
+        routes = {model.name: self._route(model, budgets[model.endpoint]) for model in self._models}
+        self._routes = {
+            model.name: tuple(routes[each.name] for each in (model, *self._fallbacks(model))) for model in self._models
+        }
 
     def resolve(self, name: str, kind: Kind) -> ModelEntry:
         """The model of this name or alias; the default one if the name is empty.
@@ -94,32 +111,32 @@ class Catalogue:
         if model is None:
             raise self._unknown(name, kind)
         if model.kind != kind:
-            raise _unsupported(name, _FEATURE[kind], f"{name} is no model for {_FEATURE[kind]}")
+            raise faults.unsupported(name, _FEATURE[kind], f"{name} is no model for {_FEATURE[kind]}")
         return model
 
     def chat(self, request: ChatRequest) -> AsyncGenerator[Batch, None]:
-        """Make one reply. No generator of our own: each would be one more step on every token's way.
+        """Make one reply.
 
         Raises:
             Failure: At once if the model cannot be resolved or cannot do what is asked, as `check`; while it is read,
-                as the wire says, BLOB_NOT_FOUND, or CONCURRENCY_LIMITED: too many pictures are being sent.
+                as `Retry.chat`, BLOB_NOT_FOUND, or CONCURRENCY_LIMITED: too many pictures are being sent.
         """
         model = self.check(request)
-        request, wire = replace(request, model=model.provider_model), self._wires[model.endpoint]
-        if any(_is_stored(image) for message in request.messages for image in message.images):
-            return self._chat_with_stored(wire, request)
-        return wire.chat(request)
+        if self._replies is not None and request.options.cache:
+            chat = partial(self._attempts, model)
+            return self._replies.chat(self._endpoints[model.endpoint], model, request, chat)
+        return self._attempts(model, request)
 
     def check(self, request: ChatRequest) -> ModelEntry:
         """The model that would answer.
 
         Raises:
             NotFound: MODEL_NOT_FOUND.
-            InvalidRequest: MODEL_FEATURE_UNSUPPORTED: it makes no replies, or is to look at pictures and cannot.
+            InvalidRequest: MODEL_FEATURE_UNSUPPORTED or MAX_TOKENS_TOO_LARGE: it cannot do what is asked.
         """
         model = self.resolve(request.model, "chat")
-        if not model.images and any(message.images for message in request.messages):
-            raise _unsupported(model.name, "images", f"{model.name} cannot look at images")
+        if (failure := refusal(model, request)) is not None:
+            raise failure
         return model
 
     def checked(self, chat: Chat) -> Chat:
@@ -131,45 +148,44 @@ class Catalogue:
 
         return run
 
-    async def _chat_with_stored(self, wire: Wire, request: ChatRequest) -> AsyncGenerator[Batch, None]:
-        size = sum(image.size_bytes for message in request.messages for image in message.images)
-        if size > _IMAGES_BYTES:
-            text = f"these messages have {size} bytes of images, and a model is sent at most {_IMAGES_BYTES}"
-            raise InvalidRequest(Reason.IMAGE_TOO_LARGE, text, metadata={"limitBytes": str(_IMAGES_BYTES)})
-        self._hold(size)
-        try:
-            # Without a name for what is large: only the wire has it, until it is sent.
-            batches = wire.chat(
-                replace(request, messages=tuple([await self._with_bytes(message) for message in request.messages]))
-            )
-            async with aclosing(batches):
-                async for batch in batches:
-                    self._held_bytes -= size  # an answer comes, so all is sent
-                    size = 0
-                    yield batch
-        finally:
-            self._held_bytes -= size
+    def _attempts(self, model: ModelEntry, request: ChatRequest) -> AsyncGenerator[Batch, None]:
+        first, *others = self._routes[model.name]
+        # A fallback that could not do it would only hide why the first failed.
+        able = [route for route in others if refusal(route.model, request) is None and _has_key(route, request)]
+        return self._retry.chat([first, *able], request)
 
-    def _hold(self, size: int) -> None:
-        if self._held_bytes + size > _ALL_IMAGES_BYTES:
-            text = f"requests with {_ALL_IMAGES_BYTES} bytes of images are being sent already; try again"
-            raise Throttled(
-                Reason.CONCURRENCY_LIMITED,
-                text,
-                metadata={"limit": str(_ALL_IMAGES_BYTES)},
-                subject=Subject("server", "images"),
-            )
-        self._held_bytes += size
+    def _route(self, model: ModelEntry, budget: RetryBudget) -> Route:
+        endpoint, wire = self._endpoints[model.endpoint], self._wires[model.endpoint]
 
-    async def _with_bytes(self, message: Message) -> Message:
-        if not any(map(_is_stored, message.images)):
-            return message
-        assert self._resolve_blob is not None, "who lets pictures be stored also says how they are read"
-        images = [
-            replace(image, data=await self._resolve_blob(image.blob_id)) if _is_stored(image) else image
-            for image in message.images
-        ]
-        return replace(message, images=tuple(images))
+        def chat(request: ChatRequest) -> AsyncGenerator[Batch, None]:
+            # A key that a caller brought goes to no endpoint that has its own.
+            key = request.caller_key if endpoint.keys == "caller" else ""
+            asked = replace(request, model=model.provider_model, caller_key=key)
+            return self._pictures.chat(wire.chat, asked)
+
+        return Route(model, endpoint, budget, chat)
+
+    def _fallbacks(self, model: ModelEntry) -> Sequence[ModelEntry]:
+        """All models that are asked in its place, in order: each fallback, then those of its own."""
+        found: dict[str, ModelEntry] = {}
+
+        def add(one: ModelEntry, path: tuple[str, ...]) -> None:
+            for name in one.fallbacks:
+                other = self._by_name.get(name)
+                if other is None or other.kind != "chat" or one.kind != "chat":
+                    raise ValueError(f"model {one.name}: a fallback has to be a model for chat, which {name!r} is not")
+                if other.name in path:
+                    raise ValueError(f"model {one.name}: its fallbacks lead back to {other.name}")
+                if other.name not in found:
+                    found[other.name] = other
+                    add(other, (*path, other.name))
+
+        if model.kind == "embed" and model.fallbacks:
+            raise ValueError(f"model {model.name}: takes no fallbacks: vectors of two models cannot be compared")
+        add(model, (model.name,))
+        if len(found) > _FALLBACKS:
+            raise ValueError(f"model {model.name}: has {len(found)} fallbacks, and at most {_FALLBACKS} are tried")
+        return tuple(found.values())
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
         """Turn texts into vectors, in as many calls as the provider needs, one after the other.
@@ -178,22 +194,31 @@ class Catalogue:
             Failure: Of the first call that fails; PROVIDER_PROTOCOL_ERROR if vectors have an unexpected length.
         """
         model = self.resolve(request.model, "embed")
-        wire, size = self._wires[model.endpoint], self._endpoints[model.endpoint].embed_batch
+        endpoint = self._endpoints[model.endpoint]
+        key = request.caller_key if endpoint.keys == "caller" else ""
+        compute = partial(self._embed, model, key)
+        if self._vectors is None:
+            return await compute(request.texts)
+        names = (endpoint.name, endpoint.identity, model.provider_model, str(model.dimensions), key)
+        return await self._vectors.embed(digest(*map(str.encode, names)), request.texts, compute)
+
+    async def _embed(self, model: ModelEntry, key: str, texts: tuple[str, ...]) -> Embeddings:
+        wire, route = self._wires[model.endpoint], self._routes[model.name][0]
+        size = route.endpoint.embed_batch
         parts: list[Embeddings] = []
-        for start in range(0, len(request.texts), size):
-            texts = request.texts[start : start + size]
-            part = await wire.embed(EmbedRequest(texts, model.provider_model), model.dimensions)
+        for start in range(0, len(texts), size):
+            asked = EmbedRequest(texts[start : start + size], model.provider_model, key)
+            part = await self._retry.embed(route, partial(wire.embed, asked, model.dimensions))
             wanted = model.dimensions or (parts[0].dimensions if parts else part.dimensions)
             if part.dimensions != wanted:
                 text = f"sent vectors of {part.dimensions} numbers for {model.name}, not of {wanted}"
                 raise faults.nonsense(model.endpoint, text)
             parts.append(part)
-        if len(parts) == 1:
-            return parts[0]
         rows = tuple(row for part in parts for row in part.rows)
         first_model = parts[0].model if parts else model.provider_model
         dimensions = parts[0].dimensions if parts else model.dimensions or 0
-        return Embeddings(first_model, dimensions, rows, _sum(part.usage for part in parts))
+        usage = parts[0].usage if len(parts) == 1 else _sum(part.usage for part in parts)
+        return Embeddings(first_model, dimensions, rows, priced(usage, model.price))
 
     def chat_models(self) -> list[ModelInfo]:
         """All chat models, in the order of the configuration."""
@@ -218,6 +243,11 @@ class Catalogue:
             provider_model=model.provider_model,
             is_default=model is self._defaults[model.kind],
             dimensions=model.dimensions,
+            context_length=model.context_length,
+            max_output_tokens=model.max_output_tokens,
+            abilities=abilities(model),
+            price=model.price,
+            fallbacks=tuple(route.model.name for route in self._routes[model.name][1:]),
         )
 
     def _default(self, kind: str) -> ModelEntry | None:
@@ -240,15 +270,8 @@ class Catalogue:
         return NotFound(Reason.MODEL_NOT_FOUND, text, metadata=facts, subject=Subject("model", name[:100]))
 
 
-def _is_stored(image: Image) -> bool:
-    """Whether its bytes have still to be read."""
-    return bool(image.blob_id) and not image.data
-
-
-def _unsupported(model: str, feature: str, text: str) -> InvalidRequest:
-    facts = {"model": model, "feature": feature}
-    violation = Violation("model", text, Reason.MODEL_FEATURE_UNSUPPORTED)
-    return InvalidRequest(Reason.MODEL_FEATURE_UNSUPPORTED, text, metadata=facts, violations=[violation])
+def _has_key(route: Route, request: ChatRequest) -> bool:
+    return route.endpoint.keys != "caller" or bool(request.caller_key)
 
 
 def _sum(usages: Iterable[Usage]) -> Usage:
