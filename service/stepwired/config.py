@@ -13,9 +13,9 @@ import msgspec
 
 from stepwired import addresses, limits
 from stepwired.limits import Limits
-from stepwired.settings import Endpoint, Images, Local, Model, Server, Settings
+from stepwired.settings import Endpoint, Functions, Images, Local, Model, Server, Settings
 
-__all__ = ["DIMENSIONS", "ConfigError", "Endpoint", "Images", "Local", "Model", "Server", "Settings", "load"]
+__all__ = ["DIMENSIONS", "ConfigError", "Endpoint", "Functions", "Images", "Local", "Model", "Server", "Settings", "load"]
 
 PREFIX = "STEPWIRE_"
 FILE = "stepwire.toml"
@@ -76,6 +76,7 @@ def load(
         local=reader.section(Local, tables.pop("local", {}), "local") or Local(),
         limits=reader.section(Limits, tables.pop("limits", {}), "limits") or Limits(),
         images=reader.section(Images, tables.pop("images", {}), "images") or Images(),
+        functions=reader.section(Functions, tables.pop("functions", {}), "functions") or Functions(),
         endpoints=reader.sections(Endpoint, tables.pop("endpoints", {}), "endpoints"),
         models=reader.sections(Model, tables.pop("models", {}), "models"),
         source=source,
@@ -83,7 +84,7 @@ def load(
     )
     for name in tables:
         reader.faults.append(
-            f"{name}: {_unknown(name, ['server', 'local', 'limits', 'images', 'endpoints', 'models'])}"
+            f"{name}: {_unknown(name, ['server', 'local', 'limits', 'images', 'functions', 'endpoints', 'models'])}"
         )
     _check(settings, reader.faults)
     if server is not None and (refused := addresses.listening_fault(server.host)):

@@ -113,6 +113,17 @@ class Images:
 
 
 @dataclass(frozen=True, slots=True)
+class Functions:
+    """`[functions]`: JavaScript that callers send. What one may use stands in `[limits]`."""
+
+    enabled: bool = True
+    """Whether it is run at all. Pipelines with functions are refused where it is not."""
+
+    processes: Annotated[int, Meta(ge=1, le=64)] = 2
+    """How many run at the same moment, each in a process of its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All that the operator can decide."""
 
@@ -120,6 +131,7 @@ class Settings:
     local: Local = field(default_factory=Local)
     limits: Limits = field(default_factory=Limits)
     images: Images = field(default_factory=Images)
+    functions: Functions = field(default_factory=Functions)
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     models: Mapping[str, Model] = field(default_factory=dict)
     source: Path | None = None
