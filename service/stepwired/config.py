@@ -5,17 +5,31 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
 from stepwired import addresses, limits
 from stepwired.limits import Limits
-from stepwired.settings import Endpoint, Functions, Images, Local, Model, Server, Settings
+from stepwired.providers.endpoints import KINDS, Kind
+from stepwired.settings import Cache, Endpoint, Functions, Images, Local, Model, Price, Server, Settings
 
-__all__ = ["DIMENSIONS", "ConfigError", "Endpoint", "Functions", "Images", "Local", "Model", "Server", "Settings", "load"]
+__all__ = [
+    "DIMENSIONS",
+    "Cache",
+    "ConfigError",
+    "Endpoint",
+    "Functions",
+    "Images",
+    "Local",
+    "Model",
+    "Price",
+    "Server",
+    "Settings",
+    "load",
+]
 
 PREFIX = "STEPWIRE_"
 FILE = "stepwire.toml"
@@ -34,6 +48,8 @@ _OTHERS = frozenset(
 
 #: Length of the vectors of models that everybody knows.
 DIMENSIONS = {"text-embedding-3-large": 3072, "text-embedding-3-small": 1536, "text-embedding-ada-002": 1536}
+
+_TABLES = ("server", "local", "limits", "images", "functions", "cache", "endpoints", "models")
 
 T = TypeVar("T")
 
@@ -77,15 +93,17 @@ def load(
         limits=reader.section(Limits, tables.pop("limits", {}), "limits") or Limits(),
         images=reader.section(Images, tables.pop("images", {}), "images") or Images(),
         functions=reader.section(Functions, tables.pop("functions", {}), "functions") or Functions(),
-        endpoints=reader.sections(Endpoint, tables.pop("endpoints", {}), "endpoints"),
+        cache=reader.section(Cache, tables.pop("cache", {}), "cache") or Cache(),
+        endpoints={
+            name: _filled(given)
+            for name, given in reader.sections(Endpoint, tables.pop("endpoints", {}), "endpoints").items()
+        },
         models=reader.sections(Model, tables.pop("models", {}), "models"),
         source=source,
         warnings=tuple(_strangers(environ)),
     )
     for name in tables:
-        reader.faults.append(
-            f"{name}: {_unknown(name, ['server', 'local', 'limits', 'images', 'functions', 'endpoints', 'models'])}"
-        )
+        reader.faults.append(f"{name}: {_unknown(name, _TABLES)}")
     _check(settings, reader.faults)
     if server is not None and (refused := addresses.listening_fault(server.host)):
         reader.faults.append(f"{_origin('host', given, environment)}: {refused}")
@@ -148,6 +166,9 @@ class _Reader:
             return None
 
     def _value(self, hint: Any, value: object, path: str, *, strict: bool = True) -> Any:
+        inner = next((each for each in get_args(hint) if is_dataclass(each)), None)
+        if isinstance(inner, type):  # a table within the table
+            return self.section(inner, value, path)
         try:
             return msgspec.convert(value, hint, strict=strict, dec_hook=_path)
         except msgspec.ValidationError as error:
@@ -196,10 +217,7 @@ def _check(settings: Settings, faults: list[str]) -> None:
         if not root.is_absolute() or not root.is_dir():
             faults.append(f"images.roots: {root} has to be the absolute path of a folder")
     for name, endpoint in settings.endpoints.items():
-        if wrong := addresses.url_fault(endpoint.base_url):
-            faults.append(f"endpoints.{name}.base_url: {wrong}")
-        if endpoint.api_key_env and endpoint.api_key_file:
-            faults.append(f"endpoints.{name}: takes its key from `api_key_env` or from `api_key_file`, not from both")
+        faults += [f"endpoints.{name}{fault}" for fault in _endpoint_faults(endpoint)]
     for name, model in settings.models.items():
         if model.kind == "embed" and not (model.dimensions or (model.model or name) in DIMENSIONS):
             faults.append(f"models.{name}.dimensions: is missing: how many numbers a vector of this model has")
@@ -209,3 +227,33 @@ def _check(settings: Settings, faults: list[str]) -> None:
         defaults = [name for name, model in settings.models.items() if model.kind == kind and model.default]
         if len(defaults) > 1:
             faults.append(f"models.{defaults[1]}.default: {defaults[0]} is the default for {kind} already")
+
+
+def _filled(given: Endpoint) -> Endpoint:
+    """The endpoint with all that its kind says and it does not."""
+    kind = KINDS.get(given.kind, Kind())
+    has_key = given.api_key_env or given.api_key_file or given.keys == "caller"
+    return replace(
+        given,
+        base_url=given.base_url or kind.base_url,
+        wire=given.wire or kind.wire,
+        api_key_env=given.api_key_env if has_key else kind.api_key_env,
+        api_version=given.api_version or kind.api_version,
+    )
+
+
+def _endpoint_faults(endpoint: Endpoint) -> Iterable[str]:
+    if endpoint.kind and endpoint.kind not in KINDS:
+        near = difflib.get_close_matches(endpoint.kind, KINDS, 1)
+        hint = f"; did you mean `{near[0]}`?" if near else f": there are {', '.join(KINDS)}"
+        yield f".kind: there is no kind {endpoint.kind!r}{hint}"
+    elif not endpoint.base_url:
+        yield ".base_url: is missing" + ("" if endpoint.kind else ", and so is a `kind` that would say it")
+    elif wrong := addresses.url_fault(endpoint.base_url):
+        yield f".base_url: {wrong}"
+    if endpoint.api_version and not KINDS.get(endpoint.kind, Kind()).api_version:
+        yield ".api_version: has a meaning only for a kind that has versions, such as azure-openai"
+    if endpoint.api_key_env and endpoint.api_key_file:
+        yield ": takes its key from `api_key_env` or from `api_key_file`, not from both"
+    if endpoint.keys == "caller" and (endpoint.api_key_env or endpoint.api_key_file):
+        yield ': with keys = "caller" it has no key of its own: leave out `api_key_env` and `api_key_file`'

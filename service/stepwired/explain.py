@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterator, Mapping
 
 from stepwired import config
-from stepwired.app import catalogue_of
+from stepwired.events import ModelInfo, Price
 from stepwired.local.catalogue import Kind
 from stepwired.local.models import installed
 from stepwired.local.supervisor import Supervisor
+from stepwired.models import catalogue_of
 from stepwired.providers.catalogue import Catalogue
+from stepwired.providers.catalogue_known import AS_OF
 from stepwired.providers.http import Http
 from stepwired.steps.named import discover
 
@@ -27,7 +29,7 @@ async def explain(settings: config.Settings, environ: Mapping[str, str] = os.env
         catalogue = catalogue_of(settings, Supervisor(settings.server.data_dir), http, environ)
     finally:
         await http.aclose()
-    return [*_explained_settings(settings, environ), *_explained_models(catalogue), *_explained_steps()]
+    return [*_explained_settings(settings, environ), *_explained_models(settings, catalogue), *_explained_steps()]
 
 
 def _explained_settings(settings: config.Settings, environ: Mapping[str, str]) -> Iterator[str]:
@@ -44,22 +46,56 @@ def _explained_settings(settings: config.Settings, environ: Mapping[str, str]) -
         yield f"fetches    images that requests name, from {hosts}"
     for root in settings.images.roots:
         yield f"reads      images that requests name, below {root}"
+    functions = settings.functions
+    processes = "1 process" if functions.processes == 1 else f"{functions.processes} processes"
+    yield f"functions  in JavaScript are {f'run by {processes}' if functions.enabled else 'not run'}"
     for name, endpoint in settings.endpoints.items():
         key = "no key"
-        if endpoint.api_key_env:
+        if endpoint.keys == "caller":
+            key = "the key that each call brings"
+        elif endpoint.api_key_env:
             state = "is set" if environ.get(endpoint.api_key_env) else "is NOT set: its models will be refused"
             key = f"key from {endpoint.api_key_env}, which {state}"
         elif endpoint.api_key_file:
             key = f"key from {endpoint.api_key_file}"
         yield f"endpoint   {name}: {endpoint.wire} at {endpoint.base_url}, {key}"
+    cache = settings.cache
+    if cache.chat != "off":
+        yield f"caches     replies that callers allow it for: {cache.chat_bytes} bytes, {cache.chat_ttl_s:g} s each"
+    if cache.embeddings != "off":
+        where = "memory" if cache.embeddings == "memory" else f"{server.data_dir}"
+        yield f"caches     vectors: {cache.embeddings_bytes} bytes in {where}"
 
 
-def _explained_models(catalogue: Catalogue) -> Iterator[str]:
+def _explained_models(settings: config.Settings, catalogue: Catalogue) -> Iterator[str]:
     for info in (*catalogue.chat_models(), *catalogue.embed_models()):
         kind_name = "chat" if info.dimensions is None else f"embed, {info.dimensions} dimensions"
         default_mark = ", the default" if info.is_default else ""
         aliases = f"; also {', '.join(info.aliases)}" if info.aliases else ""
         yield f"model      {info.name}: {kind_name}, {info.provider_model} at {info.endpoint}{default_mark}{aliases}"
+        if facts := "; ".join(_facts(settings, info)):
+            yield f"           {facts}"
+
+
+def _facts(settings: config.Settings, info: ModelInfo) -> Iterator[str]:
+    """What is known of a model, and whence."""
+    if info.fallbacks:
+        yield f"else {', '.join(info.fallbacks)}"
+    if info.context_length:
+        yield f"reads and writes {info.context_length} tokens"
+    if info.max_output_tokens:
+        yield f"writes at most {info.max_output_tokens}"
+    if info.abilities:
+        yield f"can do {', '.join(info.abilities)}"
+    if info.price is not None:
+        given = settings.models.get(info.name)
+        yield _price(info.price, "" if given and given.price else f", as of {AS_OF}")
+
+
+def _price(price: Price, as_of: str) -> str:
+    parts = (("read", price.input), ("written", price.output), ("read from its cache", price.cached_input))
+    each = ", ".join(f"${dollars:g} {what}" for what, dollars in parts if dollars is not None)
+    return f"a million tokens cost {each}{as_of}"
 
 
 def _explained_steps() -> Iterator[str]:

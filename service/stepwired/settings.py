@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 from platformdirs import user_data_path
 
-from stepwired.limits import Limits
+from stepwired.limits import MIB, Limits
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(ge=0, le=1e7)]
@@ -56,13 +56,16 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`[endpoints.NAME]`: a server that offers models."""
+    """`[endpoints.NAME]`: a server that offers models. `config` fills in what its kind says and it does not."""
 
-    base_url: Text
+    kind: str = ""
+    """A server that everybody knows, row of `providers.endpoints.KINDS`: all below has its defaults from there."""
+
+    base_url: str = ""
     """Such as `https://api.openai.com/v1`; the paths of the wire are appended."""
 
-    wire: Text = "openai"
-    """The format it speaks."""
+    wire: str = ""
+    """The format it speaks; `openai`, if neither this nor the kind says so."""
 
     api_key_env: str = ""
     """Environment variable that holds the key. Without one, no key is sent."""
@@ -70,10 +73,31 @@ class Endpoint:
     api_key_file: Path | None = None
     """File that holds the key, instead of a variable."""
 
+    keys: Literal["server", "caller"] = "server"
+    """`caller`: each call brings the key that is sent, and this server has none for it."""
+
+    api_version: str = ""
+    """Sent with each request to Azure."""
+
     connect_s: Seconds = 5.0
     first_byte_s: Seconds = 60.0
     idle_s: Seconds = 60.0
     total_s: Seconds = 600.0
+
+
+Dollars = Annotated[float, Meta(ge=0, le=1e6)]
+Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Ability = Literal["images", "tools", "json_schema", "reasoning", "logprobs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """`price` of a model: US dollars for each million tokens."""
+
+    input: Dollars | None = None
+    output: Dollars | None = None
+    cached_input: Dollars | None = None
+    """What the provider had in its cache; as `input` if not given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +120,37 @@ class Model:
 
     images: bool = False
     """Whether it can look at images. Requests with images are refused where it cannot."""
+
+    fallbacks: tuple[Text, ...] = ()
+    """Models that are asked in its place, in this order, when it fails before its first token."""
+
+    context_length: Count | None = None
+    """The most tokens that it reads and writes together."""
+
+    max_output_tokens: Count | None = None
+    """The most tokens that it writes. Requests for more are refused."""
+
+    abilities: tuple[Ability, ...] | None = None
+    """What it can do beside text. Once given, requests for anything else are refused."""
+
+    price: Price | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """`[cache]`: what is kept of providers' answers, so that the same is not asked twice."""
+
+    chat: Literal["off", "memory"] = "off"
+    """Whole replies, for the requests that allow it with `options.cache`."""
+
+    chat_bytes: Count = 64 * MIB
+    chat_ttl_s: Seconds = 3600.0
+    """How long a reply is good."""
+
+    embeddings: Literal["off", "memory", "disk", "file"] = "memory"
+    """Vectors. `disk`, or `file`: in the data folder, where they outlive the server."""
+
+    embeddings_bytes: Count = 64 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +187,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     images: Images = field(default_factory=Images)
     functions: Functions = field(default_factory=Functions)
+    cache: Cache = field(default_factory=Cache)
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     models: Mapping[str, Model] = field(default_factory=dict)
     source: Path | None = None

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from urllib.parse import quote
 
 from stepwired.errors import InvalidRequest, Reason
-from stepwired.events import Batch, ChatRequest, Embeddings, EmbedRequest, Price
+from stepwired.events import Batch, ChatOptions, ChatRequest, Embeddings, EmbedRequest, Price
 from stepwired.limits import KIB, MIB
 from stepwired.providers import faults
 from stepwired.providers.quirks import Quirks
@@ -153,9 +153,11 @@ class Endpoint:
         return address
 
 
-def static(base_url: str, api_key: Secret | str = "") -> Callable[[], Awaitable[Address]]:
-    """The address of an endpoint that never moves."""
-    address = Address(base_url.rstrip("/"), api_key)
+def static(
+    base_url: str, api_key: Secret | str = "", *, key_header: str = "", query: str = ""
+) -> Callable[[], Awaitable[Address]]:
+    """The address of an endpoint that never moves; see `Address`."""
+    address = Address(base_url.rstrip("/"), api_key, key_header, query)
 
     async def where() -> Address:
         return address
@@ -198,6 +200,13 @@ class ModelEntry:
 
 class Wire(Protocol):
     """One endpoint, spoken to in its wire format. Models are named as the provider names them."""
+
+    def check_options(self, options: ChatOptions) -> None:
+        """Refuse what this wire has no words for.
+
+        Raises:
+            InvalidRequest: MODEL_FEATURE_UNSUPPORTED, with each such field.
+        """
 
     def chat(self, request: ChatRequest) -> AsyncGenerator[Batch, None]:
         """Make one reply; see `events.Chat`."""

@@ -29,13 +29,14 @@ from stepwired.providers.catalogue_abilities import abilities, refusal
 from stepwired.providers.catalogue_cost import priced
 from stepwired.providers.catalogue_pictures import Resolve, StoredPictures
 from stepwired.providers.http import Http
+from stepwired.providers.ollama import Ollama
 from stepwired.providers.openai import OpenAI
 from stepwired.providers.retry import Retry, Route
 
 Kind = Literal["chat", "embed"]
 
 #: The wire formats that an endpoint can name.
-WIRES: Mapping[str, Callable[[Endpoint, Http], Wire]] = {"openai": OpenAI}
+WIRES: Mapping[str, Callable[[Endpoint, Http], Wire]] = {"ollama": Ollama, "openai": OpenAI}
 
 _FALLBACKS = 8
 """Of one model, those of its fallbacks included: all are tried one after the other, while the caller waits."""
@@ -135,9 +136,18 @@ class Catalogue:
             InvalidRequest: MODEL_FEATURE_UNSUPPORTED or MAX_TOKENS_TOO_LARGE: it cannot do what is asked.
         """
         model = self.resolve(request.model, "chat")
-        if (failure := refusal(model, request)) is not None:
+        if (failure := self._refusal(model, request)) is not None:
             raise failure
         return model
+
+    def _refusal(self, model: ModelEntry, request: ChatRequest) -> Failure | None:
+        """Why it is not even asked, because of itself or of its wire."""
+        if (failure := refusal(model, request)) is None:
+            try:
+                self._wires[model.endpoint].check_options(request.options)
+            except Failure as unsupported:
+                return unsupported
+        return failure
 
     def checked(self, chat: Chat) -> Chat:
         """`chat`, which refuses at once what `check` refuses: before it stores a message that nobody will answer."""
@@ -151,7 +161,7 @@ class Catalogue:
     def _attempts(self, model: ModelEntry, request: ChatRequest) -> AsyncGenerator[Batch, None]:
         first, *others = self._routes[model.name]
         # A fallback that could not do it would only hide why the first failed.
-        able = [route for route in others if refusal(route.model, request) is None and _has_key(route, request)]
+        able = [route for route in others if self._refusal(route.model, request) is None and _has_key(route, request)]
         return self._retry.chat([first, *able], request)
 
     def _route(self, model: ModelEntry, budget: RetryBudget) -> Route:

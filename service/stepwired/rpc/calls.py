@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from stepwired.errors import Failure, InvalidRequest, Reason, Subject, Throttled, Unavailable
-from stepwired.events import Metrics
+from stepwired.events import Metrics, set_time_left
 from stepwired.limits import MIB, Limits
 from stepwired.rpc.call import REQUEST_ID, Call, Context, DeadlinePassed, Guard, request_id
 from stepwired.rpc.listening import Listening
@@ -265,8 +265,10 @@ class Calls:
                 "the request is no valid message of its type: cut off, text that is not UTF-8, nested too deep, "
                 f"or of more than {MAX_FIELDS} parts",
             )
-        if call.context.time_remaining() == 0:  # gRPC itself says so only a little later
+        left_s = call.context.time_remaining()
+        if left_s == 0:  # gRPC itself says so only a little later
             raise DeadlinePassed
+        set_time_left(left_s)
 
     def _end(self, call: Call) -> None:
         call.over()
