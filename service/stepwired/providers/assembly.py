@@ -113,7 +113,7 @@ class Assembly:
             self._reasonings.append(text)
             events.append(ReasoningDelta(text))
 
-    def tool(  # noqa: PLR0913 - all of it is optional
+    def tool(
         self, key: Hashable, events: list[Event], *, tool_id: str = "", name: str = "", arguments: str = ""
     ) -> ToolParts:
         """Add a piece of a tool call: id and name once, or with each piece; arguments are JSON text.

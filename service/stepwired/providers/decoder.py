@@ -109,8 +109,8 @@ class Decoder(ABC):
         """Return the last events, if `feed` has not: where no terminal event came, or large JSON was to be checked.
 
         Raises:
-            Failure: The stream had failed, or ended in the middle, reason PROVIDER_STREAM_TRUNCATED; or the whole does not
-                match what was asked for.
+            Failure: The stream had failed, or ended in the middle, reason PROVIDER_STREAM_TRUNCATED; or the whole does
+                not match what was asked for.
         """
         if self._failure is not None:
             raise self._failure

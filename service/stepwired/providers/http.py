@@ -160,8 +160,7 @@ class Http:
         url: str,
         body: bytes,
         *,
-        key: str = "",
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str],
         budget: Budget,
     ) -> AsyncGenerator[Reply, None]:
         """Send `body`, which is JSON, and give the reply once its head is there, whatever its status.
@@ -173,15 +172,16 @@ class Http:
             provider: Name of the endpoint, for failures.
             url: Where to.
             body: What to send.
-            headers: Beside our own: the key, in the form that the wire wants.
-            headers: Further ones, names in lower case: keys that are sent in another way, versions.
+            headers: Beside our own, names in lower case: the key in the form that the wire wants, versions.
             budget: Time and bytes.
 
         Raises:
             Failure: No usable head arrived; reading may raise further ones.
         """
         asked_at = asyncio.get_running_loop().time()
-        attempt = await self._send(provider, url, body, _headers(body, key, headers), budget)
+        attempt = await self._send(
+            provider, url, body, {**_HEADERS, **headers, "content-length": str(len(body))}, budget
+        )
         del body
         assert attempt.response is not None
         reply = Reply(provider, attempt.response, attempt.abort, budget, asked_at)
@@ -235,13 +235,6 @@ class Http:
                 attempt.abort()
             _attempt.reset(token)
         return attempt
-
-
-def _headers(body: bytes, key: str, more: Mapping[str, str] | None) -> Mapping[str, str]:
-    headers = {**_HEADERS, "content-length": str(len(body)), **(more or {})}
-    if key:
-        headers["authorization"] = f"Bearer {key}"
-    return headers
 
 
 class _Stale(httpx.TransportError):

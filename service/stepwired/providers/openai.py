@@ -22,9 +22,7 @@ class OpenAI(ChatWire):
         return chat_body(request, self.endpoint.quirks, self.endpoint.name)
 
     def decoder(self, asked: Asked, request: ChatRequest) -> Decoder:
-        return OpenAIDecoder(
-            asked, self.endpoint.budget, request.options, len(request.messages), self.endpoint.quirks
-        )
+        return OpenAIDecoder(asked, self.endpoint.budget, request.options, len(request.messages), self.endpoint.quirks)
 
     async def embed(self, request: EmbedRequest, dimensions: int | None = None) -> Embeddings:
         """Turn texts into vectors; see `embedding.embed`."""

@@ -1,33 +1,44 @@
-"""Writes requests of the OpenAI wire. Equal requests give equal bytes, so that providers' prompt caches hit."""
+"""Writes chat requests of the OpenAI wire. Equal requests give equal bytes, so that providers' prompt caches hit."""
 
 from __future__ import annotations
 
+import hashlib
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
-from itertools import groupby
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from stepwired.events import ChatRequest, Image, Json, Message, Role, ToolResult, ToolUse
-from stepwired.providers.history import in_order, uses_tool
+from stepwired.events import ChatOptions, ChatRequest, Image, Json, Message, Reasoning, ResponseFormat, Role, Tool
+from stepwired.providers.history import in_order
 from stepwired.providers.quirks import Quirks
 
 _encode = msgspec.json.encode
 
+#: What `tool_choice` says beside the name of a tool.
+_CHOICES = ("auto", "none", "required")
 
-def chat_body(request: ChatRequest, quirks: Quirks = Quirks(), provider: str = "") -> bytes:
-    """The JSON of a streamed chat completion.
+_DEFAULT = Quirks()
 
-    `max_tokens` is the older spelling of `max_completion_tokens`: every server of this wire knows it, while
-    few but OpenAI know the newer one, which OpenAI's reasoning models insist on.
+
+def chat_body(request: ChatRequest, quirks: Quirks = _DEFAULT, provider: str = "") -> bytes:
+    """The JSON of a streamed chat completion. What is unset is not sent.
+
+    Args:
+        request: What is asked.
+        quirks: What the server calls things.
+        provider: The endpoint's name: reasoning goes back to the one that it came from.
     """
     options = request.options
+    system = request.system
+    if quirks.schema_mode == "json_object" and options.response_format is not None and options.response_format.schema:
+        system = _with_schema(system, options.response_format.schema)
     body: dict[str, Any] = {
         "model": request.model,
-        "messages": chat_messages(request.system, request.messages),
+        "messages": chat_messages(system, request.messages, quirks, provider),
         "stream": True,
-        "stream_options": {"include_usage": True},
+        "stream_options": {"include_usage": True} if quirks.stream_usage else None,
         "temperature": options.temperature,
         "top_p": options.top_p,
         "max_tokens": options.max_tokens,
@@ -35,43 +46,60 @@ def chat_body(request: ChatRequest, quirks: Quirks = Quirks(), provider: str = "
         "seed": options.seed,
         "presence_penalty": options.presence_penalty,
         "frequency_penalty": options.frequency_penalty,
+        **_tools(options),
+        "response_format": _format(options.response_format, quirks),
+        "logit_bias": {str(token): bias for token, bias in sorted(options.logit_bias)} or None,
+        "logprobs": None if options.top_logprobs is None else True,
+        "top_logprobs": options.top_logprobs or None,
+        **_effort(options.reasoning_effort, quirks),
     }
-    return _encode({name: value for name, value in body.items() if value is not None})
+    names = dict(quirks.names)
+    return _encode({names.get(name, name): value for name, value in body.items() if value is not None})
 
 
-def image_bytes(messages: Iterable[Message]) -> int:
-    """Bytes of all pictures that are sent with these messages."""
-    return sum(len(image.data) for message in messages for image in message.images)
+def chat_messages(
+    system: str, messages: Iterable[Message], quirks: Quirks = _DEFAULT, provider: str = ""
+) -> list[dict[str, Any]]:
+    """Messages as the wire wants them, in the order of `history.in_order`.
 
-
-def chat_messages(system: str, messages: Iterable[Message]) -> list[dict[str, Any]]:
-    """Messages as the wire wants them.
-
-    Tool uses that follow each other, and the text before them, are one message of the assistant; right behind
-    it come their results, wherever they stood. Messages marked `hidden` are left out, and so is reasoning:
-    this wire has no place to send it back. Pictures are sent by their bytes, or by the address they are kept as.
+    Tool uses that follow each other, and the text before them, are one message of the assistant. Reasoning goes back
+    only to the provider that made it, and only where `quirks` says in which field. Pictures are sent by their bytes, or
+    by the address they are kept as.
     """
     said: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
-    for are_uses, group in groupby(in_order(messages), key=uses_tool):
-        if are_uses:
-            _add_tool_uses(group, said)
+    for message in in_order(messages):
+        if (result := message.tool_result) is not None:
+            tool_id = _tool_id(result.tool_id, quirks)
+            said.append({"role": Role.TOOL.value, "tool_call_id": tool_id, "content": result.result})
+            continue
+        if (use := message.tool_use) is not None:
+            function = {"name": use.name, "arguments": _sorted(use.input)}
+            call = {"id": _tool_id(use.tool_id, quirks), "type": "function", "function": function}
+            if not said or said[-1]["role"] != Role.ASSISTANT.value:
+                said.append({"role": Role.ASSISTANT.value, "content": None})
+            said[-1].setdefault("tool_calls", []).append(call)
         else:
-            said.extend(map(_other, group))
+            said.append({"role": message.role.value, "content": _content(message)})
+        if message.reasoning is not None:
+            said[-1] = _thought(message.reasoning, quirks, provider) | said[-1]
+    if quirks.reasoning_back == "reasoning_content":
+        for message_said in said:  # elsewhere it is ignored, or refused
+            if "tool_calls" not in message_said:
+                message_said.pop("reasoning_content", None)
     return said
 
 
-def _add_tool_uses(group: Iterable[Message], said: list[dict[str, Any]]) -> None:
-    calls: list[Json] = [_tool_call(message.tool_use) for message in group if message.tool_use is not None]
-    if said and said[-1]["role"] == Role.ASSISTANT.value and "tool_calls" not in said[-1]:
-        said[-1]["tool_calls"] = calls
-    else:
-        said.append({"role": Role.ASSISTANT.value, "content": None, "tool_calls": calls})
-
-
-def _other(message: Message) -> dict[str, Any]:
-    if message.tool_result is not None:
-        return _tool_answer(message.tool_result)
-    return {"role": message.role.value, "content": _content(message)}
+def _thought(reasoning: Reasoning, quirks: Quirks, provider: str) -> dict[str, Any]:
+    """What goes back of what the model thought."""
+    if not quirks.reasoning_back or reasoning.provider != provider:
+        return {}
+    if quirks.reasoning_back == "reasoning_details":
+        try:
+            msgspec.json.decode(reasoning.signature, type=list[dict[str, Any]])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return {}  # none of ours
+        return {"reasoning_details": msgspec.Raw(reasoning.signature)}
+    return {quirks.reasoning_back: reasoning.text} if reasoning.text else {}
 
 
 def _content(message: Message) -> str | list[dict[str, Any]]:
@@ -90,13 +118,91 @@ def _image(image: Image) -> dict[str, Any]:
     return {"url": url} if image.detail in {"", "auto"} else {"url": url, "detail": image.detail}
 
 
-def _tool_call(use: ToolUse) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": use.name, "arguments": _sorted(use.input)}
-    return {"id": use.tool_id, "type": "function", "function": function}
+def _tools(options: ChatOptions) -> dict[str, Any]:
+    choice: Any = options.tool_choice or None
+    if choice is not None and choice not in _CHOICES:
+        choice = {"type": "function", "function": {"name": choice}}
+    if not options.tools:
+        return {}
+    return {
+        "tools": [{"type": "function", "function": _function(tool)} for tool in options.tools],
+        "tool_choice": choice,
+        "parallel_tool_calls": options.parallel_tool_calls,
+    }
 
 
-def _tool_answer(result: ToolResult) -> dict[str, Any]:
-    return {"role": Role.TOOL.value, "tool_call_id": result.tool_id, "content": result.result}
+def _function(tool: Tool) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description:
+        function["description"] = tool.description
+    function["parameters"] = msgspec.Raw(tool.schema)
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return function
+
+
+def _format(wanted: ResponseFormat | None, quirks: Quirks) -> dict[str, Any] | None:
+    if wanted is None:
+        return None
+    if not wanted.schema or quirks.schema_mode == "json_object":
+        return {"type": "json_object"}
+    schema: dict[str, Any] = {"name": wanted.name, "schema": msgspec.Raw(wanted.schema)}
+    if is_strict(wanted.schema):
+        schema["strict"] = True
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _with_schema(system: str, schema: bytes) -> str:
+    """For servers that hold a model to JSON, not to a schema: it is told, and the reply checked by us."""
+    told = f"Answer with JSON only, matching this JSON Schema: {schema.decode()}"
+    return f"{system}\n\n{told}" if system else told
+
+
+def _effort(effort: str, quirks: Quirks) -> dict[str, Any]:
+    if not effort:
+        return {}
+    outer, _, inner = quirks.effort.partition(".")
+    return {outer: {inner: effort} if inner else effort}
+
+
+@lru_cache(256)
+def is_strict(schema: bytes) -> bool:
+    """Whether servers that insist on it take the schema as strict: each object names all its keys, and needs them."""
+    whole = msgspec.json.decode(schema)
+    try:
+        return isinstance(whole, dict) and whole.get("type") == "object" and _is_strict(whole)
+    except RecursionError:
+        return False
+
+
+_LOOSE = frozenset({"allOf", "oneOf", "not", "if", "default", "patternProperties", "dependentSchemas"})
+"""What strict schemas may not say."""
+
+
+def _is_strict(part: Any) -> bool:
+    if isinstance(part, list):
+        return all(map(_is_strict, part))
+    if not isinstance(part, dict):
+        return True
+    if _LOOSE & part.keys():
+        return False
+    if "properties" in part or part.get("type") == "object":
+        named, needed = part.get("properties"), part.get("required", [])
+        if part.get("additionalProperties") is not False or not isinstance(named, dict):
+            return False
+        if not isinstance(needed, list) or set(map(str, needed)) != named.keys():
+            return False
+    return all(map(_is_strict, part.values()))
+
+
+def _tool_id(tool_id: str, quirks: Quirks) -> str:
+    """The id as the server takes it: the same one for a use and its result."""
+    if not quirks.short_ids or (len(tool_id) == _SHORT and tool_id.isascii() and tool_id.isalnum()):
+        return tool_id
+    return hashlib.blake2b(tool_id.encode()).hexdigest()[:_SHORT]
+
+
+_SHORT = 9
 
 
 def _sorted(value: Mapping[str, Json]) -> str:

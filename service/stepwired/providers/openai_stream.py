@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable
 from typing import Any
 
@@ -23,7 +22,7 @@ from stepwired.providers.openai_shapes import (
     read_logprobs,
     read_usage,
 )
-from stepwired.providers.pieces import ToolParts
+from stepwired.providers.pieces import ToolParts, lenient
 from stepwired.providers.quirks import Quirks
 from stepwired.providers.refusals import Asked, of_event
 from stepwired.providers.sse import Named
@@ -194,12 +193,10 @@ class OpenAIDecoder(Decoder):
 
         And content in parts, which is not common: then the chunk is read as one of another kind.
         """
-        text = data.decode("utf-8", "replace")
-        has_surrogates = "\ufffd" in text or "\\ud" in text.lower()
         try:
-            given = json.loads(text) if has_surrogates else msgspec.json.decode(data)
+            given, has_surrogates = lenient(data)
             chunk = msgspec.convert(_plain(given), kind)
-        except (*MALFORMED, ValueError):  # msgspec's refusal is a ValueError, too
+        except (ValueError, RecursionError):  # msgspec's refusal is a ValueError, too
             raise self._reply.malformed("what is no chunk") from None
         self._is_slow = True
         self._reply.has_surrogates |= has_surrogates

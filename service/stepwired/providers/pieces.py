@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+import msgspec
 
 from stepwired import jsonvalue
 from stepwired.events import Json, ToolUse, Usage, UsageSource
@@ -106,17 +109,30 @@ def usage_of(
     """What a provider counted: each between 0 and 2^31-1, cut to it if need be; None where it gives no number."""
     given = (input_tokens, output_tokens, reasoning_tokens, cached_input_tokens)
     counts = [_count(value) for value in given]
-    return Usage(
-        UsageSource.PROVIDER,
-        *counts,
-        is_corrected=any(count is not None and count != value for count, value in zip(counts, given, strict=True)),
-    )
+    is_corrected = any(count is not None and count != value for count, value in zip(counts, given, strict=True))
+    return Usage(UsageSource.PROVIDER, counts[0], counts[1], counts[2], counts[3], is_corrected=is_corrected)
 
 
 def _count(value: Any) -> int | None:
-    if type(value) not in (int, float) or value != value:  # noqa: PLR0124 - NaN is not
+    if type(value) not in (int, float) or value != value:
         return None
     return int(max(0, min(value, _INT32_MAX)))
+
+
+def lenient(data: bytes) -> tuple[Any, bool]:
+    """Read JSON that msgspec may refuse and that is common all the same, and say whether it was mended.
+
+    Bytes that are no UTF-8 become U+FFFD; halves of surrogate pairs stay in the texts, see `joined`.
+
+    Raises:
+        ValueError: It is no JSON, even so.
+    """
+    text = data.decode("utf-8", "replace")
+    is_odd = "\ufffd" in text or "\\ud" in text.lower()
+    try:
+        return (json.loads(text) if is_odd else msgspec.json.decode(data)), is_odd
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def joined(text: str) -> tuple[str, str]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from stepwired.errors import InvalidRequest, Reason, Violation
+from stepwired.events import ChatOptions
 
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
     """One server's ways with the OpenAI wire. The defaults are what most servers read."""
 
-    max_tokens: str = "max_tokens"
-    """What it calls the limit of tokens to write. OpenAI's reasoning models know `max_completion_tokens` only."""
+    names: tuple[tuple[str, str], ...] = ()
+    """Fields that it calls otherwise, such as `max_tokens`: OpenAI's reasoning models know `max_completion_tokens`
+    only, which few others know."""
 
     stream_usage: bool = True
     """Whether `stream_options` may be sent. Without it the counts come unasked, or not at all."""
@@ -22,7 +27,7 @@ class Quirks:
     """The field for it, with dots where it lies in another, such as `reasoning.effort`."""
 
     schema_mode: str = "json_schema"
-    """How a schema is asked for: `json_schema`; `json_object`, the schema being checked by us alone."""
+    """How a schema is asked for: `json_schema`; or `json_object`, where the model is told of the schema in words."""
 
     reasoning_back: str = ""
     """The field in which it wants its own reasoning back: `reasoning_content` (beside tool calls), `reasoning_details`
@@ -34,21 +39,30 @@ class Quirks:
     short_ids: bool = False
     """Whether it takes ids of tool calls of nine letters and digits only."""
 
-    system_role: str = "system"
-    """The role of what the model is told before everything else."""
+
+def unsupported(options: ChatOptions, names: Iterable[str]) -> InvalidRequest | None:
+    """The refusal of options that are set and that are among `names`, all at once; None if there are none."""
+    unset = ChatOptions()
+    set_names = [name for name in sorted(names) if getattr(options, name) != getattr(unset, name)]
+    if not set_names:
+        return None
+    why = "the provider of this model knows no such option"
+    reason = Reason.MODEL_FEATURE_UNSUPPORTED
+    return InvalidRequest.of([Violation(f"options.{name}", why, reason) for name in set_names])
 
 
 #: Known servers. What is not here is read with the defaults.
 VENDORS: dict[str, Quirks] = {
-    "openai": Quirks(max_tokens="max_completion_tokens"),
-    "azure": Quirks(max_tokens="max_completion_tokens"),
+    "openai": Quirks(names=(("max_tokens", "max_completion_tokens"),)),
+    "azure": Quirks(names=(("max_tokens", "max_completion_tokens"),)),
     "mistral": Quirks(
+        names=(("seed", "random_seed"),),
         stream_usage=False,
         short_ids=True,
-        unsupported=frozenset({"logit_bias", "top_logprobs", "reasoning_effort"}),
+        unsupported=frozenset({"logit_bias", "top_logprobs"}),
     ),
     "groq": Quirks(
-        max_tokens="max_completion_tokens",
+        names=(("max_tokens", "max_completion_tokens"),),
         unsupported=frozenset({"logit_bias", "top_logprobs"}),
     ),
     "together": Quirks(),

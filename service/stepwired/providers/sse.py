@@ -1,4 +1,4 @@
-"""Splits the bytes of a stream into server-sent events or lines. No I/O, and no decoding: a cut character is harmless."""
+"""Splits a stream into server-sent events or lines, as bytes. No I/O, and no decoding: a cut character is harmless."""
 
 from __future__ import annotations
 

@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 
 from stepwired.errors import Failure
-from stepwired.events import Batch, ChatRequest
+from stepwired.events import Batch, ChatOptions, ChatRequest
 from stepwired.limits import KIB
 from stepwired.providers import faults
 from stepwired.providers.base import Address, Endpoint
 from stepwired.providers.decoder import Decoder
 from stepwired.providers.http import Http
+from stepwired.providers.quirks import unsupported
 from stepwired.providers.refusals import BODY_BYTES, Asked, of_event, of_response
 from stepwired.providers.reply import Reply
 
@@ -41,6 +42,9 @@ class ChatWire(ABC):
 
     content_types: Sequence[str] = EVENT_STREAMS
     """Of a streamed reply; `application/json` is one that was not streamed, unless it is named here."""
+
+    unsupported: frozenset[str] = frozenset()
+    """Fields of `ChatOptions` for which the wire format has no place."""
 
     def __init__(self, endpoint: Endpoint, http: Http) -> None:
         self.endpoint = endpoint
@@ -70,6 +74,15 @@ class ChatWire(ABC):
         """What an error means that calls itself a success; see `refusals.of_event`."""
         return of_event(asked, error)
 
+    def check_options(self, options: ChatOptions) -> None:
+        """Refuse what cannot be asked for: an option that is left out would be a reply to another request.
+
+        Raises:
+            InvalidRequest: MODEL_FEATURE_UNSUPPORTED, with each such field.
+        """
+        if (refusal := unsupported(options, self.unsupported | self.endpoint.quirks.unsupported)) is not None:
+            raise refusal
+
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Batch, None]:
         """Yield the events of one reply in batches, one batch per read; see `events.Chat`.
 
@@ -78,6 +91,7 @@ class ChatWire(ABC):
         Raises:
             Failure: As `refusals` and `faults` make them. Before the first batch nothing of the reply was made known.
         """
+        self.check_options(request.options)
         address = await self.endpoint.at(request.caller_key)
         asked = Asked(self.endpoint.name, request.model, address.key())
         decoder = self.decoder(asked, request)
@@ -132,7 +146,9 @@ class ChatWire(ABC):
         body = await reply.read_all(most_bytes + 1)
         if len(body) > most_bytes:
             raise faults.too_large(asked.provider, "a reply", most_bytes)
-        return decoder.feed_whole(body) if len(body) <= _LIGHT_BYTES else await asyncio.to_thread(decoder.feed_whole, body)
+        return (
+            decoder.feed_whole(body) if len(body) <= _LIGHT_BYTES else await asyncio.to_thread(decoder.feed_whole, body)
+        )
 
 
 async def _read(reply: Reply, decoder: Decoder) -> bytes:
