@@ -196,11 +196,11 @@ class Line:
             opened._end(failure)
             self._freed()
 
-    def fail(self, call_id: str, failure: Failure) -> None:
-        """End a call that the other side has not answered to its end, and tell it so."""
+    def fail(self, call_id: str, failure: Failure, *, is_sent: bool = True) -> None:
+        """End a call that the other side has not answered to its end, and tell it so if it knows of it."""
         if (opened := self._calls.get(call_id)) is not None:
             opened._end(failure)
-            self._drop(opened)
+            self._drop(opened, is_sent=is_sent)
 
     def lose(self, failure: Failure) -> None:
         """The other side is gone: all calls fail, behind what they have, and those to come at once."""
@@ -268,9 +268,9 @@ class Line:
         self._full.discard(opened)
         self._changed.set()
 
-    def _drop(self, opened: OpenCall) -> None:
+    def _drop(self, opened: OpenCall, *, is_sent: bool = True) -> None:
         del self._calls[opened.call_id]
-        if self._unsent.pop(opened.call_id, None) is None:
+        if self._unsent.pop(opened.call_id, None) is None and is_sent:
             self._unsent[opened.call_id] = Dropped(opened.call_id)
-            self._wake()
+        self._wake()
         self._freed()

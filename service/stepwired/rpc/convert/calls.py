@@ -12,6 +12,8 @@ from stepwired.errors import Failure, InvalidRequest, Reason, StepFailed, Violat
 from stepwired.events import Json
 from stepwired.limits import Limits
 from stepwired.rpc import aside, status
+from stepwired.rpc.calls import MAX_MESSAGE_BYTES
+from stepwired.rpc.calls import too_large as too_large_message
 from stepwired.rpc.convert.schemas import schema
 from stepwired.rpc.convert.values import read_json, value_of_json
 from stepwired.rpc.violations import Faults
@@ -24,11 +26,14 @@ _NAME_BYTES = 128
 _DESCRIPTION_BYTES = 1024
 _MAX_DELAY_S = 3600.0
 
+#: What a call takes in a message beside its own bytes, at most.
+_WRAPPING_BYTES = 16
+
 _Values = list[tuple[Json, int]]
 
 
 def call_proto(asked: Asked) -> step_run_pb2.Call:
-    """Write what the other side is called with. See `aside.write`: its value may be large."""
+    """Write what the other side is called with."""
     left_s = asked.time_left_s
     return step_run_pb2.Call(
         call_id=asked.call_id,
@@ -39,6 +44,15 @@ def call_proto(asked: Asked) -> step_run_pb2.Call:
         run_id=asked.facts.run_id,
         step_path=asked.facts.step_path,
     )
+
+
+async def sendable(line: Line, asked: Asked) -> step_run_pb2.Call | None:
+    """Write what the other side is called with; None if no client could read it, and the call has failed."""
+    call = await aside.write(call_proto, asked, asked.value)
+    if (size := call.ByteSize() + _WRAPPING_BYTES) <= MAX_MESSAGE_BYTES:
+        return call
+    line.fail(asked.call_id, too_large_message(size), is_sent=False)
+    return None
 
 
 def cancel_proto(dropped: Dropped) -> step_run_pb2.CancelCall:
