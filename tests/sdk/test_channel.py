@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from stepwire import AsyncClient, _channel, errors
-from stepwire.v1 import chat_pb2, conversation_pb2, embed_pb2, step_run_pb2
+from stepwire.v1 import chat_pb2, conversation_pb2, embed_pb2, pipeline_pb2, step_run_pb2
 from tests.sdk.refusing import refuse
 from tests.sdk.scripted import Server
 
@@ -108,7 +108,7 @@ async def test_other_codes_are_not_repeated(client: AsyncClient, server: Server)
 def test_methods_that_are_repeated_exist_and_the_others_change_something() -> None:
     declared = {
         service.full_name: {method.name for method in service.methods}
-        for module in (chat_pb2, embed_pb2, conversation_pb2, step_run_pb2)
+        for module in (chat_pb2, embed_pb2, conversation_pb2, step_run_pb2, pipeline_pb2)
         for service in module.DESCRIPTOR.services_by_name.values()
     }
     once = {
@@ -121,6 +121,7 @@ def test_methods_that_are_repeated_exist_and_the_others_change_something() -> No
         "Chat",
         "CollectStep",
         "DeleteConversation",
+        "DeletePipeline",
         "ImportConversation",
         "RunStep",
         "StreamChat",

@@ -15,6 +15,7 @@ from stepwire.cli import (
     demo,
     embed,
     lists,
+    pipelines,
     run,
 )
 from stepwire.cli.frame import Cli, common
@@ -39,6 +40,7 @@ for command in (
     run.run,
     lists.models,
     lists.steps,
+    pipelines.pipelines,
     conversations.conversations,
     demo.demo,
 ):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 from rich.table import Table
 
-from stepwire.cli.frame import Frame, common, pass_frame
+from stepwire import StepInfo
+from stepwire.cli.frame import Frame, common, pass_frame, printable
 
 
 @click.command()
@@ -36,13 +37,29 @@ def models(frame: Frame) -> None:
 @common
 @pass_frame
 def steps(frame: Frame) -> None:
-    """List the steps that a pipeline can name."""
+    """List the steps that a pipeline can name, each version of its own, the highest first.
+
+    An asterisk marks those that a chat model may be given as a tool.
+    """
     with frame.client() as client:
         found = client.list_steps()
-    table = Table("step", "version", "from", "what it does", box=None, header_style="dim")
+    table = Table("step", "version", "from", "takes", "what it does", box=None, header_style="dim")
     for step in found:
         if frame.is_json:
             frame.emit(step)
-        table.add_row(step.name, step.version, step.provider, step.description)
+            continue
+        name = f"{step.name}{' *' if step.is_tool else ''}"
+        table.add_row(name, step.version, step.provider, taken(step), printable(step.description))
     if not frame.is_json:
         frame.out.print(table)
+
+
+def taken(step: StepInfo) -> str:
+    """Say in short what a step takes: `{city, days?}`, or a type; nothing where that is anything."""
+    schema = Frame.as_dict(step.input_schema) if step.HasField("input_schema") else {}
+    keys, kind = schema.get("properties"), schema.get("type")
+    if isinstance(keys, dict) and keys:
+        needed = schema.get("required")
+        marks = [key if isinstance(needed, list) and key in needed else f"{key}?" for key in sorted(keys)]
+        return printable(f"{{{', '.join(marks)}}}")
+    return printable(" or ".join(map(str, kind)) if isinstance(kind, list) else str(kind or ""))
