@@ -214,6 +214,10 @@ class Limits:
     stalled_sender_s: float = 60.0
     """How long a caller may send nothing in the middle of a request stream before the call is ended."""
 
+    talk_idle_s: float = 600.0
+    """How long the caller of Converse may send nothing between two turns, to think or to run a tool, before the call is
+    ended."""
+
     message_images: int = 16
     """Images of one message."""
 

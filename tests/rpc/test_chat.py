@@ -28,14 +28,15 @@ from stepwired.events import (
     UsageSource,
 )
 from stepwired.limits import KIB, Limits
-from stepwired.rpc.convert.chat import ReplyWriter, chat_request, chat_request_of_json
+from stepwired.rpc.convert.chat import chat_request, chat_request_of_json
+from stepwired.rpc.convert.replies import ReplyWriter
 from tests.rpc.serving import STARTED, Catalogue, finished, serve, told, within
 
 LIMITS = Limits()
 
 
 def joined(batches: Sequence[Batch], limit_bytes: int = 64 * KIB) -> list[chat_pb2.StreamChatResponse]:
-    writer = ReplyWriter(0.0, limit_bytes)
+    writer = ReplyWriter(0.0, limit_bytes, chat_pb2.StreamChatResponse)
     return [response for batch in batches for response in writer.responses(batch, lambda: 1.5)]
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,11 +84,11 @@ class Watched(SqliteStore):
     entered: asyncio.Event
 
     async def append_reply(
-        self, conversation_id: str, parent_id: str, messages: Sequence[Message]
+        self, conversation_id: str, parent_id: str, messages: Sequence[Message], **more: Any
     ) -> tuple[tuple[Message, ...], bool]:
         self.log.append("stored")
         self.entered.set()
-        return await super().append_reply(conversation_id, parent_id, messages)
+        return await super().append_reply(conversation_id, parent_id, messages, **more)
 
 
 @pytest.fixture

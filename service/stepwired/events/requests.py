@@ -14,7 +14,8 @@ class Tool:
     name: str
     description: str = ""
     schema: bytes = b'{"type":"object","properties":{}}'
-    """JSON Schema of its arguments, as the provider gets it: equal requests give equal bytes."""
+    """JSON Schema of its arguments, as the provider gets it: equal requests give equal bytes. Empty, only beside a
+    `step`: that step's own."""
 
     step: str = ""
     """The step that runs it on this server; empty: the caller answers."""
@@ -82,6 +83,12 @@ class ChatRequest:
     options: ChatOptions = ChatOptions()
     request_id: str = ""
     """Makes the call safe to repeat; empty: it is not."""
+
+    request_scope: str = ""
+    """Name of the call that it was given to: ids of different calls do not meet."""
+
+    request_digest: bytes = b""
+    """Tells requests with an id apart: the same request gives the same bytes, another gives others."""
 
     caller_key: str = field(default="", repr=False)
     """The provider key that the caller brought, for endpoints whose keys callers bring. A secret."""

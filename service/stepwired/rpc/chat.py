@@ -3,82 +3,81 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import grpc
 
 from stepwire.v1 import chat_pb2, chat_pb2_grpc
-from stepwired.errors import Broken, Reason
-from stepwired.events import Chat, Finished, ReasoningDelta, TextDelta
+from stepwired.events import Chat, ChatRequest, TextDelta
 from stepwired.limits import Limits
 from stepwired.rpc import aside
-from stepwired.rpc.convert.chat import ReplyWriter, chat_request, finished_proto, model_proto
-from stepwired.rpc.convert.values import not_unicode, too_large
+from stepwired.rpc.callers import provider_key
+from stepwired.rpc.collected import Collected
+from stepwired.rpc.converse import Talk
+from stepwired.rpc.convert.chat import chat_request, count_proto, model_proto
+from stepwired.rpc.convert.replies import ReplyWriter, shown
+from stepwired.rpc.convert.values import not_unicode
 from stepwired.rpc.models import Models
 from stepwired.rpc.paging import page
+from stepwired.rpc.tokens import Counter
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ChatServicer(chat_pb2_grpc.ChatServiceServicer):
-    """One reply at a time. Holds no state of its own.
+    """Replies, one at a time or turn by turn. Holds no state of its own.
 
     Args:
         chat: Makes replies.
         models: Which there are.
         limits: Of texts and replies.
+        counter: Counts tokens.
     """
 
-    def __init__(self, chat: Chat, models: Models, limits: Limits) -> None:
+    def __init__(self, chat: Chat, models: Models, limits: Limits, counter: Counter) -> None:
         self._chat = chat
         self._models = models
         self._limits = limits
+        self._counter = counter
 
     async def StreamChat(
-        self, request: chat_pb2.StreamChatRequest, _: Context
+        self, request: chat_pb2.StreamChatRequest, context: Context
     ) -> AsyncGenerator[chat_pb2.StreamChatResponse, None]:
         now = time.monotonic
-        writer = ReplyWriter(now(), self._limits.stream_message_bytes)
+        writer = ReplyWriter(now(), self._limits.stream_message_bytes, chat_pb2.StreamChatResponse)
         try:
             # gRPC cancels this task when the call ends early; `aclosing` passes that on at once.
-            asked = await aside.read(chat_request, request, self._limits)
-            async with aclosing(self._chat(asked)) as batches:
+            async with aclosing(self._chat(await self._asked(request, context))) as batches:
                 async for batch in batches:
-                    for response in writer.responses(batch, now):  # as few as can be: deltas are joined
+                    if type(batch[-1]) is TextDelta:
+                        for response in writer.responses(batch, now):  # as few as can be: deltas are joined
+                            yield response
+                        continue
+                    for response in await aside.write(lambda each: writer.responses(each, now), batch, shown(batch)):
                         yield response
         except UnicodeEncodeError:
             raise not_unicode() from None
 
-    async def Chat(self, request: chat_pb2.ChatRequest, _: Context) -> chat_pb2.ChatResponse:
-        started_s = time.monotonic()
-        latency_s: float | None = None
-        texts: list[str] = []
-        length = 0
-        finished: Finished | None = None
+    async def Chat(self, request: chat_pb2.ChatRequest, context: Context) -> chat_pb2.ChatResponse:
+        collected = Collected(time.monotonic(), self._limits.reply_bytes)
         try:
-            asked = await aside.read(chat_request, request, self._limits)
-            async with aclosing(self._chat(asked)) as batches:
+            async with aclosing(self._chat(await self._asked(request, context))) as batches:
                 async for batch in batches:
-                    for event in batch:
-                        if isinstance(event, Finished):
-                            finished = event
-                        elif isinstance(event, TextDelta):
-                            texts.append(event.text)
-                            length += len(event.text)
-                    if latency_s is None and any(isinstance(event, TextDelta | ReasoningDelta) for event in batch):
-                        latency_s = time.monotonic() - started_s
-                    if 2 * length > self._limits.reply_bytes:  # sent twice; leaving stops the model
-                        raise too_large(self._limits.reply_bytes, "StreamChat")
-            if finished is None:
-                raise Broken(Reason.INTERNAL, "internal error: a reply ended without its last event")
-            response = chat_pb2.ChatResponse(text="".join(texts), finished=finished_proto(finished, latency_s))
+                    collected.add(batch)  # leaving stops the model
+            return await collected.response()
         except UnicodeEncodeError:
             raise not_unicode() from None
-        if response.ByteSize() > self._limits.reply_bytes:
-            raise too_large(self._limits.reply_bytes, "StreamChat")
-        return response
+
+    def Converse(
+        self, requests: AsyncIterator[chat_pb2.ConverseRequest], context: Context
+    ) -> AsyncGenerator[chat_pb2.ConverseResponse, None]:
+        return Talk(self._chat, requests, self._limits, provider_key(context)).responses()
+
+    async def CountTokens(self, request: chat_pb2.CountTokensRequest, context: Context) -> chat_pb2.CountTokensResponse:
+        return count_proto(await self._counter.count(request, provider_key(context)))
 
     async def ListModels(self, request: chat_pb2.ListModelsRequest, _: Context) -> chat_pb2.ListModelsResponse:
         models, token = page(
@@ -92,3 +91,8 @@ class ChatServicer(chat_pb2_grpc.ChatServiceServicer):
 
     async def GetModel(self, request: chat_pb2.GetModelRequest, _: Context) -> chat_pb2.GetModelResponse:
         return chat_pb2.GetModelResponse(model=model_proto(self._models.info(request.name, "chat")))
+
+    async def _asked(self, request: chat_pb2.StreamChatRequest | chat_pb2.ChatRequest, context: Context) -> ChatRequest:
+        key = provider_key(context)
+        asked = await aside.read(chat_request, request, self._limits)
+        return replace(asked, caller_key=key) if key else asked

@@ -15,6 +15,7 @@ from stepwired.events import Json
 from stepwired.limits import Limits
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_REQUEST_ID_CHARACTERS = 36
 T = TypeVar("T")
 
 _json = msgspec.json.Encoder()
@@ -47,6 +48,11 @@ class Faults:
                 self.add(path, "is needed", Reason.FIELD_REQUIRED)
         elif not _ID.fullmatch(value):
             self.add(path, "must be 1 to 128 of A-Z a-z 0-9 . _ : -")
+
+    def request_id(self, path: str, value: str) -> None:
+        """Check the id that makes a call safe to repeat; it may be empty."""
+        if len(value) > _REQUEST_ID_CHARACTERS or not (value.isascii() and value.isprintable()):
+            self.add(path, f"must be 1 to {_REQUEST_ID_CHARACTERS} printable ASCII characters")
 
     def text(
         self, path: str, value: str, limit_bytes: int, reason: Reason = Reason.FIELD_INVALID, *, required: bool = False

@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 
 from stepwired.conversation import Conversation
-from stepwired.store import blobs, codec
+from stepwired.store import blobs, codec, kept_replies
 from stepwired.store.nouns import KEEP_ANSWER_S, Request
 from stepwired.store.refusals import conversation_not_found, request_id_mismatch
 
@@ -55,6 +55,7 @@ class Clock:
         sql = "DELETE FROM request WHERE (method, id) IN (SELECT method, id FROM request WHERE until_s < ? LIMIT ?)"
         db.execute(sql, (now_s, _SWEPT))
         is_done = db.changes() < _SWEPT
+        is_done &= kept_replies.sweep(db, now_s)
         if blobs.sweep(db, now_s) and is_done:
             self._swept_s = now_s
 

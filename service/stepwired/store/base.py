@@ -11,7 +11,7 @@ from stepwired.store.nouns import Request
 from stepwired.store.parts import Blobs, Feed, Index, Pipelines, Replies
 
 
-class ConversationStore(Index, Feed, Blobs, Replies, Protocol):
+class ConversationStore(Index, Feed, Blobs, Pipelines, Replies, Protocol):
     """Conversations that outlive the process.
 
     Guarantees, the same for every implementation and tested as such:

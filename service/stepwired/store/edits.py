@@ -13,7 +13,7 @@ from stepwired.conversation import Conversation
 from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import Json, Message, MessageStatus
 from stepwired.limits import Limits
-from stepwired.store import answers, blobs, changes, codec, labels, search
+from stepwired.store import answers, blobs, changes, codec, kept_replies, labels, search
 from stepwired.store.keys import span
 from stepwired.store.tree import StoredTree
 
@@ -154,6 +154,7 @@ def delete(db: apsw.Connection, conversation_id: str, if_revision: int | None) -
     blobs.release(db, first, last)
     labels.remove_labels(db, tree.key, conversation.create_time_ns // 1000, conversation.metadata)
     answers.forget(db, tree.key, conversation_id)
+    kept_replies.forget(db, tree.key)
     db.execute("DELETE FROM change WHERE conversation = ?", (tree.key,))
     db.execute("DELETE FROM message WHERE key BETWEEN ? AND ?", (first, last))
     db.execute("DELETE FROM conversation WHERE key = ?", (tree.key,))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from stepwired.conversation import Conversation
-from stepwired.events import Message, Role
+from stepwired.events import Finished, Message, Role, TokenLogprob
 
 KEEP_ANSWER_S = 24 * 3600
 """How long an answer is kept for repeats, at least."""
@@ -24,6 +24,30 @@ class Request:
 
     digest: bytes
     """Tells requests apart: the same request gives the same bytes, another gives others."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCall:
+    """A chat that its caller may repeat. Ids of different methods do not meet."""
+
+    method: str
+    id: str
+    """The caller's, 1 to 36 printable characters."""
+
+    digest: bytes
+    """Tells requests apart: the same request gives the same bytes, another gives others."""
+
+    conversation_id: str = ""
+    """The conversation that it is about, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeReply:
+    """A reply that is kept for repeats."""
+
+    finished: Finished
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """The tokens of its text, if they were asked for."""
 
 
 class ListOrder(Enum):

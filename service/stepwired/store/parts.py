@@ -1,4 +1,4 @@
-"""What every store of conversations promises beside keeping trees: lists, search, changes, pictures, pipelines.
+"""What every store of conversations promises beside its trees: lists, search, changes, pictures, pipelines, replies.
 
 `base.ConversationStore` is all of them together, and says what holds for each.
 """
@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
 from stepwired.conversation import Conversation
-from stepwired.events import Image
-from stepwired.store.nouns import Change, Hit, KeptPipeline, ListOrder
+from stepwired.events import Image, Message
+from stepwired.store.nouns import Change, ChatCall, Hit, KeptPipeline, ListOrder, WholeReply
 
 LIST_BYTES = 4 * 1024 * 1024
 """What a page of a list takes where nobody says."""
@@ -193,4 +193,92 @@ class Pipelines(Protocol):
 
         Raises:
             NotFound: PIPELINE_NOT_FOUND.
+        """
+
+
+class Replies(Protocol):
+    """Takes what a model is asked, and what it replies.
+
+    A `call` makes that safe to repeat for 24 hours of the store's own running time: what was asked is appended once
+    however often the call is tried, and a reply that is whole can be had again. When the conversation is deleted the
+    reply goes too, but not the memory of it: the call is then refused (NotFound, CONVERSATION_NOT_FOUND). Another
+    request with its id is refused (InvalidRequest, REQUEST_ID_MISMATCH). Callers see to it that no two tries of a call
+    run at once.
+    """
+
+    async def begin_reply(
+        self,
+        conversation_id: str,
+        messages: Sequence[Message],
+        *,
+        parent_id: str = "",
+        if_revision: int | None = None,
+        call: ChatCall | None = None,
+    ) -> str:
+        """Append what a model is to reply to, all or none, if there is room for a message of the reply as well.
+
+        Args:
+            conversation_id: An existing conversation.
+            messages: May be empty, to continue from `parent_id` or the head as it is.
+            parent_id: What the first of them follows; the head if empty.
+            if_revision: See `base.ConversationStore`. Not looked at where `call` was begun before.
+            call: See the class. If it was begun before, nothing is appended.
+
+        Returns:
+            The id of the message that the reply will follow.
+
+        Raises:
+            InvalidRequest: As `append`; INVALID_CONVERSATION when there is nothing at all to reply to.
+            NotFound, Conflict: As `append`.
+        """
+
+    async def append_reply(
+        self,
+        conversation_id: str,
+        parent_id: str,
+        messages: Sequence[Message],
+        *,
+        call: ChatCall | None = None,
+        reply: WholeReply | None = None,
+    ) -> tuple[tuple[Message, ...], bool]:
+        """Append a reply below `parent_id`, each message below the one before it.
+
+        The head moves to its end only if it still is `parent_id`, or what an earlier try of `call` left; otherwise the
+        reply stays as a branch. It is never refused for lack of room: somebody has paid for it.
+
+        Args:
+            conversation_id: An existing conversation.
+            parent_id: What the first of them follows.
+            messages: At least one.
+            call: See the class; was begun.
+            reply: With `call`, the whole reply, to be kept with these messages as they are stored. None: they are what
+                is left of a try that was cut off.
+
+        Returns:
+            The messages as stored, and whether they lie on a branch.
+
+        Raises:
+            NotFound: CONVERSATION_NOT_FOUND or MESSAGE_NOT_FOUND.
+            InvalidRequest: As `append`.
+        """
+
+    async def begin_call(self, call: ChatCall) -> None:
+        """Note that a call without a conversation has begun, unless it is noted already.
+
+        Raises:
+            InvalidRequest: REQUEST_ID_MISMATCH.
+        """
+
+    async def keep_reply(self, call: ChatCall, reply: WholeReply) -> None:
+        """Keep the whole reply to a call that was begun, without appending anything.
+
+        Nothing is kept of one that would take more than `Limits.reply_bytes`: no message can carry it.
+        """
+
+    async def kept_reply(self, call: ChatCall) -> WholeReply | None:
+        """Find the whole reply to a call, if there is one.
+
+        Raises:
+            InvalidRequest: REQUEST_ID_MISMATCH.
+            NotFound: CONVERSATION_NOT_FOUND, the conversation was deleted.
         """

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict
 
 import apsw
 
 from stepwired.conversation import Conversation, Growth, MessageView, grow, plant
-from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import Json, Message, MessageStatus
 from stepwired.limits import Limits
 from stepwired.store import edits, views
@@ -23,11 +20,11 @@ from stepwired.store.database import Durability
 from stepwired.store.edits import Edit
 from stepwired.store.nouns import Request
 from stepwired.store.refusals import check_view
-from stepwired.store.sqlite_parts import SqliteParts
+from stepwired.store.sqlite_replies import SqliteReplies
 from stepwired.store.tree import StoredTree, describe
 
 
-class SqliteStore(SqliteParts):
+class SqliteStore(SqliteReplies):
     """A `ConversationStore` in a folder of its own, for one process at a time. Made by `open`."""
 
     def __init__(self, core: Core) -> None:
@@ -109,45 +106,6 @@ class SqliteStore(SqliteParts):
             tree = StoredTree.open(db, conversation_id, if_revision)
             growth = grow(tree, messages, **self._rules(now_ns, keep_head=keep_head, allow_orphan=allow_orphan))
             return self._grown(tree, growth, now_ns)
-
-        return await self._core.write(conversation_id, work, messages)
-
-    async def begin_reply(
-        self,
-        conversation_id: str,
-        messages: Sequence[Message],
-        *,
-        parent_id: str = "",
-        if_revision: int | None = None,
-    ) -> str:
-        now_ns = self._core.now_ns()
-
-        def work(db: apsw.Connection) -> str:
-            tree = StoredTree.open(db, conversation_id, if_revision)
-            growth = grow(tree, messages, **self._rules(now_ns, parent_id=parent_id, room_count=1))
-            last = growth.ids[-1] if growth.ids else parent_id or tree.head_id
-            if not last:
-                text = "has no message to reply to: send a prompt or messages"
-                raise InvalidRequest.of([Violation("conversation_id", text, Reason.INVALID_CONVERSATION)])
-            tree.require(parent_id)
-            tree.write(growth, now_ns, self._core.limits.reply_bytes)
-            return last
-
-        return await self._core.write(conversation_id, work, messages)
-
-    async def append_reply(
-        self, conversation_id: str, parent_id: str, messages: Sequence[Message]
-    ) -> tuple[tuple[Message, ...], bool]:
-        now_ns = self._core.now_ns()
-
-        def work(db: apsw.Connection) -> tuple[tuple[Message, ...], bool]:
-            tree = StoredTree.open(db, conversation_id)
-            branched = tree.head_id != parent_id
-            rules = self._rules(now_ns, parent_id=parent_id, keep_head=branched, allow_orphan=True)
-            rules["message_limit"] = sys.maxsize  # it has been paid for
-            growth = grow(tree, messages, **rules)
-            tree.write(growth, now_ns, self._core.limits.reply_bytes)
-            return growth.new, branched
 
         return await self._core.write(conversation_id, work, messages)
 
@@ -253,30 +211,3 @@ class SqliteStore(SqliteParts):
     def _grown(self, tree: StoredTree, growth: Growth, now_ns: int) -> tuple[int, Conversation, tuple[str, ...]]:
         tree.write(growth, now_ns, self._core.limits.reply_bytes)
         return tree.key, tree.conversation(), growth.ids
-
-    def _rules(
-        self,
-        now_ns: int,
-        *,
-        parent_id: str = "",
-        keep_head: bool = False,
-        allow_orphan: bool = False,
-        room_count: int = 0,
-    ) -> _Rules:
-        return _Rules(
-            now_ns=now_ns,
-            message_limit=self._core.limits.conversation_messages - room_count,
-            parent_id=parent_id,
-            keep_head=keep_head,
-            allow_orphan=allow_orphan,
-        )
-
-
-class _Rules(TypedDict):
-    """The arguments of `grow` beside the tree and the messages."""
-
-    now_ns: int
-    message_limit: int
-    parent_id: str
-    keep_head: bool
-    allow_orphan: bool

@@ -20,7 +20,6 @@ from stepwired.store.nouns import ListOrder
 TITLE_BYTES = 1000
 
 _LABELS = 16
-_REQUEST_ID_CHARACTERS = 36
 _UPDATED = ("title", "metadata", "head_id")
 
 _ORDERS = {
@@ -65,7 +64,7 @@ def creation(given: conversation_pb2.CreateConversationRequest, limits: Limits) 
     faults.text("title", given.title, TITLE_BYTES)
     metadata = metadata_of("metadata", given.metadata, limits, faults) if given.HasField("metadata") else {}
     first = messages("messages", given.messages, limits, faults)
-    request_id(given.request_id, faults)
+    faults.request_id("request_id", given.request_id)
     faults.stop()
     return Creation(given.conversation_id, given.title, metadata, first, given.allow_orphan)
 
@@ -81,7 +80,7 @@ def appended(given: conversation_pb2.AppendMessagesRequest, limits: Limits) -> t
     if not given.messages:
         faults.add("messages", "is needed: it is empty", Reason.FIELD_REQUIRED)
     read = messages("messages", given.messages, limits, faults)
-    request_id(given.request_id, faults)
+    faults.request_id("request_id", given.request_id)
     faults.stop()
     return read
 
@@ -115,12 +114,6 @@ def conversation_proto(conversation: Conversation) -> conversation_pb2.Conversat
 def is_merge(given: int, faults: Faults) -> bool:
     """Read what to do with the metadata that is there."""
     return faults.choice("metadata_update", given, _IS_MERGE, "way to update metadata")
-
-
-def request_id(given: str, faults: Faults) -> None:
-    """Check what makes a call repeatable; an empty one is none."""
-    if len(given) > _REQUEST_ID_CHARACTERS or not (given.isascii() and given.isprintable()):
-        faults.add("request_id", f"must be 1 to {_REQUEST_ID_CHARACTERS} printable ASCII characters")
 
 
 def if_revision(given: _HasRevision) -> int | None:
@@ -180,7 +173,7 @@ def fork(given: conversation_pb2.ForkConversationRequest) -> str | None:
     faults.id("message_id", given.message_id)
     faults.id("new_conversation_id", given.new_conversation_id)
     faults.text("title", given.title, TITLE_BYTES)
-    request_id(given.request_id, faults)
+    faults.request_id("request_id", given.request_id)
     faults.stop()
     return given.title or None
 

@@ -11,12 +11,15 @@ from google.protobuf import json_format
 from stepwire.v1 import message_pb2
 from stepwired.conversation import check_messages, role_named
 from stepwired.errors import Reason
-from stepwired.events import Json, Message, MessageStatus, Reasoning, Role, ToolResult, ToolUse, Usage, UsageSource
+from stepwired.events import Json, Message, MessageStatus, Reasoning, Role, ToolResult, ToolUse
 from stepwired.limits import Limits
 from stepwired.rpc.convert.images import images, inline_bytes
 from stepwired.rpc.convert.values import metadata_of, nanoseconds, read_json
 from stepwired.rpc.violations import Faults, ordered, utf8_bytes
 from stepwired.store.codec.messages import message_proto
+from stepwired.store.codec.replies import usage_proto
+
+__all__ = ["message", "message_json", "messages", "tool_result", "usage_proto"]
 
 _TOOL_NAME_BYTES = 128
 _TOOL_TYPE_BYTES = 128
@@ -26,10 +29,6 @@ _STATUS = {
     MessageStatus.COMPLETE: message_pb2.MESSAGE_STATUS_COMPLETE,
     MessageStatus.INTERRUPTED: message_pb2.MESSAGE_STATUS_INTERRUPTED,
 }
-_USAGE_SOURCE = {
-    UsageSource.ABSENT: message_pb2.USAGE_SOURCE_ABSENT,
-    UsageSource.PROVIDER: message_pb2.USAGE_SOURCE_PROVIDER,
-}
 
 
 def messages(path: str, given: Sequence[message_pb2.Message], limits: Limits, faults: Faults) -> tuple[Message, ...]:
@@ -37,6 +36,7 @@ def messages(path: str, given: Sequence[message_pb2.Message], limits: Limits, fa
     if not faults.count(path, len(given), limits.append_messages):
         return ()
     one = Faults()
+    one.json_values = faults.json_values
     read = tuple(message(f"{path}[{index}]", item, limits, one) for index, item in enumerate(given))
     if one.found:
         # What is wrong with a part would be reported twice if the whole were checked for content as well.
@@ -45,6 +45,7 @@ def messages(path: str, given: Sequence[message_pb2.Message], limits: Limits, fa
         faults.found += ordered(both, [f"{path}[{index}]" for index in range(len(given))])
     else:
         faults.found += check_messages(read, path)
+    faults.json_values = one.json_values
     size = sum(_text_bytes(item) for item in read)
     if size > limits.request_text_bytes:
         faults.add(path, f"have {size} bytes of text together, and the limit is {limits.request_text_bytes}")
@@ -74,7 +75,7 @@ def message(path: str, given: message_pb2.Message, limits: Limits, faults: Fault
         if given.HasField("reasoning")
         else None,
         tool_use=_tool_use(f"{path}.tool_use", given.tool_use, limits, faults) if has_use else None,
-        tool_result=_tool_result(f"{path}.tool_result", given.tool_result, limits, faults) if has_result else None,
+        tool_result=tool_result(f"{path}.tool_result", given.tool_result, limits, faults) if has_result else None,
         metadata=metadata,
         id=given.id,
         parent_id=given.parent_id,
@@ -93,17 +94,6 @@ def message_json(message: Message) -> Json:
     if message.tool_use is not None:
         cast("dict[str, Json]", seen["toolUse"])["input"] = dict(message.tool_use.input)
     return seen
-
-
-def usage_proto(usage: Usage) -> message_pb2.Usage:
-    """Write token counts; what is unknown stays unset."""
-    return message_pb2.Usage(
-        source=_USAGE_SOURCE[usage.source],
-        input_token_count=usage.input_tokens,
-        output_token_count=usage.output_tokens,
-        reasoning_token_count=usage.reasoning_tokens,
-        cached_input_token_count=usage.cached_input_tokens,
-    )
 
 
 def _role(path: str, name: str, faults: Faults, *, tool_use: bool, tool_result: bool) -> Role:
@@ -139,7 +129,8 @@ def _tool_use(path: str, given: message_pb2.ToolUse, limits: Limits, faults: Fau
     return ToolUse(given.tool_id, given.name, cast("dict[str, Json]", arguments or {}), given.tool_type or "function")
 
 
-def _tool_result(path: str, given: message_pb2.ToolResult, limits: Limits, faults: Faults) -> ToolResult:
+def tool_result(path: str, given: message_pb2.ToolResult, limits: Limits, faults: Faults) -> ToolResult:
+    """Read what a tool answered."""
     faults.id(f"{path}.tool_id", given.tool_id, required=True)
     faults.text(f"{path}.result", given.result, limits.message_text_bytes)
     return ToolResult(given.tool_id, given.result, given.is_error)

@@ -37,10 +37,7 @@ def message_proto(message: Message) -> message_pb2.Message:
         wire.reasoning.provider = thoughts.provider
         wire.reasoning.SetInParent()
     if use := message.tool_use:
-        wire.tool_use.tool_id = use.tool_id
-        wire.tool_use.name = use.name
-        wire.tool_use.tool_type = use.tool_type
-        fill_struct(wire.tool_use.input, use.input, "tool_use.input")
+        fill_tool_use(wire.tool_use, use)
     if result := message.tool_result:
         wire.tool_result.tool_id = result.tool_id
         wire.tool_result.result = result.result
@@ -49,6 +46,14 @@ def message_proto(message: Message) -> message_pb2.Message:
     if message.metadata:
         fill_struct(wire.metadata, message.metadata, "metadata")
     return wire
+
+
+def fill_tool_use(wire: message_pb2.ToolUse, use: ToolUse) -> None:
+    """Write a tool use into `wire`, which is empty; raises as `message_proto`."""
+    wire.tool_id = use.tool_id
+    wire.name = use.name
+    wire.tool_type = use.tool_type
+    fill_struct(wire.input, use.input, "tool_use.input")
 
 
 def message_of(wire: message_pb2.Message) -> Message | None:
