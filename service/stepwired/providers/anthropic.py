@@ -1,0 +1,39 @@
+"""Speaks the Anthropic wire, `messages`, to whatever server understands it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stepwired.events import ChatRequest, Embeddings, EmbedRequest
+from stepwired.providers import faults
+from stepwired.providers.anthropic_request import messages_body, reply_tool
+from stepwired.providers.anthropic_stream import AnthropicDecoder
+from stepwired.providers.base import Address
+from stepwired.providers.decoder import Decoder
+from stepwired.providers.refusals import Asked
+from stepwired.providers.wire import ChatWire
+
+_VERSION = "2023-06-01"
+
+
+class Anthropic(ChatWire):
+    """One endpoint that speaks this wire; see `ChatWire`."""
+
+    def chat_path(self, request: ChatRequest) -> str:
+        return "messages"
+
+    def chat_body(self, request: ChatRequest) -> bytes:
+        return messages_body(request, self.endpoint.name)
+
+    def decoder(self, asked: Asked, request: ChatRequest) -> Decoder:
+        by_tool = reply_tool(request.options, request.model)
+        return AnthropicDecoder(asked, self.endpoint.budget, request.options, len(request.messages), by_tool)
+
+    def headers(self, address: Address) -> Mapping[str, str]:
+        key = address.key()
+        given = address.headers() if address.key_header or not key else {"x-api-key": key}
+        return given | {"anthropic-version": _VERSION}
+
+    async def embed(self, request: EmbedRequest, dimensions: int | None = None) -> Embeddings:
+        """Refuse: MODEL_FEATURE_UNSUPPORTED."""
+        raise faults.unsupported(request.model, "embeddings", "the anthropic wire makes no embeddings")
