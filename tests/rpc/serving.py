@@ -21,6 +21,7 @@ from stepwired.events import (
     Batch,
     Chat,
     ChatRequest,
+    CountTokens,
     Embed,
     Embeddings,
     EmbedRequest,
@@ -31,6 +32,7 @@ from stepwired.events import (
     Role,
     Started,
     TextDelta,
+    TokenCount,
     Usage,
     UsageSource,
 )
@@ -72,6 +74,12 @@ async def count(request: EmbedRequest) -> Embeddings:
     """Vectors of two numbers: the length of the text, and 1."""
     rows = tuple(struct.pack("<2f", len(text), 1.0) for text in request.texts)
     return Embeddings("count-1", 2, rows, Usage(UsageSource.PROVIDER, input_tokens=len(rows)))
+
+
+async def count_words(request: ChatRequest) -> TokenCount:
+    """As many tokens as there are words."""
+    words = sum(len(message.text.split()) for message in request.messages)
+    return TokenCount(words, UsageSource.ESTIMATED, "echo-1", 100)
 
 
 class Silent:
@@ -172,13 +180,14 @@ async def serve(
     options: Sequence[tuple[str, Any]] = (),
     roots: Sequence[Path] = (),
     pipelines: Pipelines | None = None,
+    count_tokens: CountTokens = count_words,
 ) -> AsyncIterator[Client]:
     metrics = Recorder()
     limits = limits or Limits()
     images = Images(Decoders(limits), Files(roots, limits), None, limits)
     pictures = Pictures(images, store, limits)
     pipelines = Pipelines(limits) if pipelines is None else pipelines
-    parts = Parts(pictures.taking(chat), embed, models or Catalogue(), store, steps, pictures, pipelines)
+    parts = Parts(pictures.taking(chat), embed, models or Catalogue(), store, steps, pictures, pipelines, count_tokens)
     server = Server(parts, limits, metrics, authorize)
     port = await server.start("127.0.0.1", 0)
     try:

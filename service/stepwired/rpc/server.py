@@ -21,7 +21,7 @@ from stepwire.v1 import (
     step_run_pb2_grpc,
 )
 from stepwired import addresses
-from stepwired.events import Chat, Embed, Metrics
+from stepwired.events import Chat, CountTokens, Embed, Metrics
 from stepwired.limits import MIB, Limits
 from stepwired.rpc import reflect
 from stepwired.rpc.calls import Calls
@@ -33,6 +33,7 @@ from stepwired.rpc.models import Models
 from stepwired.rpc.pictures import Pictures
 from stepwired.rpc.pipelines import PipelineServicer
 from stepwired.rpc.step_runs import Runner, StepRunServicer
+from stepwired.rpc.tokens import Counter
 from stepwired.steps.pipelines import Pipelines
 from stepwired.store.base import ConversationStore
 
@@ -60,6 +61,7 @@ class Parts:
     steps: Runner
     pictures: Pictures
     pipelines: Pipelines
+    count_tokens: CountTokens
 
 
 class Server:
@@ -132,7 +134,9 @@ class Server:
         """Put every service behind the gate; their names."""
         ours, tools = Collector(), Collector()
         into: Any = ours  # generated code wants a server, and uses only what a Collector has
-        chat_pb2_grpc.add_ChatServiceServicer_to_server(ChatServicer(parts.chat, parts.models, limits), into)
+        counter = Counter(parts.count_tokens, parts.store, limits)
+        chat = ChatServicer(parts.chat, parts.models, limits, counter)
+        chat_pb2_grpc.add_ChatServiceServicer_to_server(chat, into)
         embed_pb2_grpc.add_EmbedServiceServicer_to_server(EmbedServicer(parts.embed, parts.models, limits), into)
         conversations = ConversationServicer(parts.store, parts.pictures, limits)
         conversation_pb2_grpc.add_ConversationServiceServicer_to_server(conversations, into)
