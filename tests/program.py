@@ -39,10 +39,11 @@ class Program:
         """A connection to it, as a stock client makes one."""
         return grpc.aio.insecure_channel(self.address, options=options)
 
-    def children(self) -> list[int]:
-        """Process ids of the local models that it runs."""
+    def children(self, module: str = "") -> list[int]:
+        """Process ids of what it runs: `stepwired.local`, `stepwired.imaging`, `stepwired.sandbox`, or all."""
         tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        return [int(pid) for task in tasks for pid in task.read_text().split()]
+        found = [int(pid) for task in tasks for pid in task.read_text().split()]
+        return [pid for pid in found if f"\0{module}" in Path(f"/proc/{pid}/cmdline").read_text()]
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; its exit status."""

@@ -134,9 +134,9 @@ async def test_nothing_near_the_server_is_fetched(seeing: Scripted) -> None:
 async def test_a_killed_server_leaves_no_process_that_decodes(seeing: Scripted) -> None:
     async with seeing.program.channel() as channel:
         conversations = conversation_pb2_grpc.ConversationServiceStub(channel)
-        assert seeing.program.children() == []
+        assert seeing.program.children("stepwired.imaging") == []
         await conversations.UploadImage(pieces(drawn("PNG")), timeout=HANG_S)
-        children = seeing.program.children()
+        children = seeing.program.children("stepwired.imaging")
         assert len(children) == 1
         await seeing.program.end(signal.SIGKILL)
     assert gone(children)
