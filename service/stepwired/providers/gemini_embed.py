@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 import msgspec
 
@@ -30,7 +31,7 @@ class GeminiEmbed(EmbedFormat):
     most_texts = 100
 
     def path(self, model: str) -> str:
-        return f"{model_path(model)}:batchEmbedContents"
+        return f"{quote(model_path(model), safe='/')}:batchEmbedContents"
 
     def body(self, model: str, texts: Sequence[str]) -> bytes:
         name = model_path(model)
