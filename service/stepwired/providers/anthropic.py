@@ -19,6 +19,8 @@ _VERSION = "2023-06-01"
 class Anthropic(ChatWire):
     """One endpoint that speaks this wire; see `ChatWire`."""
 
+    unsupported = frozenset({"seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_logprobs"})
+
     def chat_path(self, request: ChatRequest) -> str:
         return "messages"
 

@@ -44,18 +44,9 @@ def messages_body(request: ChatRequest, provider: str) -> bytes:
         provider: The endpoint, whose own thoughts go back to it.
 
     Raises:
-        InvalidRequest: MODEL_FEATURE_UNSUPPORTED: an option that this wire, or the model, does not know.
+        InvalidRequest: MODEL_FEATURE_UNSUPPORTED: something that the model does not know.
     """
     options = request.options
-    lacking = {
-        "seed": options.seed is not None,
-        "presence_penalty": bool(options.presence_penalty),
-        "frequency_penalty": bool(options.frequency_penalty),
-        "logit_bias": bool(options.logit_bias),
-        "top_logprobs": options.top_logprobs is not None,
-    }
-    if any(lacking.values()):
-        raise faults.without(request.model, (name for name, is_asked in lacking.items() if is_asked))
     thinking = _Thinking.of(request.model, options)
     system = [request.system, *(message.text for message in request.messages if message.role is Role.SYSTEM)]
     body: dict[str, Any] = {

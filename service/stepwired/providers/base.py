@@ -113,7 +113,7 @@ class Endpoint:
     """Asked once a call, so that a server may be started on demand, or move."""
 
     wire: str = "openai"
-    """Row of `catalogue.WIRES`."""
+    """Row of `wires.WIRES`."""
 
     api_key_env: str = ""
     """Environment variable that has to hold the key. If set and the address has no key, calls are refused."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -20,7 +20,6 @@ from stepwired.events import (
     UsageSource,
 )
 from stepwired.providers import faults
-from stepwired.providers.anthropic import Anthropic
 from stepwired.providers.base import Endpoint, ModelEntry, Wire
 from stepwired.providers.budget import RetryBudget
 from stepwired.providers.cache import digest
@@ -29,23 +28,11 @@ from stepwired.providers.cache_embed import Vectors
 from stepwired.providers.catalogue_abilities import abilities, refusal
 from stepwired.providers.catalogue_cost import priced
 from stepwired.providers.catalogue_pictures import Resolve, StoredPictures
-from stepwired.providers.cohere import Cohere
-from stepwired.providers.gemini import Gemini
 from stepwired.providers.http import Http
-from stepwired.providers.ollama import Ollama
-from stepwired.providers.openai import OpenAI
 from stepwired.providers.retry import Retry, Route
+from stepwired.providers.wires import WIRES
 
 Kind = Literal["chat", "embed"]
-
-#: The wire formats that an endpoint can name.
-WIRES: Mapping[str, Callable[[Endpoint, Http], Wire]] = {
-    "anthropic": Anthropic,
-    "cohere": Cohere,
-    "gemini": Gemini,
-    "ollama": Ollama,
-    "openai": OpenAI,
-}
 
 _FALLBACKS = 8
 """Of one model, those of its fallbacks included: all are tried one after the other, while the caller waits."""

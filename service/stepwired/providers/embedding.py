@@ -89,12 +89,12 @@ async def embed(host: ChatWire, form: EmbedFormat, request: EmbedRequest, dimens
     size = max(1, min(host.endpoint.embed_batch, form.most_texts))
     batches = [request.texts[start : start + size] for start in range(0, len(request.texts), size)]
     if len(batches) == 1:
-        return await _embed_batch(host, form, request.model, batches[0], 0, dimensions)
+        return await _embed_batch(host, form, request, dimensions)
     turn = asyncio.Semaphore(_CONCURRENCY)
 
     async def ask(place: int) -> Embeddings:
         async with turn:
-            return await _embed_batch(host, form, request.model, batches[place], place * size, dimensions)
+            return await _embed_batch(host, form, replace(request, texts=batches[place]), dimensions, place * size)
 
     tasks: list[asyncio.Task[Embeddings]] = []
     failed: Failure | None = None
@@ -155,13 +155,13 @@ def counted(raw: msgspec.Raw, *names: str) -> Usage:
 
 
 async def _embed_batch(
-    host: ChatWire, form: EmbedFormat, model: str, texts: Sequence[str], first_text: int, dimensions: int | None
+    host: ChatWire, form: EmbedFormat, request: EmbedRequest, dimensions: int | None, first_text: int = 0
 ) -> Embeddings:
-    address = await host.endpoint.at()
-    count = len(texts)
+    address = await host.endpoint.at(request.caller_key)
+    model, count = request.model, len(request.texts)
     asked = Asked(host.endpoint.name, model, address.key(), count, first_text)
     budget = host.endpoint.budget
-    body = form.body(model, texts)
+    body = form.body(model, request.texts)
     most_bytes = _ROOM_BYTES + count * (dimensions or _DIMENSIONS) * _NUMBER_BYTES + 2 * len(body)
     async with host.http.post(
         asked.provider,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from stepwired.errors import Failure, InvalidRequest, Misconfigured, Reason, Subject, Throttled, Unavailable, Violation
 
 _LATE = {"connect": "did not take a connection", "first_byte": "did not answer", "total": "did not finish"}
@@ -79,21 +77,6 @@ def unsupported(model: str, feature: str, what: str, field: str = "model") -> Fa
         what,
         metadata={"model": model, "feature": feature},
         violations=[Violation(field, what, Reason.MODEL_FEATURE_UNSUPPORTED)],
-    )
-
-
-def without(model: str, options: Iterable[str]) -> Failure:
-    """Its wire has no word for these fields of `ChatOptions`, at least one."""
-    names = list(options)
-    violations = [
-        Violation(f"options.{name}", f"{model} cannot be told {name}", Reason.MODEL_FEATURE_UNSUPPORTED)
-        for name in names
-    ]
-    return InvalidRequest(
-        Reason.MODEL_FEATURE_UNSUPPORTED,
-        f"{model} cannot be told {', '.join(names)}",
-        metadata={"model": model, "feature": names[0]},
-        violations=violations,
     )
 
 

@@ -19,7 +19,9 @@ Part = dict[str, Any]
 
 _encode = msgspec.json.encode
 _NO_ARGUMENTS = b'{"type":"object","properties":{}}'
-_STOPS = 5
+STOPS = 5
+"""Most texts that it can be told to stop at."""
+
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 
 _MADE_UP = re.compile(r"call_\d+_\d+")
@@ -41,12 +43,9 @@ def generate_body(request: ChatRequest, provider: str) -> bytes:
         provider: The endpoint, whose own signatures go back to it.
 
     Raises:
-        InvalidRequest: MODEL_FEATURE_UNSUPPORTED: an option that this wire, or the model, does not know.
+        InvalidRequest: MODEL_FEATURE_UNSUPPORTED: something that the model does not know.
     """
     options = request.options
-    lacking = {"logit_bias": bool(options.logit_bias), "parallel_tool_calls": options.parallel_tool_calls is False}
-    if any(lacking.values()):
-        raise faults.without(request.model, (name for name, is_asked in lacking.items() if is_asked))
     system = [request.system, *(message.text for message in request.messages if message.role is Role.SYSTEM)]
     told = "\n\n".join(text for text in system if text)
     needs_signature = not _SIGNS_NOT.search(request.model)
@@ -168,9 +167,6 @@ def _tool(tool: Tool) -> Part:
 
 def _config(request: ChatRequest) -> dict[str, Any]:
     options, wanted = request.options, request.options.response_format
-    if len(options.stop) > _STOPS:
-        what = f"{request.model} can be told at most {_STOPS} texts to stop at"
-        raise faults.unsupported(request.model, "stop", what, "options.stop")
     config: dict[str, Any] = {
         "temperature": options.temperature,
         "topP": options.top_p,
