@@ -96,8 +96,10 @@ class OpenAIDecoder(Decoder):
         """Note what is around the reply, at its start and its end."""
         if chunk.choices is None or chunk.error is not None:
             self._check_odd(chunk, data)
-        if not self._is_begun:
-            self._reply.start(getattr(chunk, "model", None), events)
+        model = getattr(chunk, "model", None)
+        # Azure first tells what its filter thinks of the prompt, and not yet which model answers.
+        if not self._is_begun and (chunk.choices or model):
+            self._reply.start(model, events)
             self._is_begun = True
         if chunk.usage is not None:
             self._usage = chunk.usage
