@@ -117,15 +117,17 @@ class PipelineServicer(pipeline_pb2_grpc.PipelineServiceServicer):
             Conflict: STEP_EXISTS.
             Throttled: STORE_FULL.
         """
-        loops = list(self._pipelines.loops(asked.pipeline))
+        name = asked.pipeline.name
+        infos = await self._steps.infos()
+        owner = next((info.provider for info in infos if info.name == name and info.provider != PROVIDER), None)
+        # To name a step of another kind leads nowhere back.
+        loops = [] if owner else list(self._pipelines.loops(asked.pipeline))
         looping = {fault.field for fault in loops}  # that such a name is also unknown says nothing more
         others = [fault for fault in await self._steps.validate(asked.pipeline.steps) if fault.field not in looping]
         asked.stop([*loops, *others])
-        name = asked.pipeline.name
-        for info in await self._steps.infos():
-            if info.name == name and info.provider != PROVIDER:
-                text = f"`{name}` is the name of a step of {info.provider}: choose another"
-                raise Conflict(Reason.STEP_EXISTS, text, subject=Subject("step", name))
+        if owner:
+            text = f"`{name}` is the name of a step of another kind ({owner}): choose another name"
+            raise Conflict(Reason.STEP_EXISTS, text, subject=Subject("step", name))
         self._pipelines.check_room(asked.listed)
 
     async def _save(self, asked: convert.Saving) -> KeptPipeline:
