@@ -24,7 +24,6 @@ from stepwired.rpc.pictures import Pictures
 from stepwired.rpc.pipelines import load
 from stepwired.rpc.server import Parts, Server
 from stepwired.sandbox.pool import Sandbox
-from stepwired.sandbox.pool import Sandbox
 from stepwired.steps.leaves import Models
 from stepwired.steps.named import discover
 from stepwired.steps.pipelines import Pipelines
@@ -84,17 +83,6 @@ async def service(settings: config.Settings, environ: Mapping[str, str] = os.env
         port = await server.start(settings.server.host, settings.server.grpc_port)
         host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
         yield Running(server, f"{host}:{port}")
-
-
-async def functions_of(settings: config.Settings) -> Sandbox | None:
-    """What runs the JavaScript of callers, its processes started; None if it is not to be run.
-
-    Raises:
-        Broken: INTERNAL: a process cannot be started.
-    """
-    if not settings.functions.enabled:
-        return None
-    return await Sandbox.open(settings.limits, processes_count=settings.functions.processes)
 
 
 async def functions_of(settings: config.Settings) -> Sandbox | None:

@@ -49,9 +49,6 @@ def _explained_settings(settings: config.Settings, environ: Mapping[str, str]) -
     functions = settings.functions
     processes = "1 process" if functions.processes == 1 else f"{functions.processes} processes"
     yield f"functions  in JavaScript are {f'run by {processes}' if functions.enabled else 'not run'}"
-    functions = settings.functions
-    processes = "1 process" if functions.processes == 1 else f"{functions.processes} processes"
-    yield f"functions  in JavaScript are {f'run by {processes}' if functions.enabled else 'not run'}"
     for name, endpoint in settings.endpoints.items():
         key = "no key"
         if endpoint.keys == "caller":
