@@ -68,14 +68,18 @@ class PipelineServiceServicer(object):
     def SavePipeline(self, request, context):
         """Saves a version of a pipeline.
 
-        Saving again what is there already, under the same version, succeeds and changes nothing.
+        Saving again what is there already, under the same version, succeeds and changes nothing. Of saves at once that name
+        no version, each gets its own.
 
         Fails with:
         - `INVALID_ARGUMENT`, reason `STEP_GRAPH_INVALID`: a `google.rpc.BadRequest` lists every fault. Steps that it names
-        have to exist; a pipeline cannot lead to itself.
+        have to exist; a version of a pipeline cannot lead to itself, as the names in it and in others would then be
+        understood.
         - `INVALID_ARGUMENT`, reason `FIELD_REQUIRED` or `FIELD_INVALID`.
         - `ALREADY_EXISTS`, reason `PIPELINE_EXISTS`: the version is there, with other content.
         - `ALREADY_EXISTS`, reason `STEP_EXISTS`: the name is that of a built-in, Python or worker step.
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: all pipelines together have more than 64 MiB of protobuf or 100,000
+        steps, which the server keeps in memory: delete some; or the disk is full.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,7 +104,8 @@ class PipelineServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeletePipeline(self, request, context):
-        """Deletes a version of a pipeline, or all of them. Runs that have begun go on.
+        """Deletes a version of a pipeline, or all of them. Runs that have begun go on. Pipelines that name it stay; until the
+        name means something again, runs of them fail with `STEP_GRAPH_INVALID`. A deleted version may be saved anew.
 
         Fails with `NOT_FOUND`, reason `PIPELINE_NOT_FOUND`.
         """

@@ -39,14 +39,18 @@ class PipelineServiceStub:
     SavePipeline: _grpc.UnaryUnaryMultiCallable[_pipeline_pb2.SavePipelineRequest, _pipeline_pb2.SavePipelineResponse]
     """Saves a version of a pipeline.
 
-    Saving again what is there already, under the same version, succeeds and changes nothing.
+    Saving again what is there already, under the same version, succeeds and changes nothing. Of saves at once that name
+    no version, each gets its own.
 
     Fails with:
     - `INVALID_ARGUMENT`, reason `STEP_GRAPH_INVALID`: a `google.rpc.BadRequest` lists every fault. Steps that it names
-      have to exist; a pipeline cannot lead to itself.
+      have to exist; a version of a pipeline cannot lead to itself, as the names in it and in others would then be
+      understood.
     - `INVALID_ARGUMENT`, reason `FIELD_REQUIRED` or `FIELD_INVALID`.
     - `ALREADY_EXISTS`, reason `PIPELINE_EXISTS`: the version is there, with other content.
     - `ALREADY_EXISTS`, reason `STEP_EXISTS`: the name is that of a built-in, Python or worker step.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: all pipelines together have more than 64 MiB of protobuf or 100,000
+      steps, which the server keeps in memory: delete some; or the disk is full.
     """
     GetPipeline: _grpc.UnaryUnaryMultiCallable[_pipeline_pb2.GetPipelineRequest, _pipeline_pb2.GetPipelineResponse]
     """Reads a version of a pipeline.
@@ -59,7 +63,8 @@ class PipelineServiceStub:
     Fails with `INVALID_ARGUMENT`, reason `INVALID_PAGE_TOKEN` or `FIELD_INVALID`.
     """
     DeletePipeline: _grpc.UnaryUnaryMultiCallable[_pipeline_pb2.DeletePipelineRequest, _pipeline_pb2.DeletePipelineResponse]
-    """Deletes a version of a pipeline, or all of them. Runs that have begun go on.
+    """Deletes a version of a pipeline, or all of them. Runs that have begun go on. Pipelines that name it stay; until the
+    name means something again, runs of them fail with `STEP_GRAPH_INVALID`. A deleted version may be saved anew.
 
     Fails with `NOT_FOUND`, reason `PIPELINE_NOT_FOUND`.
     """
@@ -75,14 +80,18 @@ class PipelineServiceAsyncStub(PipelineServiceStub):
     SavePipeline: _aio.UnaryUnaryMultiCallable[_pipeline_pb2.SavePipelineRequest, _pipeline_pb2.SavePipelineResponse]  # type: ignore[assignment]
     """Saves a version of a pipeline.
 
-    Saving again what is there already, under the same version, succeeds and changes nothing.
+    Saving again what is there already, under the same version, succeeds and changes nothing. Of saves at once that name
+    no version, each gets its own.
 
     Fails with:
     - `INVALID_ARGUMENT`, reason `STEP_GRAPH_INVALID`: a `google.rpc.BadRequest` lists every fault. Steps that it names
-      have to exist; a pipeline cannot lead to itself.
+      have to exist; a version of a pipeline cannot lead to itself, as the names in it and in others would then be
+      understood.
     - `INVALID_ARGUMENT`, reason `FIELD_REQUIRED` or `FIELD_INVALID`.
     - `ALREADY_EXISTS`, reason `PIPELINE_EXISTS`: the version is there, with other content.
     - `ALREADY_EXISTS`, reason `STEP_EXISTS`: the name is that of a built-in, Python or worker step.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: all pipelines together have more than 64 MiB of protobuf or 100,000
+      steps, which the server keeps in memory: delete some; or the disk is full.
     """
     GetPipeline: _aio.UnaryUnaryMultiCallable[_pipeline_pb2.GetPipelineRequest, _pipeline_pb2.GetPipelineResponse]  # type: ignore[assignment]
     """Reads a version of a pipeline.
@@ -95,7 +104,8 @@ class PipelineServiceAsyncStub(PipelineServiceStub):
     Fails with `INVALID_ARGUMENT`, reason `INVALID_PAGE_TOKEN` or `FIELD_INVALID`.
     """
     DeletePipeline: _aio.UnaryUnaryMultiCallable[_pipeline_pb2.DeletePipelineRequest, _pipeline_pb2.DeletePipelineResponse]  # type: ignore[assignment]
-    """Deletes a version of a pipeline, or all of them. Runs that have begun go on.
+    """Deletes a version of a pipeline, or all of them. Runs that have begun go on. Pipelines that name it stay; until the
+    name means something again, runs of them fail with `STEP_GRAPH_INVALID`. A deleted version may be saved anew.
 
     Fails with `NOT_FOUND`, reason `PIPELINE_NOT_FOUND`.
     """
@@ -114,14 +124,18 @@ class PipelineServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_pipeline_pb2.SavePipelineResponse, _abc.Awaitable[_pipeline_pb2.SavePipelineResponse]]:
         """Saves a version of a pipeline.
 
-        Saving again what is there already, under the same version, succeeds and changes nothing.
+        Saving again what is there already, under the same version, succeeds and changes nothing. Of saves at once that name
+        no version, each gets its own.
 
         Fails with:
         - `INVALID_ARGUMENT`, reason `STEP_GRAPH_INVALID`: a `google.rpc.BadRequest` lists every fault. Steps that it names
-          have to exist; a pipeline cannot lead to itself.
+          have to exist; a version of a pipeline cannot lead to itself, as the names in it and in others would then be
+          understood.
         - `INVALID_ARGUMENT`, reason `FIELD_REQUIRED` or `FIELD_INVALID`.
         - `ALREADY_EXISTS`, reason `PIPELINE_EXISTS`: the version is there, with other content.
         - `ALREADY_EXISTS`, reason `STEP_EXISTS`: the name is that of a built-in, Python or worker step.
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: all pipelines together have more than 64 MiB of protobuf or 100,000
+          steps, which the server keeps in memory: delete some; or the disk is full.
         """
 
     @_abc_1.abstractmethod
@@ -152,7 +166,8 @@ class PipelineServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _pipeline_pb2.DeletePipelineRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_pipeline_pb2.DeletePipelineResponse, _abc.Awaitable[_pipeline_pb2.DeletePipelineResponse]]:
-        """Deletes a version of a pipeline, or all of them. Runs that have begun go on.
+        """Deletes a version of a pipeline, or all of them. Runs that have begun go on. Pipelines that name it stay; until the
+        name means something again, runs of them fail with `STEP_GRAPH_INVALID`. A deleted version may be saved anew.
 
         Fails with `NOT_FOUND`, reason `PIPELINE_NOT_FOUND`.
         """
