@@ -17,6 +17,7 @@ from stepwired.local.supervisor import Supervisor
 from stepwired.models import catalogue_of
 from stepwired.observe.metrics import NoMetrics
 from stepwired.providers.catalogue_pictures import Resolve
+from stepwired.providers.counting import Counting
 from stepwired.providers.http import Http
 from stepwired.rpc.convert.chat import chat_request_of_json
 from stepwired.rpc.convert.runs import as_json
@@ -29,6 +30,7 @@ from stepwired.steps.named import discover
 from stepwired.steps.pipelines import Pipelines
 from stepwired.steps.registry import Registry
 from stepwired.store.parts import Blobs
+from stepwired.store.repeating import repeatable
 from stepwired.store.replies import recorded
 from stepwired.store.sqlite import SqliteStore
 
@@ -71,13 +73,17 @@ async def service(settings: config.Settings, environ: Mapping[str, str] = os.env
             parts.push_async_callback(functions.close)
         catalogue = catalogue_of(settings, supervisor, http, environ, blob_bytes(store))
         pictures = Pictures(images, store, settings.limits)
-        chat = catalogue.checked(pictures.taking(recorded(catalogue.chat, store, settings.limits)))
+        counting = Counting(catalogue.place)
+        told = recorded(counting.guarded(catalogue.chat), store, settings.limits)
+        chat = repeatable(catalogue.checked(pictures.taking(told)), store)
         read_request = partial(chat_request_of_json, limits=settings.limits)
         steps = Registry(Models(chat, catalogue.embed, read_request, as_json), named, settings.limits)
         pipelines = Pipelines(settings.limits)
         await load(store, pipelines, settings.limits)
         server = Server(
-            Parts(chat, catalogue.embed, catalogue, store, steps, pictures, pipelines), settings.limits, NoMetrics()
+            Parts(chat, catalogue.embed, catalogue, store, steps, pictures, pipelines, counting.count),
+            settings.limits,
+            NoMetrics(),
         )
         parts.push_async_callback(server.drain, 0.0)  # does nothing to a server that was drained
         port = await server.start(settings.server.host, settings.server.grpc_port)

@@ -21,6 +21,7 @@ from stepwired.providers.catalogue_pictures import Resolve
 from stepwired.providers.endpoints import KINDS
 from stepwired.providers.endpoints import Kind as Server
 from stepwired.providers.http import Http
+from stepwired.providers.quirks import VENDORS, Quirks
 
 #: Names that programs ask for out of habit, which the local models answer to where no configured model has them.
 CHAT_ALIASES = (
@@ -156,7 +157,12 @@ def _local(
             continue
         is_default = name == (local.chat if kind is Kind.CHAT else local.embed) and kind.value not in with_default
         aliases = (CHAT_ALIASES if kind is Kind.CHAT else EMBED_ALIASES) if is_default else ()
-        endpoint = Endpoint(f"local-{name}", _address(supervisor.model(name)), budget=_budget(settings.limits))
+        endpoint = Endpoint(
+            f"local-{name}",
+            _address(supervisor.model(name)),
+            budget=_budget(settings.limits),
+            quirks=VENDORS["llamacpp"] if kind is Kind.CHAT else Quirks(),
+        )
         yield (
             endpoint,
             ModelEntry(

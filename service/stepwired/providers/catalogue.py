@@ -111,6 +111,11 @@ class Catalogue:
             raise faults.unsupported(name, _FEATURE[kind], f"{name} is no model for {_FEATURE[kind]}")
         return model
 
+    def place(self, name: str) -> tuple[ModelEntry, Wire]:
+        """The chat model of this name or alias, and how it is asked; see `resolve`."""
+        model = self.resolve(name, "chat")
+        return model, self._wires[model.endpoint]
+
     def chat(self, request: ChatRequest) -> AsyncGenerator[Batch, None]:
         """Make one reply.
 

@@ -36,6 +36,9 @@ class Quirks:
     think_tags: bool = False
     """Whether a reply's text may begin with reasoning between `<think>` and `</think>`."""
 
+    tokenizes: bool = False
+    """Whether it has llama.cpp's own `apply-template` and `tokenize` beside the wire."""
+
     short_ids: bool = False
     """Whether it takes ids of tool calls of nine letters and digits only."""
 
@@ -74,6 +77,6 @@ VENDORS: dict[str, Quirks] = {
     ),
     "xai": Quirks(unsupported=frozenset({"logit_bias"})),
     "vllm": Quirks(),
-    "llamacpp": Quirks(),
+    "llamacpp": Quirks(tokenizes=True),
     "lmstudio": Quirks(),
 }
