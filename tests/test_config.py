@@ -101,16 +101,16 @@ def test_every_fault_is_said_at_once_with_its_place_and_the_nearest_name(tmp_pat
         "server.grpc_prt",
         "server.durability",
         "STEPWIRE_GRPC_PORT",
-        "endpoints.empty.base_url",
         "sever",
         "limits.max_calls",
         "endpoints.openai.base_url",
         "endpoints.openai",
+        "endpoints.empty.base_url",
         "models.a.endpoint",
         "models.b.default",
     ]
     assert "did you mean `grpc_port`" in said[0]
-    assert "did you mean `server`" in said[4]
+    assert "did you mean `server`" in said[3]
 
 
 @pytest.mark.parametrize("text", ["[server", "server = 1", "endpoints = 1", "[endpoints]\nx = 1", "\x00"])

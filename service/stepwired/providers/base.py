@@ -62,7 +62,9 @@ class Address:
         base_url = (
             self.base_url.replace("{model}", quote(model, safe="")) if "{model}" in self.base_url else self.base_url
         )
-        return f"{base_url}/{path}?{self.query}" if self.query else f"{base_url}/{path}"
+        if not self.query:
+            return f"{base_url}/{path}"
+        return f"{base_url}/{path}{'&' if '?' in path else '?'}{self.query}"
 
     def headers(self) -> dict[str, str]:
         """What shows the key: the `headers` of `Http.post`."""
