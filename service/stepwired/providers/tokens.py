@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
@@ -50,9 +51,11 @@ def encoding_of(model: str) -> str | None:
 @lru_cache
 def encoder(encoding: str) -> Encode:
     """A tokenizer. Cost: 0.1 s and 60 MB, at first; may be called by any thread."""
-    import bpe_openai
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it reads its own files in an old way
+        import bpe_openai
 
-    encode: Encode = bpe_openai.get_encoding(encoding).encode_ordinary
+        encode: Encode = bpe_openai.get_encoding(encoding).encode_ordinary
     return encode
 
 
