@@ -12,8 +12,19 @@ from hypothesis import strategies as st
 
 from stepwired.errors import Failure, InvalidRequest, Reason
 from stepwired.events import Json
-from stepwired.steps.core import Ahead, Input, Results, Stage, Step, Stream, alone, chain, each, gather, items
-from stepwired.steps.results import Item, Value
+from stepwired.steps import core
+from stepwired.steps.ahead import Ahead
+from stepwired.steps.core import Input, Results, Stage, Step, Stream, alone, chain, gather, items
+from stepwired.steps.parallel import side_by_side
+from stepwired.steps.results import Item, Placed, Value
+
+
+def each(step: Step, *, max_concurrency: int = 1, buffer: int = 1) -> Stage:
+    """As a build does: side by side where that is wanted."""
+    if max_concurrency == 1:
+        return core.each(step)
+    return side_by_side(step, max_concurrency=max_concurrency, buffer=buffer)
+
 
 Plain = Callable[[int], list[int]]
 """What the model says a step does: an integer to integers. A negative one stands for a failure."""
@@ -111,7 +122,7 @@ def test_a_chain_of_nothing_changes_nothing(values: list[int]) -> None:
 def test_binding_one_value_is_calling_the_step(plain: Plain, value: int) -> None:
     async def called() -> list[int]:
         async with aclosing(alone(each(a_step(plain)))(Input((), value))) as results:
-            return [number(Item((), result)) async for result in results]
+            return [number(Item((), result)) async for result in results if not isinstance(result, Placed)]
 
     assert asyncio.run(called()) == plain(value)
 

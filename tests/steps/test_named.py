@@ -16,12 +16,17 @@ from stepwired.events import Json
 from stepwired.limits import Limits
 from stepwired.steps.core import Input
 from stepwired.steps.named import BrokenStepError, NamedStep, as_step, discover, step
+from stepwired.steps.remote import Facts
 from stepwired.steps.threads import Threads
 from tests.steps.conftest import as_json
 
 
+def facts(given: Input) -> Facts:
+    return Facts("r", "steps[0]", given.path)
+
+
 async def results(named: NamedStep, value: Json, limits: Limits | None = None) -> list[object]:
-    run = as_step(named, as_json, Threads(2), limits or Limits())
+    run = as_step(named, as_json, Threads(2), limits or Limits(), facts)
     async with aclosing(run(Input((), value))) as made:
         return [result async for result in made]
 
@@ -143,7 +148,7 @@ async def test_a_generator_that_is_left_is_closed() -> None:
         finally:
             closed.set()
 
-    run = as_step(held, as_json, Threads(2), Limits())
+    run = as_step(held, as_json, Threads(2), Limits(), facts)
     async with aclosing(run(Input((), 0))) as made:
         await anext(made)
     assert closed.is_set()

@@ -351,15 +351,15 @@ def nested(depth: int) -> list[Spec]:
 async def test_every_fault_of_a_spec_is_reported_and_nothing_runs(
     registry: Registry, specs: list[Spec], paths: list[str]
 ) -> None:
-    assert [fault.field for fault in registry.validate(specs)] == paths
+    assert [fault.field for fault in await registry.validate(specs)] == paths
     if paths:
         with pytest.raises(InvalidRequest) as caught:
-            registry.run(specs, None, error_mode=ErrorMode.CONTINUE, events=False, run_id="r")
+            await events_of(registry, specs, None)
         assert caught.value.reason is Reason.STEP_GRAPH_INVALID
 
 
-def test_an_unknown_step_is_answered_with_the_nearest_name(registry: Registry) -> None:
-    [fault] = registry.validate(placed(Named("uper")))
+async def test_an_unknown_step_is_answered_with_the_nearest_name(registry: Registry) -> None:
+    [fault] = await registry.validate(placed(Named("uper")))
     assert "did you mean `upper`?" in fault.description
 
 

@@ -14,21 +14,19 @@ ends from its last step up to its first, and no task outlives it.
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Protocol
 
-from stepwired.errors import Failure, Reason, Unavailable
+import msgspec
+
+from stepwired.errors import Failure
 from stepwired.events import Json
-from stepwired.steps.results import Item, Value
-
-T = TypeVar("T")
+from stepwired.steps.ahead import Ahead
+from stepwired.steps.results import EVERYWHERE, Item, Placed, Scope, Value
 
 #: What a step makes, in order. Closing it ends the step at once.
-Results = AsyncGenerator[Value | Failure, None]
+Results = AsyncGenerator[Value | Failure | Placed, None]
 
 #: One value in, in its place; none, one or many results out. A `Failure` that it raises stands behind its last result.
 Step = Callable[["Input"], Results]
@@ -40,14 +38,14 @@ Stream = AsyncGenerator[Item, None]
 Stage = Callable[[Stream], Stream]
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(msgspec.Struct, frozen=True):
     """One value that a step is run on."""
 
     path: tuple[int, ...]
     """Its place among the inputs of the step: where it came from."""
 
     value: Value
+    scope: Scope = EVERYWHERE
 
 
 class RunEndedError(Exception):
@@ -58,146 +56,37 @@ class RunEndedError(Exception):
         self.failure = failure
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """Stands behind the last item of a stream, with what ended it if it did not come to its end."""
+def each(step: Step) -> Stage:
+    """Run `step` on each value, and give all its results, in the order of the values."""
 
-    error: Exception | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Beside(Generic[T]):
-    """An item that was inserted, and so takes none of the room of those that were read."""
-
-    item: T
-
-
-class Ahead(Generic[T]):
-    """Reads a stream in a task of its own, at most `size` items ahead of whoever reads this.
-
-    Reading begins at once. What the stream raises is raised here, behind its last item.
-    """
-
-    def __init__(self, stream: AsyncGenerator[T, None], size: int) -> None:
-        self._entries: asyncio.Queue[T | _Beside[T] | _End] = asyncio.Queue()
-        self._room = asyncio.Semaphore(size)
-        self._task = asyncio.create_task(self._read(stream))
-        self._is_cancelled = False
-        self.inserted_count = 0
-        """Inserted items that nobody has read yet."""
-
-    async def _read(self, stream: AsyncGenerator[T, None]) -> None:
-        # Holds for a stream that is cancelled by something within it: its reader must not wait for ever.
-        end = _End(Unavailable(Reason.INTERNAL_CANCELLED, "the server cancelled its own work; try again"))
-        try:
-            async with aclosing(stream):
-                async for item in stream:
-                    await self._room.acquire()
-                    self._entries.put_nowait(item)
-            end = _End()
-        except Exception as error:  # noqa: BLE001  raised again where the stream is read
-            end = _End(error)
-        finally:
-            self._entries.put_nowait(end)
-
-    def insert(self, item: T) -> None:
-        """Put `item` behind those that wait, without waiting for room."""
-        self.inserted_count += 1
-        self._entries.put_nowait(_Beside(item))
-
-    def stop(self, error: Exception) -> None:
-        """Stop reading the stream; raise `error` behind what was read so far."""
-        self._cancel()
-        self._entries.put_nowait(_End(error))
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> T:
-        entry = await self._entries.get()
-        if isinstance(entry, _End):
-            self._entries.put_nowait(entry)  # who reads on finds the end again, and does not wait forever
-            raise entry.error or StopAsyncIteration
-        if isinstance(entry, _Beside):
-            self.inserted_count -= 1
-            return entry.item
-        self._room.release()
-        return entry
-
-    async def aclose(self) -> None:
-        """Stop reading and wait until the stream is closed."""
-        self._cancel()
-        await asyncio.wait([self._task])
-
-    def _cancel(self) -> None:
-        if not self._is_cancelled:  # a second time would cut short what the stream does to end well
-            self._is_cancelled = True
-            self._task.cancel()
-
-
-def each(step: Step, *, max_concurrency: int = 1, buffer: int = 1) -> Stage:
-    """Run `step` on each value, and give all its results, in the order of the values.
-
-    Args:
-        step: What to run.
-        max_concurrency: Values that are worked on at once, 1 or more. The results of the first of them are given
-            as they come; those of the others wait for their turn.
-        buffer: Results that may wait for each of those others, 1 or more.
-    """
-    if max_concurrency == 1:
-        return lambda stream: _one_by_one(step, stream)
-    return lambda stream: _side_by_side(step, stream, max_concurrency, buffer)
-
-
-async def _one_by_one(step: Step, stream: Stream) -> Stream:
-    async with aclosing(stream):
-        async for item in stream:
-            async with aclosing(_outputs(step, item)) as outputs:
-                async for output in outputs:
-                    yield output
-
-
-async def _side_by_side(step: Step, stream: Stream, max_concurrency: int, buffer: int) -> Stream:
-    permits = asyncio.Semaphore(max_concurrency)
-    working: deque[Ahead[Item]] = deque()
-
-    async def start() -> AsyncGenerator[Ahead[Item], None]:
+    async def run(stream: Stream) -> Stream:
         async with aclosing(stream):
-            while True:
-                await permits.acquire()  # before the next value is taken, so that none waits in here
-                try:
-                    item = await anext(stream)
-                except StopAsyncIteration:
-                    return
-                working.append(Ahead(_outputs(step, item), buffer))
-                yield working[-1]
+            async for item in stream:
+                async with aclosing(outputs(step, item)) as made:
+                    async for output in made:
+                        yield output
 
-    # The permits bound how many are started; the queue never has to.
-    started = Ahead(start(), max_concurrency)
-    try:
-        async for outputs in started:
-            async for output in outputs:
-                yield output
-            await working.popleft().aclose()
-            permits.release()
-    finally:
-        await started.aclose()  # first, so that nothing new starts
-        await close_all(working)
+    return run
 
 
-async def _outputs(step: Step, item: Item) -> Stream:
+async def outputs(step: Step, item: Item) -> Stream:
     """Give the results of one input, in their places. A failure is its own, and starts nothing."""
     if isinstance(item.result, Failure):
         yield item
         return
-    index = 0
+    path, scope = item.path, item.scope
+    next_place = 0
     try:
-        async with aclosing(step(Input(item.path, item.result))) as results:
+        async with aclosing(step(Input(path, item.result, scope))) as results:
             async for result in results:
-                yield Item((*item.path, index), result)
-                index += 1
+                if isinstance(result, Placed):
+                    next_place = max(next_place, result.path[0] + 1)
+                    yield Item(path + result.path, result.result, scope)
+                else:
+                    yield Item((*path, next_place), result, scope)
+                    next_place += 1
     except Failure as failure:
-        yield Item((*item.path, index), failure)
+        yield Item((*path, next_place), failure, scope)
 
 
 def chain(stages: Sequence[Stage], buffers: Sequence[int]) -> Stage:
@@ -240,11 +129,11 @@ def gather(new: Callable[[], Gathering]) -> Stage:
 
     async def run(stream: Stream) -> Stream:
         gathering = new()
-        last: tuple[int, ...] = ()
+        last: Item = Item((), None)
         gathered: Value | Failure = None
         async with aclosing(stream):
             async for item in stream:
-                last = item.path
+                last = item
                 if isinstance(item.result, Failure):
                     yield item
                 elif not isinstance(gathered, Failure):
@@ -257,28 +146,45 @@ def gather(new: Callable[[], Gathering]) -> Stage:
                 gathered = gathering.whole()
             except Failure as failure:
                 gathered = failure
-        yield Item((*last, 0), gathered)
+        yield Item((*last.path, 0), gathered, last.scope)
 
     return run
 
 
-def alone(stage: Stage) -> Step:
-    """Make a step of a stage: its input is the only item in the stream."""
+def alone(stage: Stage, *, is_placed: bool = False) -> Step:
+    """Make a step of a stage: its input is the only item in the stream.
+
+    Args:
+        stage: The stage.
+        is_placed: Its results keep their places, because they do not come in order. Else they are counted anew.
+    """
 
     async def run(given: Input) -> Results:
+        depth = len(given.path)
         async with aclosing(stage(items([given]))) as outputs:
             async for output in outputs:
-                yield output.result
+                yield Placed(output.path[depth:], output.result) if is_placed else output.result
 
     return run
+
+
+async def over(stage: Stage, values: Sequence[Value], given: Input, *, is_placed: bool) -> Results:
+    """Run a stage on the items of a list, which is the value of `given`.
+
+    Args:
+        stage: The stage.
+        values: The list.
+        given: Where it came from.
+        is_placed: The results say which item they are of. Else they are counted, all items together.
+    """
+    depth = len(given.path)
+    inputs = (Input((*given.path, index), value, given.scope) for index, value in enumerate(values))
+    async with aclosing(stage(items(inputs))) as outputs:
+        async for output in outputs:
+            yield Placed(output.path[depth:], output.result) if is_placed else output.result
 
 
 async def items(inputs: Iterable[Input]) -> Stream:
     """Give values in their places."""
     for given in inputs:
-        yield Item(given.path, given.value)
-
-
-async def close_all(streams: Iterable[Ahead[T]]) -> None:
-    """Close streams side by side, so that many take no longer than the slowest."""
-    await asyncio.gather(*(stream.aclose() for stream in streams))
+        yield Item(given.path, given.value, given.scope)

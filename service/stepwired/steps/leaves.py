@@ -16,6 +16,7 @@ from stepwired.events import (
     Finished,
     Json,
     Message,
+    Started,
     TextDelta,
 )
 from stepwired.jsonvalue import kind
@@ -23,10 +24,11 @@ from stepwired.limits import Limits
 from stepwired.steps import spec
 from stepwired.steps.core import Input, Results, Step
 from stepwired.steps.meter import Meter
+from stepwired.steps.remote import Facts, Served
 from stepwired.steps.results import Value, Vector
 from stepwired.steps.similarity import rank
 from stepwired.steps.template import fill
-from stepwired.steps.values import too_large
+from stepwired.steps.values import check, too_large
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,13 @@ class Models:
     as_json: Callable[[Value], Json]
     """How a function sees a value: a message as an object, a vector as a list of numbers, bytes as base64."""
 
+    code_of: Callable[[Reason], int] = lambda _: 2
+    """The `google.rpc.Code` of a reason, for functions that decide what to do about a failure."""
+
 
 def chat(leaf: spec.ChatLeaf, models: Models, meter: Meter) -> Step:
-    """Ask a model for a reply; the messages it makes are the results, usually one."""
+    """Ask a model for a reply; the messages it makes are the results, usually one, or else the pieces of its text."""
+    deltas = leaf.emit is spec.ChatEmit.DELTAS
 
     async def run(given: Input) -> Results:
         request = _chat_request(leaf, models, given.value)
@@ -57,10 +63,15 @@ def chat(leaf: spec.ChatLeaf, models: Models, meter: Meter) -> Step:
                 for event in batch:
                     if isinstance(event, Finished):
                         meter.used(event.usage, model=event.model, provider=event.provider)
-                        for message in event.messages:
+                        for message in () if deltas else event.messages:
                             yield message
-                    elif isinstance(event, TextDelta) and meter.is_watched:
-                        meter.text_delta(given.path, event.text)
+                    elif isinstance(event, TextDelta):
+                        if meter.is_watched:
+                            meter.text_delta(given.path, event.text)
+                        if deltas:
+                            yield event.text
+                    elif isinstance(event, Started) and event.is_cached:
+                        meter.cache_hits += 1
 
     return run
 
@@ -103,6 +114,7 @@ def embed(leaf: spec.EmbedLeaf, models: Models, limits: Limits, meter: Meter) ->
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         made = await models.embed(EmbedRequest(tuple(places), leaf.model))
         meter.used(made.usage, model=made.model, provider="")
+        meter.cache_hits += made.cache_hits
         for index, text in enumerate(texts):
             yield Vector(made.rows[places[text]], made.model, index if is_list else None)
 
@@ -123,6 +135,7 @@ def search(leaf: spec.SearchLeaf, models: Models, limits: Limits, meter: Meter) 
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         made = await models.embed(EmbedRequest(tuple(places), leaf.model))
         meter.used(made.usage, model=made.model, provider="")
+        meter.cache_hits += made.cache_hits
         rows = [made.rows[places[text]] for text in texts]
         for index, score in await rank(rows[0], rows[1:], top_k=leaf.top_k):
             yield {"index": index, "score": score, "text": documents[index]}
@@ -142,6 +155,19 @@ def render(leaf: spec.Render, models: Models, limits: Limits) -> Step:
     return run
 
 
+def client(function: str, served: Served, models: Models, limits: Limits, facts: Callable[[Input], Facts]) -> Step:
+    """Call a function that the caller of the run serves."""
+    what = f"function {function}"
+
+    async def run(given: Input) -> Results:
+        async with aclosing(served.call(function, models.as_json(given.value), facts(given))) as made:
+            async for each in made:
+                check(each, limits, what)
+                yield each
+
+    return run
+
+
 def spread(meter: Meter) -> Step:
     """Turn a list into its items."""
 
@@ -153,6 +179,22 @@ def spread(meter: Meter) -> Step:
             yield item
 
     return run
+
+
+def on_list(run: Callable[[Sequence[Json], Input], Results], within: Meter) -> Step:
+    """Hand the items of a list to `run`.
+
+    Args:
+        run: Takes the items, and the input that they are.
+        within: Is told how many items to expect.
+    """
+
+    def begin(given: Input) -> Results:
+        values = the_list(given.value)
+        within.expected += len(values)
+        return run(values, given)
+
+    return begin
 
 
 def the_list(value: Value) -> Sequence[Json]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 
 from stepwired.errors import Failure, Reason, Throttled, Violation
-from stepwired.events import Usage, UsageSource
+from stepwired.events import Usage
+from stepwired.steps.batches import Many, Outputs
 from stepwired.steps.core import Input, Results, RunEndedError, Stage, Step, Stream
-from stepwired.steps.results import Metadata, Outcome, StageEvent, StageEventKind, Value
+from stepwired.steps.results import Metadata, Outcome, Placed, StageEvent, StageEventKind, Value
 from stepwired.steps.spec import Spec
+from stepwired.steps.usage import total
 
 
 class Meter:
@@ -47,6 +48,11 @@ class Meter:
         self.withheld = 0
         """Values that the step is known to make, and has not made yet."""
         self.version = ""
+        self.retries = 0
+        """Times its work was begun again."""
+        self.forgiven = 0
+        """Items that failed within, and were tried again."""
+        self.cache_hits = 0
         self._watch = watch
         self._max_values = max_values
         self._inputs = self._outputs = self._errors = self._working = 0
@@ -54,29 +60,61 @@ class Meter:
         self._began = self._left = 0.0
         self._usage: Usage | None = None
         self._model = self._provider = ""
-        self._has_ended_run = self._was_cancelled = False
+        self._has_ended_run = self._was_cancelled = self._has_completed = False
 
     def counted(self, step: Step) -> Step:
         """The same step, counted."""
 
         async def run(given: Input) -> Results:
-            self._begin(given.path, given.value)
+            path = given.path
+            self._begin(path, given.value)
             has_ended = False
-            index = 0
+            next_place = 0
             try:
                 async with aclosing(step(given)) as results:
                     async for result in results:
-                        if not isinstance(result, Failure):  # those of the steps within are counted there
-                            self._made((*given.path, index), result)
+                        if isinstance(result, Placed):
+                            next_place = max(next_place, result.path[0] + 1)
+                            if not isinstance(result.result, Failure):
+                                self._made(path + result.path, result.result)
+                        else:
+                            if not isinstance(result, Failure):  # those of the steps within are counted there
+                                self._made((*path, next_place), result)
+                            next_place += 1
                         yield result
-                        index += 1
                 has_ended = True
             except Failure as failure:
-                self._failed((*given.path, index), failure)
+                self.failed((*path, next_place), failure)
                 has_ended = True
                 raise
             finally:
-                self._leave(has_ended)
+                self._leave(path, has_ended)
+
+        return run
+
+    def counted_many(self, many: Many) -> Many:
+        """The same step on many values at once, counted."""
+
+        async def run(inputs: Sequence[Input]) -> Sequence[Outputs]:
+            for given in inputs:
+                self._begin(given.path, given.value)
+            left = 0
+            try:
+                made = await many(inputs)
+                for given, outputs in zip(inputs, made, strict=True):
+                    for place, output in enumerate(outputs):
+                        if not isinstance(output, Failure):
+                            self._made((*given.path, place), output)
+                        elif "stepPath" not in output.metadata:  # those of the steps within are counted there
+                            self.failed((*given.path, place), output)
+                    left += 1
+                    self._working -= 1
+            finally:
+                for given in inputs[left:]:
+                    self._leave(given.path, False)
+            self._left = time.monotonic()
+            self._was_cancelled = False
+            return made
 
         return run
 
@@ -98,13 +136,18 @@ class Meter:
                     yield item
 
         async def run(stream: Stream) -> Stream:
-            async with aclosing(stage(entering(stream))) as outputs:
-                async for item in outputs:
-                    if not isinstance(item.result, Failure):
-                        self._made(item.path, item.result)
-                    yield item
-            self._left = time.monotonic()
-            self._working = 0
+            has_ended = False
+            try:
+                async with aclosing(stage(entering(stream))) as outputs:
+                    async for item in outputs:
+                        if not isinstance(item.result, Failure):
+                            self._made(item.path, item.result)
+                        yield item
+                has_ended = True
+            finally:
+                if self._started_ns:
+                    self._working = 1
+                    self._leave((), has_ended)
 
         return run
 
@@ -130,10 +173,20 @@ class Meter:
         """Tell that a model wrote more of its answer to the input at `path`."""
         self._tell(StageEventKind.TEXT_DELTA, path, text_delta=text)
 
+    def retrying(self, path: tuple[int, ...], attempt: int, delay_s: float) -> None:
+        """Count that the step has failed on the input at `path`, and is tried again after `delay_s`."""
+        self.retries += 1
+        self.forgiven += 1
+        self._tell(StageEventKind.RETRYING, path, attempt=attempt, delay_s=delay_s)
+
+    def restarted(self, path: tuple[int, ...], attempt: int) -> None:
+        """Tell that what was given for the input at `path` no longer holds."""
+        self._tell(StageEventKind.RESTARTED, path, attempt=attempt)
+
     def used(self, usage: Usage | None, *, model: str, provider: str) -> None:
         """Count what a model read and wrote."""
         self._model, self._provider = model, provider
-        self._usage = _sum(self._usage, usage)
+        self._usage = total(self._usage, usage)
 
     @property
     def inputs_not_started(self) -> int:
@@ -146,7 +199,7 @@ class Meter:
         within = tuple(step.metadata() for step in self.steps)
         usage = self._usage
         for step in within:
-            usage = _sum(usage, step.usage)
+            usage = total(usage, step.usage)
         return Metadata(
             step_path=self.path,
             type=self.kind,
@@ -155,14 +208,15 @@ class Meter:
             duration_s=max(0.0, (time.monotonic() if self._working else self._left) - self._began),
             inputs=self._inputs,
             outputs=self._outputs,
-            errors=self._errors + sum(step.errors for step in within),
-            attempts=self._inputs,
+            errors=max(0, self._errors + sum(step.errors for step in within) - self.forgiven),
+            attempts=self._inputs + self.retries,
             usage=usage,
             labels=self.labels,
             outcome=self._outcome(),
             model=self._model,
             provider=self._provider,
             version=self.version,
+            cache_hits=self.cache_hits,
             steps=within,
         )
 
@@ -179,7 +233,8 @@ class Meter:
             self._began = time.monotonic()
         self._inputs += 1
         self._working += 1
-        self._tell(StageEventKind.STARTED, path, value=value)
+        if self._watch is not None:
+            self._tell(StageEventKind.STARTED, path, value=value)
 
     def _made(self, path: tuple[int, ...], value: Value) -> None:
         self._outputs += 1
@@ -190,9 +245,11 @@ class Meter:
             )
         if self.following is not None:
             self.following.expected += 1
-        self._tell(StageEventKind.RESULT, path, value=value)
+        if self._watch is not None:
+            self._tell(StageEventKind.RESULT, path, value=value)
 
-    def _failed(self, path: tuple[int, ...], failure: Failure) -> None:
+    def failed(self, path: tuple[int, ...], failure: Failure) -> None:
+        """Count an item that failed in the step itself, and say in the failure where."""
         self._errors += 1
         self._has_ended_run |= failure.aborts_a_run
         failure.metadata.setdefault("stepPath", self.path)
@@ -200,15 +257,18 @@ class Meter:
             failure.violations = (Violation(self.path, str(failure), failure.reason),)
         self._tell(StageEventKind.ERROR, path, failure=failure)
 
-    def _leave(self, has_ended: bool) -> None:
+    def _leave(self, path: tuple[int, ...], has_ended: bool) -> None:
         self._working -= 1
-        self._was_cancelled |= not has_ended
+        self._was_cancelled = not has_ended
         self._left = time.monotonic()
+        if not has_ended:
+            self._tell(StageEventKind.CANCELLED, path)
 
     def _complete(self) -> None:
         for step in self.steps:
             step._complete()
-        if self._started_ns:
+        if self._started_ns and not self._has_completed:
+            self._has_completed = True
             self._tell(StageEventKind.COMPLETED, ())
 
     def _tell(
@@ -219,9 +279,12 @@ class Meter:
         value: Value = None,
         text_delta: str = "",
         failure: Failure | None = None,
+        attempt: int = 0,
+        delay_s: float | None = None,
     ) -> None:
         if self._watch is not None:
-            self._watch(StageEvent(self.path, kind, self.name, path, text_delta, value, failure))
+            happened = StageEvent(self.path, kind, self.name, path, text_delta, value, failure, 0, attempt, delay_s)
+            self._watch(happened)
 
 
 def too_much(limit_name: str, limit: float, message: str) -> Throttled:
@@ -230,21 +293,4 @@ def too_much(limit_name: str, limit: float, message: str) -> Throttled:
         Reason.STEP_LIMIT_EXCEEDED,
         f"{message} than it may: {limit:g}",
         metadata={"limitName": limit_name, "limit": f"{limit:g}"},
-    )
-
-
-def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
-    if one is None or other is None:
-        return one or other
-
-    def both(a: int | None, b: int | None) -> int | None:
-        return a if b is None else b if a is None else a + b
-
-    return replace(
-        one,
-        source=max(one.source, other.source, key=[UsageSource.ABSENT, UsageSource.PROVIDER].index),
-        input_tokens=both(one.input_tokens, other.input_tokens),
-        output_tokens=both(one.output_tokens, other.output_tokens),
-        reasoning_tokens=both(one.reasoning_tokens, other.reasoning_tokens),
-        cached_input_tokens=both(one.cached_input_tokens, other.cached_input_tokens),
     )

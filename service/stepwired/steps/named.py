@@ -34,7 +34,9 @@ from stepwired.errors import Failure, InvalidRequest, Reason, StepFailed
 from stepwired.events import Json
 from stepwired.limits import Limits
 from stepwired.steps.core import Input, Results, Step
+from stepwired.steps.remote import Facts
 from stepwired.steps.results import Value
+from stepwired.steps.schema import converter
 from stepwired.steps.threads import Threads
 from stepwired.steps.values import check
 
@@ -49,7 +51,7 @@ class NamedStep:
     """A function that pipelines can name."""
 
     name: str
-    function: Callable[[Any], Any]
+    function: Callable[..., Any]
     """Of one JSON value; of any colour."""
 
     version: str = "1"
@@ -74,32 +76,62 @@ class BrokenStepError(Exception):
     """A registered step does not load. Its message is one line for the operator."""
 
 
-def step(name: str, *, version: str = "1", quick: bool = False) -> Callable[[Callable[[Any], Any]], NamedStep]:
+def step(
+    name: str,
+    *,
+    version: str = "1",
+    quick: bool = False,
+    input: Mapping[str, Json] | None = None,  # noqa: A002  as it reads where it is used
+    output: Mapping[str, Json] | None = None,
+) -> Callable[[Callable[..., Any]], NamedStep]:
     """Make a named step of a function of one JSON value; see the module for how it is run.
+
+    A function with a second parameter called `facts` is given `remote.Facts` there.
 
     Args:
         name: What pipelines call it.
         version: Numbers with dots between them; `name@version` pins one, `name` means the highest.
         quick: It returns within a fraction of a millisecond.
-    """
+        input: JSON Schema of the value. Text of a number is taken for one where it is wanted, and so on; what does not
+            fit is STEP_INPUT_INVALID, and the function is not called. With one, chat models can use it as a tool.
+        output: JSON Schema of each result; what does not fit is STEP_OUTPUT_INVALID.
 
-    def decorate(function: Callable[[Any], Any]) -> NamedStep:
-        description = inspect.getdoc(function) or ""
-        return NamedStep(name, function, version, quick, description.partition("\n")[0])
+    Raises:
+        SchemaInvalid: One of them is no JSON Schema.
+    """
+    for schema in (input, output):
+        converter(schema, is_input=True)
+
+    def decorate(function: Callable[..., Any]) -> NamedStep:
+        description = (inspect.getdoc(function) or "").partition("\n")[0]
+        takes_facts = "facts" in inspect.signature(function).parameters
+        return NamedStep(name, function, version, quick, description, "", takes_facts, input, output)
 
     return decorate
 
 
-def as_step(named: NamedStep, as_json: Callable[[Value], Json], threads: Threads, limits: Limits) -> Step:
+def as_step(
+    named: NamedStep,
+    as_json: Callable[[Value], Json],
+    threads: Threads,
+    limits: Limits,
+    facts: Callable[[Input], Facts],
+) -> Step:
     """The step that runs a named one: JSON in, JSON out, its errors as failures."""
     what = f"step {named.name}"
+    fit_input = converter(named.input_schema, is_input=True)
+    fit_output = converter(named.output_schema, is_input=False)
 
     async def run(given: Input) -> Results:
+        value = as_json(given.value)
+        if fit_input is not None:
+            value = fit_input(value)
+        arguments = (value, facts(given)) if named.takes_facts else (value,)
         try:
-            async with aclosing(_values(named, as_json(given.value), threads)) as made:
+            async with aclosing(_values(named, arguments, threads)) as made:
                 async for each in made:
                     check(each, limits, what)
-                    yield each
+                    yield each if fit_output is None else fit_output(each)
         except Failure:
             raise
         except Exception as error:
@@ -108,23 +140,23 @@ def as_step(named: NamedStep, as_json: Callable[[Value], Json], threads: Threads
     return run
 
 
-async def _values(named: NamedStep, value: Json, threads: Threads) -> AsyncGenerator[Json, None]:
+async def _values(named: NamedStep, arguments: tuple[Any, ...], threads: Threads) -> AsyncGenerator[Json, None]:
     """Run a function of any colour and give what it makes."""
     function = named.function
     if inspect.isasyncgenfunction(function):
-        async with aclosing(cast(AsyncGenerator[Json, None], function(value))) as made:
+        async with aclosing(cast(AsyncGenerator[Json, None], function(*arguments))) as made:
             async for each in made:
                 yield each
     elif inspect.iscoroutinefunction(function):
-        yield await function(value)
+        yield await function(*arguments)
     elif inspect.isgeneratorfunction(function):
-        async with aclosing(_in_turn(function(value), None if named.quick else threads)) as made:
+        async with aclosing(_in_turn(function(*arguments), None if named.quick else threads)) as made:
             async for each in made:
                 yield each
     elif named.quick:
-        yield function(value)
+        yield function(*arguments)
     else:
-        yield await threads.call(function, value)
+        yield await threads.call(function, *arguments)
 
 
 _END = object()

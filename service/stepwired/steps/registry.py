@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing, nullcontext
+from dataclasses import dataclass
 
-from stepwired.errors import InvalidRequest, Reason, Violation
+from stepwired.errors import InvalidRequest, Violation
 from stepwired.events import Json
 from stepwired.limits import Limits
-from stepwired.steps import spec
 from stepwired.steps.build import Builder
+from stepwired.steps.functions import Functions
 from stepwired.steps.leaves import Models
 from stepwired.steps.named import NamedStep
+from stepwired.steps.remote import Served
 from stepwired.steps.results import ErrorMode, RunEvent
+from stepwired.steps.retry import Budget
 from stepwired.steps.run import run
-from stepwired.steps.sources import StepInfo
+from stepwired.steps.sources import Found, SavedPipeline, Source, StepInfo
 from stepwired.steps.spec import Spec
 from stepwired.steps.threads import Threads
+from stepwired.steps.validation import Known, Validation, names, sources
+
+_NO_JAVASCRIPT = "this server runs no JavaScript: its operator has turned that off"
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What was found out about a spec, at one moment."""
+
+    found: Mapping[str, Found]
+    faults: tuple[Violation, ...]
 
 
 class Registry:
@@ -26,85 +41,161 @@ class Registry:
         models: What the leaves ask.
         named: Steps by name, then by version, the highest version first; as `named.discover` gives them.
         limits: What one run may use.
+        functions: Runs the JavaScript of callers; None if it is not to be run.
+        others: Further named steps. What is in `named` goes first, then these in their order.
+        is_tool: Whether the operator lets chat models have the step of this name.
     """
 
-    def __init__(self, models: Models, named: Mapping[str, Mapping[str, NamedStep]], limits: Limits) -> None:
+    def __init__(
+        self,
+        models: Models,
+        named: Mapping[str, Mapping[str, NamedStep]],
+        limits: Limits,
+        *,
+        functions: Functions | None = None,
+        others: Sequence[Source] = (),
+        is_tool: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._models = models
-        self._named = named
+        self._sources: Sequence[Source] = (_Python(named, is_tool), *others)
         self._limits = limits
+        self._functions = functions
         self._threads = Threads(limits.step_threads)
 
-    def infos(self) -> Sequence[StepInfo]:
+    async def infos(self) -> Sequence[StepInfo]:
         """The named steps, by name, each version of its own, the highest first."""
+        infos = [info for source in self._sources for info in await source.infos()]
+        return sorted(infos, key=lambda info: info.name)
+
+    async def find(self, name: str) -> Found | None:
+        """Look up what `name` or `name@version` means now."""
+        name, _, version = name.partition("@")
+        for source in self._sources:
+            if (found := await source.find(name, version)) is not None:
+                return found
+        return None
+
+    async def validate(
+        self, steps: Sequence[Spec], *, has_client: bool = True, has_events: bool = True
+    ) -> tuple[Violation, ...]:
+        """Find every fault that keeps `steps` from running, in their order. Runs nothing.
+
+        Args:
+            steps: First to last.
+            has_client: Whether the caller serves functions.
+            has_events: Whether the caller is told what happens at steps.
+
+        Raises:
+            Failure: Nothing can be said about functions just now: SERVER_DRAINING.
+        """
+        return (await self._plan(steps, has_client=has_client, has_events=has_events)).faults
+
+    async def run(
+        self,
+        steps: Sequence[Spec],
+        value: Json,
+        *,
+        error_mode: ErrorMode,
+        events: bool,
+        run_id: str,
+        client: Served | None = None,
+        time_left_s: float | None = None,
+    ) -> AsyncGenerator[RunEvent, None]:
+        """Run the composition of `steps` on `value`; see `run.run`.
+
+        Args:
+            steps: First to last.
+            value: What to begin with.
+            error_mode: What to do when an item fails.
+            events: Whether to tell what happens at steps.
+            run_id: What the run is called.
+            client: The functions that the caller serves, if it does.
+            time_left_s: How long the caller waits; None for as long as it takes.
+
+        Raises:
+            InvalidRequest: `steps` has faults; nothing has run.
+            Failure: As `run.run` does.
+        """
+        plan = await self._plan(steps, has_client=client is not None, has_events=events)
+        if plan.faults:
+            raise InvalidRequest.of(plan.faults)
+        limits = self._limits
+        ends_s = time.monotonic() + (limits.run_s if time_left_s is None else min(time_left_s, limits.run_s))
+        async with nullcontext() if self._functions is None else aclosing(self._functions.run()) as scripts:
+            builder = Builder(
+                self._models,
+                plan.found,
+                self._threads,
+                limits,
+                run_id,
+                Budget(limits.run_retries, ends_s),
+                scripts,
+                client,
+            )
+            async with aclosing(run(builder, steps, value, error_mode=error_mode, events=events)) as told:
+                async for event in told:
+                    yield event
+
+    async def _plan(self, steps: Sequence[Spec], *, has_client: bool, has_events: bool) -> _Plan:
+        found = await self._resolved(steps)
+        scripts = await self._script_faults([*steps, *_steps_of(found)])
+        is_known = found.keys() >= set(names(steps, self._limits))
+        there = () if is_known else [info.name for info in await self.infos()]
+        known = Known(found, there, scripts, has_client, has_events)
+        return _Plan(found, tuple(Validation(known, self._limits).faults(steps)))
+
+    async def _resolved(self, steps: Sequence[Spec]) -> Mapping[str, Found]:
+        """Look up every name in `steps` and in the pipelines that they lead to, as many as one spec may hold."""
+        found: dict[str, Found] = {}
+        waiting = names(steps, self._limits)
+        seen = set(waiting)
+        while waiting and len(found) < self._limits.step_nodes:
+            name = waiting.pop()
+            if (meant := await self.find(name)) is None:
+                continue
+            found[name] = meant
+            if isinstance(meant, SavedPipeline):
+                more = [each for each in names(meant.steps, self._limits) if each not in seen]
+                seen.update(more)
+                waiting += more
+        return found
+
+    async def _script_faults(self, steps: Sequence[Spec]) -> Mapping[str, str]:
+        asked = sources(steps, self._limits)
+        if not asked:
+            return {}
+        if self._functions is None:
+            return dict.fromkeys(asked, _NO_JAVASCRIPT)
+        found = await self._functions.faults(asked)
+        return {source: fault for source, fault in zip(asked, found, strict=True) if fault is not None}
+
+
+class _Python:
+    """The steps that Python packages register: a `Source`."""
+
+    def __init__(self, named: Mapping[str, Mapping[str, NamedStep]], is_tool: Callable[[str], bool]) -> None:
+        self._named = named
+        self._is_tool = is_tool
+
+    async def find(self, name: str, version: str) -> NamedStep | None:
+        versions = self._named.get(name, {})
+        return versions.get(version) if version else next(iter(versions.values()), None)
+
+    async def infos(self) -> Sequence[StepInfo]:
         return [
-            StepInfo(step.name, step.version, step.description, step.provider)
+            StepInfo(
+                step.name,
+                step.version,
+                step.description,
+                step.provider,
+                step.input_schema,
+                step.output_schema,
+                step.input_schema is not None and self._is_tool(step.name),
+            )
             for versions in self._named.values()
             for step in versions.values()
         ]
 
-    def validate(self, steps: Sequence[Spec]) -> tuple[Violation, ...]:
-        """Find every fault that keeps `steps` from running, in their order. Runs nothing."""
-        return tuple(_Validation(self._find, tuple(self._named), self._limits).faults(steps))
 
-    def run(
-        self, steps: Sequence[Spec], value: Json, *, error_mode: ErrorMode, events: bool, run_id: str
-    ) -> AsyncGenerator[RunEvent, None]:
-        """Run the composition of `steps` on `value`; see `run.run`.
-
-        Raises:
-            InvalidRequest: `steps` has faults; nothing has run.
-        """
-        if faults := self.validate(steps):
-            raise InvalidRequest.of(faults)
-        builder = Builder(self._models, self._find, self._threads, self._limits)
-        return run(builder, steps, value, error_mode=error_mode, events=events, run_id=run_id)
-
-    def _find(self, name: str) -> NamedStep | None:
-        name, _, version = name.partition("@")
-        versions = self._named.get(name, {})
-        return versions.get(version) if version else next(iter(versions.values()), None)
-
-
-class _Validation:
-    """One look through a spec."""
-
-    def __init__(self, find: Callable[[str], NamedStep | None], names: Sequence[str], limits: Limits) -> None:
-        self._find = find
-        self._names = names
-        self._limits = limits
-        self._nodes = 0
-
-    def faults(self, steps: Sequence[Spec], depth: int = 1, *, is_stage: bool = True) -> Iterator[Violation]:
-        for step in steps:
-            self._nodes += 1
-            if self._nodes == self._limits.step_nodes + 1:
-                yield _fault(step.path, f"has more than {self._limits.step_nodes} steps before it")
-            if self._nodes > self._limits.step_nodes:
-                return
-            if depth > self._limits.step_depth:
-                yield _fault(step.path, f"lies more than {self._limits.step_depth} steps deep")
-                continue
-            yield from self._of(step, depth, is_stage)
-
-    def _of(self, step: Spec, depth: int, is_stage: bool) -> Iterator[Violation]:
-        match step.kind:
-            case None:
-                yield _fault(step.path, "says nothing to do: set one of its kinds, such as `named` or `chat`")
-            case spec.Named(name) if self._find(name) is None:
-                near = difflib.get_close_matches(name[:128].partition("@")[0], self._names, 1)
-                hint = f"; did you mean `{near[0]}`?" if near else "; ListSteps shows those there are"
-                yield _fault(f"{step.path}.named", f"no step is called `{name[:128]}`{hint}")
-            case spec.Map(None):
-                yield _fault(f"{step.path}.map.step", "is missing: a map needs a step to run on each item")
-            case spec.Map(inner) if inner is not None:
-                yield from self.faults([inner], depth + 1, is_stage=False)
-            case spec.Compose(inner_steps):
-                yield from self.faults(inner_steps, depth + 1)
-        if is_stage and isinstance(step.kind, spec.Compose | spec.Gather) and step.max_concurrency > 1:
-            kind = "compose" if isinstance(step.kind, spec.Compose) else "gather"
-            text = f"a {kind} takes its inputs as one stream: set it on the steps that work, or map the {kind}"
-            yield _fault(f"{step.path}.max_concurrency", text)
-
-
-def _fault(path: str, description: str) -> Violation:
-    return Violation(path, description, Reason.STEP_GRAPH_INVALID)
+def _steps_of(found: Mapping[str, Found]) -> list[Spec]:
+    return [step for each in found.values() if isinstance(each, SavedPipeline) for step in each.steps]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+import msgspec
+
 from stepwired.errors import Failure
 from stepwired.events import Json, Message, Usage
 
@@ -26,12 +28,38 @@ class Vector:
 Value = Json | Vector | Message | bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+# What travels between steps are msgspec Structs and not dataclasses: one is made for each item and step, at a fifth of
+# the cost.
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """What holds for an input of a step, and for all that is made of it within."""
+
+    attempt: int = 1
+    """Above 1 where a retry step runs it again."""
+
+    ends_s: float | None = None
+    """When a timeout step ends it, as `time.monotonic` tells it."""
+
+
+EVERYWHERE = Scope()
+
+
+class Item(msgspec.Struct, frozen=True):
     """One result: a value, or the failure that stands in its place."""
 
     path: tuple[int, ...]
     """Its position among the outputs of each step it came through, from 0."""
+
+    result: Value | Failure
+    scope: Scope = EVERYWHERE
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """A result that says itself where it belongs among those of its step, because it does not come in order."""
+
+    path: tuple[int, ...]
+    """Its position, below that of the input."""
 
     result: Value | Failure
 
@@ -51,6 +79,9 @@ class StageEventKind(Enum):
     ERROR = "error"
     COMPLETED = "completed"
     TEXT_DELTA = "text_delta"
+    CANCELLED = "cancelled"
+    RETRYING = "retrying"
+    RESTARTED = "restarted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +92,7 @@ class StageEvent:
     kind: StageEventKind
     name: str
     path: tuple[int, ...]
-    """The place of the input, with STARTED and TEXT_DELTA, or of the result, with RESULT and ERROR."""
+    """The place of the result, with RESULT and ERROR; else of the input."""
 
     text_delta: str = ""
     value: Value = None
@@ -70,6 +101,12 @@ class StageEvent:
     failure: Failure | None = None
     dropped_before: int = 0
     """Events lost before this one because the reader was slow."""
+
+    attempt: int = 0
+    """The attempt that comes next, with RETRYING and RESTARTED."""
+
+    delay_s: float | None = None
+    """The wait before it, with RETRYING."""
 
 
 class Outcome(Enum):
@@ -104,6 +141,9 @@ class Metadata:
     model: str = ""
     provider: str = ""
     version: str = ""
+    cache_hits: int = 0
+    """Answers that came from a cache."""
+
     steps: tuple[Metadata, ...] = ()
 
 

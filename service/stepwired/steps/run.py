@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from stepwired.errors import Failure
 from stepwired.events import Json
+from stepwired.steps.ahead import Ahead
 from stepwired.steps.build import Builder
-from stepwired.steps.core import Ahead, Input, RunEndedError, items
+from stepwired.steps.core import Input, RunEndedError, items
 from stepwired.steps.meter import Meter, too_much
-from stepwired.steps.results import ErrorMode, Item, RunEvent, RunFinished, RunStarted, StageEvent
+from stepwired.steps.results import ErrorMode, Item, RunEvent, RunFinished, RunStarted, StageEvent, StageEventKind
 from stepwired.steps.spec import Spec
 
 _EVENTS_WAITING = 256
@@ -22,7 +23,7 @@ _RESULTS_WAITING = 1
 
 
 async def run(
-    builder: Builder, steps: Sequence[Spec], value: Json, *, error_mode: ErrorMode, events: bool, run_id: str
+    builder: Builder, steps: Sequence[Spec], value: Json, *, error_mode: ErrorMode, events: bool
 ) -> AsyncGenerator[RunEvent, None]:
     """Run the composition of valid `steps` on `value`.
 
@@ -35,6 +36,7 @@ async def run(
     watcher = _Watcher()
     stage, meter = replace(builder, watch=watcher.tell if events else None).run(steps)
     tally = _Tally(error_mode, meter)
+    started = RunStarted(builder.run_id)
     is_started = False
     async with aclosing(Ahead[Item | StageEvent](stage(items([Input((), value)])), _RESULTS_WAITING)) as happenings:
         watcher.outlet = happenings
@@ -45,7 +47,7 @@ async def run(
                 if isinstance(happening, Item):
                     tally.count(happening)  # first: what raises here is the answer to the call, and nothing was sent
                 if not is_started:
-                    yield RunStarted(run_id)
+                    yield started
                     is_started = True
                 yield happening
                 if tally.aborted:
@@ -55,7 +57,7 @@ async def run(
         finally:
             timer.cancel()
     if not is_started:
-        yield RunStarted(run_id)
+        yield started
     not_started = meter.inputs_not_started if tally.aborted else 0
     yield RunFinished(tally.results, tally.errors, tally.aborted, not_started, meter.metadata())
 
@@ -102,7 +104,9 @@ class _Watcher:
         self._dropped = 0
 
     def tell(self, event: StageEvent) -> None:
-        if self.outlet is None or self.outlet.inserted_count >= _EVENTS_WAITING:
+        if self.outlet is None or (
+            self.outlet.inserted_count >= _EVENTS_WAITING and event.kind is not StageEventKind.RESTARTED
+        ):  # what says that results no longer hold is never lost
             self._dropped += 1
             return
         self.outlet.insert(replace(event, dropped_before=self._dropped) if self._dropped else event)

@@ -42,10 +42,14 @@ class SavedPipeline:
     input_schema: Mapping[str, Json] | None = None
 
 
+#: What a name can mean.
+Found = NamedStep | SavedPipeline
+
+
 class Source(Protocol):
     """Knows some of the steps that `named` can name."""
 
-    async def find(self, name: str, version: str) -> NamedStep | SavedPipeline | None:
+    async def find(self, name: str, version: str) -> Found | None:
         """Look one up.
 
         Args:

@@ -11,7 +11,7 @@ from stepwired.errors import Failure
 from stepwired.events import Json, Message
 from stepwired.rpc import status, vectors
 from stepwired.rpc.convert.messages import message_json, usage_proto
-from stepwired.rpc.convert.values import failure_message, value_of_json
+from stepwired.rpc.convert.values import failure_message, struct_of_json, value_of_json
 from stepwired.steps.results import (
     Item,
     Metadata,
@@ -24,6 +24,7 @@ from stepwired.steps.results import (
     Value,
     Vector,
 )
+from stepwired.steps.sources import StepInfo
 from stepwired.steps.values import weigh
 from stepwired.store.codec.messages import message_proto
 from stepwired.store.codec.values import timestamp
@@ -37,6 +38,9 @@ _STAGE_KIND = {
     StageEventKind.ERROR: step_run_pb2.STAGE_EVENT_KIND_ERROR,
     StageEventKind.COMPLETED: step_run_pb2.STAGE_EVENT_KIND_COMPLETED,
     StageEventKind.TEXT_DELTA: step_run_pb2.STAGE_EVENT_KIND_TEXT_DELTA,
+    StageEventKind.CANCELLED: step_run_pb2.STAGE_EVENT_KIND_CANCELLED,
+    StageEventKind.RETRYING: step_run_pb2.STAGE_EVENT_KIND_RETRYING,
+    StageEventKind.RESTARTED: step_run_pb2.STAGE_EVENT_KIND_RESTARTED,
 }
 _OUTCOME = {
     Outcome.NOT_STARTED: step_run_pb2.STEP_OUTCOME_UNSPECIFIED,
@@ -86,7 +90,22 @@ def metadata_proto(metadata: Metadata) -> step_run_pb2.StepMetadata:
         provider=metadata.provider,
         version=metadata.version,
         attempts=metadata.attempts,
+        cache_hits=metadata.cache_hits,
         steps=[metadata_proto(step) for step in metadata.steps],
+    )
+
+
+def step_info(info: StepInfo) -> step_run_pb2.StepInfo:
+    """Write a step that can be named."""
+    return step_run_pb2.StepInfo(
+        name=info.name,
+        version=info.version,
+        description=info.description,
+        provider=info.provider,
+        input_schema=None if info.input_schema is None else struct_of_json(info.input_schema),
+        output_schema=None if info.output_schema is None else struct_of_json(info.output_schema),
+        is_tool=info.is_tool,
+        worker_count=info.worker_count,
     )
 
 
@@ -125,6 +144,8 @@ def _stage(event: StageEvent) -> step_run_pb2.StageEvent:
         text_delta=event.text_delta,
         failure=failure_message(event.failure) if event.failure is not None else None,
         dropped_before=min(event.dropped_before, _MAX_INT32),
+        attempt=event.attempt,
+        delay=None if event.delay_s is None else status.duration(event.delay_s),
     )
     shown = event.kind in {StageEventKind.STARTED, StageEventKind.RESULT}
     if shown and not isinstance(event.value, Vector | bytes):
