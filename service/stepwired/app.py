@@ -24,11 +24,13 @@ from stepwired.rpc.convert.runs import as_json
 from stepwired.rpc.pictures import Pictures
 from stepwired.rpc.pipelines import load
 from stepwired.rpc.server import Parts, Server
+from stepwired.rpc.status import code_number
 from stepwired.sandbox.pool import Sandbox
 from stepwired.steps.leaves import Models
 from stepwired.steps.named import discover
 from stepwired.steps.pipelines import Pipelines
 from stepwired.steps.registry import Registry
+from stepwired.store.keeper import DiskKeeper
 from stepwired.store.parts import Blobs
 from stepwired.store.repeating import repeatable
 from stepwired.store.replies import recorded
@@ -71,15 +73,19 @@ async def service(settings: config.Settings, environ: Mapping[str, str] = os.env
         functions = await functions_of(settings)
         if functions is not None:
             parts.push_async_callback(functions.close)
-        catalogue = catalogue_of(settings, supervisor, http, environ, blob_bytes(store))
+        keeper = keeper_of(settings)
+        if keeper is not None:
+            parts.push_async_callback(keeper.close)
+        catalogue = catalogue_of(settings, supervisor, http, environ, blob_bytes(store), keeper)
         pictures = Pictures(images, store, settings.limits)
         counting = Counting(catalogue.place)
         told = recorded(counting.guarded(catalogue.chat), store, settings.limits)
         chat = repeatable(catalogue.checked(pictures.taking(told)), store)
         read_request = partial(chat_request_of_json, limits=settings.limits)
-        steps = Registry(Models(chat, catalogue.embed, read_request, as_json), named, settings.limits)
         pipelines = Pipelines(settings.limits)
         await load(store, pipelines, settings.limits)
+        models = Models(chat, catalogue.embed, read_request, as_json, code_number)
+        steps = Registry(models, named, settings.limits, functions=functions, others=[pipelines])
         server = Server(
             Parts(chat, catalogue.embed, catalogue, store, steps, pictures, pipelines, counting.count),
             settings.limits,
@@ -100,6 +106,13 @@ async def functions_of(settings: config.Settings) -> Sandbox | None:
     if not settings.functions.enabled:
         return None
     return await Sandbox.open(settings.limits, processes_count=settings.functions.processes)
+
+
+def keeper_of(settings: config.Settings) -> DiskKeeper | None:
+    """Where vectors are kept on disk; None if they are not. Opens nothing yet."""
+    if settings.cache.embeddings not in {"disk", "file"}:
+        return None
+    return DiskKeeper(settings.server.data_dir, settings.cache.embeddings_bytes)
 
 
 def images_of(settings: config.Settings) -> Images:
