@@ -1,8 +1,9 @@
-"""Checks values against JSON Schemas that callers wrote: no network, no files, no pattern that takes forever."""
+"""Checks values against JSON Schemas that callers wrote: no network, no files, and nothing that takes forever."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -15,8 +16,54 @@ _PATTERNS = jsonschema_rs.RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 2
 """Matches in linear time, whatever the pattern: Python's own would let one caller stop everybody."""
 
 _COMPILED = 256
-_STEPS = 64
-"""Most keys and indices in the name of a place."""
+_PLACES = 64
+"""Most steps on the way to a fault that are looked at."""
+
+_MOST_PARTS = 10_000
+"""Of a schema whose references are replaced by what they mean: checking takes time for each, and holds up everybody."""
+
+_LISTS = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
+_MAPS = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
+_SINGLE = (
+    "items",
+    "additionalProperties",
+    "contains",
+    "not",
+    "if",
+    "then",
+    "else",
+    "propertyNames",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "contentSchema",
+)
+
+#: Keywords that need no other to be checked, so that a fault can be put down to one.
+_ALONE = frozenset(
+    [
+        "type",
+        "enum",
+        "const",
+        "required",
+        "pattern",
+        "format",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+        "uniqueItems",
+        "minProperties",
+        "maxProperties",
+    ]
+)
+
+
+_decode = msgspec.json.Decoder(dict[str, Any] | bool).decode
 
 
 class SchemaInvalid(ValueError):
@@ -30,30 +77,56 @@ class Schema:
         written: JSON Schema as JSON text, draft 2020-12 unless `$schema` names an older one.
 
     Raises:
-        SchemaInvalid: It is none, points outside itself, or has a pattern with look-around or back references.
+        SchemaInvalid: It is none, points outside itself, has a pattern with look-around or back references, or is one
+            that references make too large.
     """
 
-    __slots__ = ("_validator",)
+    __slots__ = ("_places", "_schema", "_validator")
 
     def __init__(self, written: bytes) -> None:
         try:
-            self._validator = jsonschema_rs.validator_for(
-                msgspec.json.decode(written), pattern_options=_PATTERNS, retriever=_refuse
-            )
+            self._schema = _decode(written)
+            self._validator = jsonschema_rs.validator_for(self._schema, pattern_options=_PATTERNS, retriever=_refuse)
+            size = _Size(self._schema).of(self._schema)
         except (ValueError, RecursionError) as error:
-            reason = getattr(error, "message", "") or str(error).partition("\n")[0]
-            raise SchemaInvalid(reason[:300]) from None
+            raise SchemaInvalid(str(error).partition("\n")[0][:300]) from None
+        if size > _MOST_PARTS:
+            raise SchemaInvalid(f"its references make it larger than {_MOST_PARTS} parts")
+        self._places: Any = None
 
     def fault(self, value: Json) -> tuple[str, str] | None:
-        """Find the first thing in `value` that the schema does not allow.
+        """Find something in `value` that the schema does not allow.
 
         Returns:
             Where it is, such as `$.items[0].price`, and what is wrong with it, without the value; None if all is well.
         """
         if self._validator.is_valid(value):
             return None
-        error = next(self._validator.iter_errors(value))
-        return place(error.instance_path), _why(error)
+        pointer = "#"
+        path: list[int | str] = []
+        for _ in range(_PLACES):
+            below = self._below(pointer, value)
+            if below is None:
+                break
+            step, pointer, value = below
+            if step is not None:
+                path.append(step)
+        return place(path), _why(_part(self._schema, pointer), value)
+
+    def _below(self, pointer: str, value: Json) -> tuple[int | str | None, str, Json] | None:
+        """A part of the schema, and of the value, in which the fault lies; None if it is nowhere below.
+
+        Asked part by part, because the engine, asked for its errors, lists those of each way through every `anyOf`:
+        of a schema that contains itself they can be more than fit into memory.
+        """
+        if self._places is None:
+            self._places = jsonschema_rs.validator_map_for(self._schema, pattern_options=_PATTERNS, retriever=_refuse)
+        for step, said in _within(_part(self._schema, pointer), value):
+            there = value if step is None else value[step]  # type: ignore[index]
+            below = said if said.startswith("#") else f"{pointer}/{said}"
+            if below in self._places and not self._places[below].is_valid(there):
+                return step, below, there
+        return None
 
 
 @lru_cache(_COMPILED)
@@ -62,21 +135,94 @@ def compiled(written: bytes) -> Schema:
     return Schema(written)
 
 
-def place(path: list[str | int]) -> str:
+def place(path: list[int | str]) -> str:
     """Name a place within a value, as in `$.items[0].price`."""
-    return "$" + "".join(f"[{step}]" if isinstance(step, int) else _key(step) for step in path[:_STEPS])
+    return "$" + "".join(f"[{step}]" if isinstance(step, int) else _key(step) for step in path)
 
 
 def _key(name: str) -> str:
-    if name.isidentifier() and len(name) <= 64:
-        return f".{name}"
-    return f"[{json.dumps(name[:64])}]"
+    return f".{name}" if name.isidentifier() and len(name) <= 64 else f"[{json.dumps(name[:64])}]"
 
 
-def _why(error: Any) -> str:
+def _within(schema: Any, value: Json) -> Iterator[tuple[int | str | None, str]]:
+    """What a schema says of the parts of a value: the step there (None: the value itself), and where it says so."""
+    if not isinstance(schema, dict):
+        return
+    if isinstance(reference := schema.get("$ref"), str) and reference.startswith("#"):
+        yield None, reference
+    if isinstance(several := schema.get("allOf"), list):
+        yield from ((None, f"allOf/{index}") for index in range(len(several)))
+    if isinstance(value, dict):
+        known = schema.get("properties")
+        known = known if isinstance(known, dict) else {}
+        yield from ((name, f"properties/{_escaped(name)}") for name in value if name in known)
+        yield from ((name, "additionalProperties") for name in value if name not in known)
+    elif isinstance(value, list):
+        first = schema.get("prefixItems")
+        count = len(first) if isinstance(first, list) else 0
+        yield from ((index, f"prefixItems/{index}") for index in range(min(count, len(value))))
+        yield from ((index, "items") for index in range(count, len(value)))
+
+
+def _why(schema: Any, value: Json) -> str:
     """What is wrong in the schema's words, not the value's: values may be secrets, and large."""
-    keyword = str(error.schema_path[-1]) if error.schema_path else "schema"
-    return f"does not match `{keyword}`" if not keyword.isdigit() else "does not match"
+    if schema is False:
+        return "is not allowed"
+    if isinstance(schema, dict):
+        for keyword in sorted(_ALONE & schema.keys()):
+            if not jsonschema_rs.validator_for({keyword: schema[keyword]}, pattern_options=_PATTERNS).is_valid(value):
+                wanted = msgspec.json.encode(schema[keyword]).decode()
+                return f"does not match `{keyword}`: {wanted if len(wanted) <= 100 else wanted[:99] + '…'}"
+        for keyword in ("anyOf", "oneOf", "not", "if", "contains"):
+            if keyword in schema:
+                return f"does not match `{keyword}`"
+    return "does not match its schema"
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _part(schema: Any, pointer: str) -> Any:
+    for step in pointer.removeprefix("#").split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(schema, dict):
+            schema = schema.get(name)
+        elif isinstance(schema, list) and name.isdigit() and int(name) < len(schema):
+            schema = schema[int(name)]
+        else:
+            return None
+    return schema
+
+
+class _Size:
+    """How large a schema is once its references are replaced; those to themselves count once."""
+
+    def __init__(self, schema: Any) -> None:
+        self._schema = schema
+        self._known: dict[int, int] = {}
+
+    def of(self, schema: Any) -> int:
+        if not isinstance(schema, dict):
+            return 1
+        if (known := self._known.get(id(schema))) is not None:
+            return known
+        self._known[id(schema)] = 1  # while it is looked at: a reference to itself
+        size = 1 + sum(map(self.of, _parts(schema)))
+        if isinstance(reference := schema.get("$ref"), str) and reference.startswith("#"):
+            size += self.of(_part(self._schema, reference))
+        self._known[id(schema)] = size
+        return size
+
+
+def _parts(schema: dict[str, Any]) -> Iterator[Any]:
+    for name in _LISTS:
+        if isinstance(several := schema.get(name), list):
+            yield from several
+    for name in _MAPS:
+        if isinstance(named := schema.get(name), dict):
+            yield from named.values()
+    yield from (schema[name] for name in _SINGLE if isinstance(schema.get(name), dict))
 
 
 def _refuse(uri: str) -> Any:
