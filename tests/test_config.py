@@ -140,6 +140,14 @@ def test_images_come_from_nowhere_else_unless_the_file_says_so(tmp_path: Path) -
     assert config.load({}, file=file).images == config.Images("public", ("*.example.com",), (tmp_path,))
 
 
+def test_functions_are_run_by_two_processes_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    assert config.load({}).functions == config.Functions(enabled=True, processes=2)
+    file = write(tmp_path, "[functions]\nenabled = false\nprocesses = 5\n")
+    assert config.load({}, file=file).functions == config.Functions(enabled=False, processes=5)
+    [fault] = faults({}, write(tmp_path, "[functions]\nprocesses = 0\n"))
+    assert fault.startswith("functions.processes: ")
+
+
 def test_a_section_for_images_that_cannot_be_kept_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, '[images]\nfetch = "always"\nroots = ["relative", "/missing"]\nroot = []\n')
     assert len(faults({}, file)) == 2  # what cannot be read comes first
