@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
@@ -56,6 +57,9 @@ class Run:
             found = await self._ask(source, batch)
             if found:
                 made += found
+                await asyncio.sleep(
+                    0
+                )  # to read a large answer and to write the next question are two turns of the loop
                 # Calls that are slow are asked for by the few: each batch is sent whole.
                 most = min(_BATCH_CALLS, max(1, 2 * len(found)))
             elif len(batch) > 1:
