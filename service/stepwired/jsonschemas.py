@@ -23,7 +23,7 @@ _MOST_PARTS = 10_000
 """Of a schema whose references are replaced by what they mean: checking takes time for each, and holds up everybody."""
 
 _LISTS = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
-_MAPS = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
+_MAPS = ("properties", "patternProperties", "dependentSchemas")
 _SINGLE = (
     "items",
     "additionalProperties",
@@ -86,10 +86,15 @@ class Schema:
     def __init__(self, written: bytes) -> None:
         try:
             self._schema = _decode(written)
-            self._validator = jsonschema_rs.validator_for(self._schema, pattern_options=_PATTERNS, retriever=_refuse)
             size = _Size(self._schema).of(self._schema)
-        except (ValueError, RecursionError) as error:
+            if size <= _MOST_PARTS:
+                self._validator = jsonschema_rs.validator_for(
+                    self._schema, pattern_options=_PATTERNS, retriever=_refuse
+                )
+        except ValueError as error:
             raise SchemaInvalid(str(error).partition("\n")[0][:300]) from None
+        except RecursionError:
+            raise SchemaInvalid("nested too deep, or a chain of too many references") from None
         if size > _MOST_PARTS:
             raise SchemaInvalid(f"its references make it larger than {_MOST_PARTS} parts")
         self._places: Any = None
