@@ -14,6 +14,7 @@ PERSON = {
     "properties": {
         "name": {"type": "string", "minLength": 1},
         "a/b": {"$ref": "#/$defs/age"},
+        "ü %23": {"$ref": "#/$defs/age"},
         "tags": {"type": "array", "items": {"enum": ["x", "y"]}},
         "pair": {"prefixItems": [{"type": "integer"}, {"type": "string"}], "items": {"type": "null"}},
         "either": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
@@ -41,6 +42,7 @@ def schema(value: Any) -> Schema:
         ({"name": "n", "pair": [1, "a", None, 5]}, "$.pair[3]", "type"),
         ({"name": "n", "either": []}, "$.either", "anyOf"),
         ({"name": "n", "more": 1}, "$.more", "not allowed"),
+        ({"name": "n", "ü %23": "x"}, '$["\\u00fc %23"]', "integer"),
     ],
 )
 def test_a_fault_is_told_by_its_place_and_by_what_the_schema_wants(value: Any, at: str, why: str) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 import jsonschema_rs
 import msgspec
@@ -63,6 +64,8 @@ _ALONE = frozenset(
 )
 
 
+_ROOT = "urn:stepwire:schema"
+
 _decode = msgspec.json.Decoder(dict[str, Any] | bool).decode
 
 
@@ -81,7 +84,7 @@ class Schema:
             that references make too large.
     """
 
-    __slots__ = ("_places", "_schema", "_validator")
+    __slots__ = ("_parts", "_registry", "_schema", "_validator")
 
     def __init__(self, written: bytes) -> None:
         try:
@@ -97,7 +100,8 @@ class Schema:
             raise SchemaInvalid("nested too deep, or a chain of too many references") from None
         if size > _MOST_PARTS:
             raise SchemaInvalid(f"its references make it larger than {_MOST_PARTS} parts")
-        self._places: Any = None
+        self._registry: Any = None
+        self._parts: dict[str, Any] = {}
 
     def fault(self, value: Json) -> tuple[str, str] | None:
         """Find something in `value` that the schema does not allow.
@@ -124,14 +128,27 @@ class Schema:
         Asked part by part, because the engine, asked for its errors, lists those of each way through every `anyOf`:
         of a schema that contains itself they can be more than fit into memory.
         """
-        if self._places is None:
-            self._places = jsonschema_rs.validator_map_for(self._schema, pattern_options=_PATTERNS, retriever=_refuse)
-        for step, said in _within(_part(self._schema, pointer), value):
+        schema = _part(self._schema, pointer)
+        if isinstance(schema, dict) and schema.keys() - {"$defs"} == {"$ref"} and schema["$ref"].startswith("#"):
+            return None, schema["$ref"], value  # it says nothing else, so what fails is there
+        for step, said in _within(schema, value):
             there = value if step is None else value[step]  # type: ignore[index]
             below = said if said.startswith("#") else f"{pointer}/{said}"
-            if below in self._places and not self._places[below].is_valid(there):
+            if _part(self._schema, below) is not None and not self._at(below).is_valid(there):
                 return step, below, there
         return None
+
+    def _at(self, pointer: str) -> Any:
+        """The part of the schema at a pointer, compiled. All of them at once would take long where many are chained."""
+        if (known := self._parts.get(pointer)) is None:
+            if self._registry is None:
+                self._registry = jsonschema_rs.Registry([(_ROOT, self._schema)], retriever=_refuse)
+            part = {"$ref": _ROOT + _quoted(pointer)}
+            if isinstance(self._schema, dict) and "$schema" in self._schema:
+                part["$schema"] = self._schema["$schema"]
+            known = jsonschema_rs.validator_for(part, pattern_options=_PATTERNS, registry=self._registry)
+            self._parts[pointer] = known
+        return known
 
 
 @lru_cache(_COMPILED)
@@ -186,6 +203,10 @@ def _why(schema: Any, value: Json) -> str:
 
 def _escaped(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
+
+
+def _quoted(pointer: str) -> str:
+    return "#" + quote(pointer.removeprefix("#"), safe="/~$:@!'()*+,;=&")
 
 
 def _part(schema: Any, pointer: str) -> Any:
