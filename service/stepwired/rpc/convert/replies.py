@@ -130,7 +130,7 @@ class ReplyWriter(Generic[R]):
             yield from self._tool_call(calls)
 
     def _text(self, text: str, count: int, logprobs: list[TokenLogprob]) -> Iterator[R]:
-        for piece, tokens in self._with_logprobs(text, logprobs) if logprobs else self._without(text):
+        for piece, tokens in self._with_logprobs(text, logprobs) if logprobs else self._parts(text, ()):
             response = self._new()
             response.text_delta.text = piece
             response.text_delta.delta_count = count
@@ -147,10 +147,6 @@ class ReplyWriter(Generic[R]):
             call.index, call.tool_id, call.name, call.arguments_delta = events[0].index, tool_id, name, piece
             yield response
 
-    def _without(self, text: str) -> Iterator[tuple[str, Sequence[TokenLogprob]]]:
-        for piece in self._pieces(text):
-            yield piece, ()
-
     def _with_logprobs(
         self, text: str, logprobs: Sequence[TokenLogprob]
     ) -> Iterator[tuple[str, Sequence[TokenLogprob]]]:
@@ -160,15 +156,17 @@ class ReplyWriter(Generic[R]):
         for logprob in logprobs:
             weight = logprob_proto(logprob).ByteSize() + 4
             if held and at > begin and size + weight > self._limit_bytes:
-                yield text[begin:at], held
+                yield from self._parts(text[begin:at], held)
                 begin, size, held = at, 0, []
             held.append(logprob)
             size += weight
             at = min(at + len(logprob.token), len(text) - 1)  # tokens of half a character are longer than their part
-        rest = self._pieces(text[begin:])
-        for piece in rest:
-            yield piece, held
-            held = []
+        yield from self._parts(text[begin:], held)
+
+    def _parts(self, text: str, logprobs: Sequence[TokenLogprob]) -> Iterator[tuple[str, Sequence[TokenLogprob]]]:
+        for piece in self._pieces(text):
+            yield piece, logprobs
+            logprobs = ()
 
     def _pieces(self, text: str) -> Sequence[str]:
         if not text:
