@@ -17,6 +17,7 @@ from stepwired.events import Batch, ChatRequest, Event, Message, TextDelta
 from stepwired.providers.base import Budget, Endpoint, static
 from stepwired.providers.http import Http
 from stepwired.providers.openai import OpenAI
+from stepwired.providers.wire import ChatWire
 from tests.fakeprov import behaviours
 from tests.providers.fetching import Canary
 
@@ -37,7 +38,7 @@ class Outcome:
         return "".join(event.text for event in self.events if isinstance(event, TextDelta))
 
 
-async def ask(wire: OpenAI, request: ChatRequest = REQUEST) -> Outcome:
+async def ask(wire: ChatWire, request: ChatRequest = REQUEST) -> Outcome:
     outcome = Outcome()
     try:
         async with aclosing(wire.chat(request)) as batches:
