@@ -50,6 +50,8 @@ def test_a_file_says_all_that_is_known_of_a_pipeline() -> None:
         ('["lines", {"map": {"step": {"named": "upper"}}}]', "p.json"),
         ('{"steps": ["lines", {"map": {"step": {"named": "upper"}}}]}', "-"),
         ("- lines\n- map: {step: {named: upper}}\n", "-"),
+        ("[lines, {map: {step: {named: upper}}}]", "<stdin>"),
+        ('[\n\t"lines",\n\t{"map": {"step": {"named": "upper"}}}\n]', "<stdin>"),
         ("[lines, {map: {step: {named: upper}}}]", "p.yml"),
         ("- lines\n- &up {named: upper}\n- map: {step: *up}\n", "p.yaml"),
     ],

@@ -36,7 +36,7 @@ class Document:
     Args:
         text: What was written.
         name: A name that ends in `.json` says that it is JSON, in `.yaml` or `.yml` that it is YAML. Under any other,
-            what begins with a bracket is JSON.
+            what is no JSON is YAML.
 
     Raises:
         DocumentError: It is neither, has a key twice, or is nested too deep or too large.
@@ -44,10 +44,12 @@ class Document:
 
     def __init__(self, text: str, name: str) -> None:
         self._text = text
-        is_yaml = name.lower().endswith((".yaml", ".yml"))
-        is_json = name.lower().endswith(".json") or (not is_yaml and text.lstrip()[:1] in ("[", "{"))
+        lower = name.lower()
         try:
-            self.value: Any = _json(text) if is_json else _yaml(text)
+            if lower.endswith(".json") or (not lower.endswith((".yaml", ".yml")) and _is_json(text)):
+                self.value: Any = _json(text)
+            else:
+                self.value = _yaml(text)
         except RecursionError:
             raise DocumentError("nested too deep") from None
         _check_size(self.value)
@@ -94,6 +96,14 @@ def _inside(node: yaml.Node, part: str) -> tuple[int, yaml.Node | None]:
             if key.value == part:
                 return key.start_mark.line + 1, value
     return 0, None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _json(text: str) -> Any:

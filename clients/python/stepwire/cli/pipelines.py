@@ -45,7 +45,7 @@ def list_(frame: Frame, name: str, limit: int) -> None:
 @common
 @pass_frame
 def show(frame: Frame, pipeline: str) -> None:
-    """Print a pipeline as YAML, which `save` and `stepwire run` read. Default: the highest version."""
+    """Print a pipeline as YAML, which `save` reads. Default: the highest version."""
     name, _, version = pipeline.partition("@")
     with frame.client() as client:
         found = client.pipelines.get(name, version)
