@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
 
-from stepwired.errors import InvalidRequest, Reason, Violation
+from stepwired.errors import Failure, InvalidRequest, Reason, StepFailed, Violation
 from stepwired.events import (
     Batch,
     ChatRequest,
@@ -27,10 +28,13 @@ from stepwired.events import (
     UsageSource,
 )
 from stepwired.limits import Limits
+from stepwired.steps.functions import Functions as FunctionsProtocol
 from stepwired.steps.leaves import Models
-from stepwired.steps.named import discover
+from stepwired.steps.named import NamedStep, discover
 from stepwired.steps.registry import Registry
+from stepwired.steps.remote import Served
 from stepwired.steps.results import ErrorMode, Item, RunEvent, RunFinished, Value, Vector
+from stepwired.steps.sources import Source
 from stepwired.steps.spec import Kind, Spec
 
 
@@ -76,8 +80,59 @@ def scripted() -> Scripted:
     return Scripted()
 
 
-def registry_of(scripted: Scripted, limits: Limits | None = None) -> Registry:
-    return Registry(Models(scripted.chat, scripted.embed, chat_request, as_json), discover(), limits or Limits())
+class Functions:
+    """JavaScript, said in Python: what each source means stands in a table."""
+
+    def __init__(self, table: Mapping[str, Callable[..., Json]]) -> None:
+        self.table = table
+        self.open_count = 0
+        """Runs that have not been closed."""
+        self.batches: list[int] = []
+        """How many calls each batch had."""
+
+    async def faults(self, sources: Sequence[str]) -> Sequence[str | None]:
+        return [None if source in self.table else "line 1: SyntaxError" for source in sources]
+
+    def run(self) -> _FunctionRun:
+        self.open_count += 1
+        return _FunctionRun(self)
+
+
+class _FunctionRun:
+    def __init__(self, functions: Functions) -> None:
+        self._functions = functions
+        self._is_closed = False
+
+    async def call(self, source: str, calls: Sequence[Sequence[Json]]) -> Sequence[Json | Failure]:
+        assert not self._is_closed
+        self._functions.batches.append(len(calls))
+        await asyncio.sleep(0)
+        return [self._one(source, arguments) for arguments in calls]
+
+    def _one(self, source: str, arguments: Sequence[Json]) -> Json | Failure:
+        try:
+            return self._functions.table[source](*arguments)
+        except (TypeError, ValueError) as error:
+            return StepFailed(Reason.STEP_EXECUTION_FAILED, f"the function threw {type(error).__name__}")
+
+    async def aclose(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._functions.open_count -= 1
+
+
+def registry_of(
+    scripted: Scripted,
+    limits: Limits | None = None,
+    *,
+    functions: FunctionsProtocol | None = None,
+    named: Sequence[NamedStep] = (),
+    others: Sequence[Source] = (),
+) -> Registry:
+    """All that a run may need, with these named steps beside the built-in ones."""
+    models = Models(scripted.chat, scripted.embed, chat_request, as_json, lambda _: 2)
+    there = {**discover(), **{step.name: {step.version: step} for step in named}}
+    return Registry(models, there, limits or Limits(), functions=functions, others=others)
 
 
 @pytest.fixture
@@ -92,10 +147,20 @@ def placed(*kinds: Kind | Spec) -> list[Spec]:
 
 
 async def events_of(
-    registry: Registry, specs: list[Spec], value: Json, mode: ErrorMode = ErrorMode.CONTINUE, *, events: bool = False
+    registry: Registry,
+    specs: list[Spec],
+    value: Json,
+    mode: ErrorMode = ErrorMode.CONTINUE,
+    *,
+    events: bool = False,
+    client: Served | None = None,
+    time_left_s: float | None = None,
 ) -> list[RunEvent]:
     """All that a run says."""
-    async with aclosing(registry.run(specs, value, error_mode=mode, events=events, run_id="r")) as run:
+    started = registry.run(
+        specs, value, error_mode=mode, events=events, run_id="r", client=client, time_left_s=time_left_s
+    )
+    async with aclosing(started) as run:
         return [event async for event in run]
 
 

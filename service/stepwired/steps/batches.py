@@ -7,8 +7,9 @@ little each.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from stepwired.errors import Failure
@@ -27,31 +28,46 @@ Many = Callable[[Sequence[Input]], Awaitable[Sequence[Outputs]]]
 _MOST = 1024
 """Values of one batch, each of at most 1 KiB; fewer if they are larger."""
 
-_QUICK_S, _SLOW_S = 0.01, 0.03
+_WORTH = 32
+"""Values that make it worth asking for the next batch while the results of this one are taken."""
+
+_QUICK_S, _SLOW_S = 0.02, 0.05
+
+#: Gives what is there next, of at most this size; nothing at the end.
+_Take = Callable[[int], Awaitable[Sequence[Item]]]
 
 
-class _Rhythm:
-    """How much one batch takes."""
+async def _rounds(many: Many, take: _Take) -> AsyncGenerator[Sequence[tuple[Item, Outputs]], None]:
+    """Run `many` on what there is, batch by batch; a failure among it is its own output."""
+    size = 1
 
-    def __init__(self, many: Many) -> None:
-        self.size = 1
-        self._many = many
-
-    async def answers(self, inputs: Sequence[Input]) -> Sequence[Outputs]:
+    async def round_() -> Sequence[tuple[Item, Outputs]]:
+        nonlocal size
+        group = await take(size)
+        inputs = [Input(item.path, item.result, item.scope) for item in group if not isinstance(item.result, Failure)]
         begun_s = time.monotonic()
-        answers = await self._many(inputs)
+        answers = iter(await many(inputs)) if inputs else iter(())
         took_s = time.monotonic() - begun_s
         if took_s < _QUICK_S:
-            self.size = min(2 * self.size, _MOST)
+            size = min(2 * size, _MOST)
         elif took_s > _SLOW_S:
-            self.size = max(1, self.size // 2)
-        return answers
+            size = max(1, size // 2)
+        return [(item, (item.result,) if isinstance(item.result, Failure) else next(answers)) for item in group]
+
+    ahead: asyncio.Task[Sequence[tuple[Item, Outputs]]] | None = None
+    try:
+        while answered := await (round_() if ahead is None else ahead):
+            ahead = asyncio.create_task(round_()) if len(answered) >= _WORTH else None
+            yield answered
+    finally:
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
 
 
 def _cost(value: object) -> int:
     """What a value takes of a batch: 1 for each KiB begun."""
-    if isinstance(value, str | list | dict | Item):
-        value = value.result if isinstance(value, Item) else value
+    if isinstance(value, str | list | dict):
         return 1 + weigh(value, _MOST * KIB) // KIB
     return 1
 
@@ -71,21 +87,23 @@ def stage(many: Many) -> Stage:
     """The step on each value of a stream, in order."""
 
     async def run(stream: Stream) -> Stream:
-        rhythm = _Rhythm(many)
-        async with aclosing(Ahead(stream, rhythm.size, _cost)) as items:
-            while group := await items.some(rhythm.size):
-                before = rhythm.size
-                inputs = [
-                    Input(item.path, item.result, item.scope) for item in group if not isinstance(item.result, Failure)
-                ]
-                answers = iter(await rhythm.answers(inputs) if inputs else ())
-                for item in group:
-                    if isinstance(item.result, Failure):
-                        yield item
-                        continue
-                    for place, output in enumerate(next(answers)):
-                        yield Item((*item.path, place), output, item.scope)
-                items.widen(rhythm.size - before)
+        room = 1
+        async with aclosing(Ahead(stream, room, lambda item: _cost(item.result))) as items:
+
+            async def take(size: int) -> Sequence[Item]:
+                nonlocal room
+                items.widen(size - room)
+                room = size
+                return await items.some(size)
+
+            async with aclosing(_rounds(many, take)) as rounds:
+                async for answered in rounds:
+                    for item, outputs in answered:
+                        if isinstance(item.result, Failure):
+                            yield item
+                            continue
+                        for place, output in enumerate(outputs):
+                            yield Item((*item.path, place), output, item.scope)
 
     return run
 
@@ -100,21 +118,23 @@ def over(many: Many, values: Sequence[Value], given: Input, *, is_placed: bool, 
         is_placed: The results say which item they are of.
         fail_fast: The first failure is the last result.
     """
+    next_index = 0
+
+    async def take(size: int) -> Sequence[Item]:
+        nonlocal next_index
+        begin, cost = next_index, 0
+        while next_index < len(values) and cost < size:
+            cost += _cost(values[next_index])
+            next_index += 1
+        return [Item((*given.path, index), values[index], given.scope) for index in range(begin, next_index)]
 
     async def run() -> Results:
-        rhythm = _Rhythm(many)
-        begin = 0
-        while begin < len(values):
-            end, cost = begin, 0
-            while end < len(values) and cost < rhythm.size:
-                cost += _cost(values[end])
-                end += 1
-            inputs = [Input((*given.path, index), values[index], given.scope) for index in range(begin, end)]
-            for index, outputs in enumerate(await rhythm.answers(inputs), begin):
-                for place, output in enumerate(outputs):
-                    yield Placed((index, place), output) if is_placed else output
-                    if fail_fast and isinstance(output, Failure):
-                        return
-            begin = end
+        async with aclosing(_rounds(many, take)) as rounds:
+            async for answered in rounds:
+                for item, outputs in answered:
+                    for place, output in enumerate(outputs):
+                        yield Placed((item.path[-1], place), output) if is_placed else output
+                        if fail_fast and isinstance(output, Failure):
+                            return
 
     return run()
