@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stepwired import versions
@@ -27,6 +27,13 @@ def test_zeros_in_front_change_no_number_and_yet_make_another_version(one: str, 
     numbers = [[int(number) for number in version.split(".")] for version in (one, other)]
     if numbers[0] != numbers[1]:
         assert (versions.rank(one) < versions.rank(other)) is (numbers[0] < numbers[1])
+
+
+@given(st.lists(VERSIONS | st.sampled_from(["0", "00", "0.0", "0.00", "1", "01"])))
+@example(["0", "00"])
+def test_a_list_can_have_the_highest_first(given: list[str]) -> None:
+    falling = sorted(given, key=versions.falling)
+    assert falling == sorted(given, key=versions.rank, reverse=True)
 
 
 @given(VERSIONS)

@@ -34,6 +34,12 @@ def rank(version: str) -> bytes:
     return b"".join(parts) + b"\0" + version.encode()
 
 
+def falling(version: str) -> str:
+    """A text that sorts versions the other way round: the highest first."""
+    # The end is above any byte: one rank may be the beginning of another, as those of 0 and 00.
+    return bytes(0xFF - byte for byte in rank(version)).decode("latin-1") + "\u0100"
+
+
 def following(version: str) -> str | None:
     """The version that is given to what follows: the first number plus 1; None if that is too long for a version."""
     made = str(int(version.partition(".")[0]) + 1)

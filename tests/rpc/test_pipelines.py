@@ -34,18 +34,19 @@ class Known:
     """Knows `upper` and `lower`, a worker's `far`, and what is saved."""
 
     pipelines: Pipelines
-    looked: list[str] = field(default_factory=list)
+    claimed: list[str] = field(default_factory=list)
+    """Names that nobody else could take while a pipeline was looked at."""
 
     async def infos(self) -> Sequence[StepInfo]:
         others = [("lower", "builtin"), ("upper", "builtin"), ("far", "worker")]
         return [StepInfo(name, "1", "", provider) for name, provider in others] + list(await self.pipelines.infos())
 
     async def validate(self, steps: Sequence[Spec]) -> tuple[Violation, ...]:
+        self.claimed = [name for name in ("p", "q") if self.pipelines.has(name)]
         return tuple([found async for found in self._faults(steps)])
 
     async def _faults(self, steps: Iterable[Spec]) -> AsyncGenerator[Violation]:
         for step in steps:
-            self.looked.append(step.path)
             if step.kind is None:
                 yield Violation(step.path, "says nothing to do", Reason.STEP_GRAPH_INVALID)
             if isinstance(step.kind, spec.Named) and step.kind.name not in {"upper", "lower", "far"}:
@@ -181,6 +182,11 @@ async def test_names_of_other_kinds_of_steps_are_taken(ask: Asking) -> None:
         told = await refused(ask.save(name))
         assert (told.code, told.reason) == (Code.ALREADY_EXISTS, "STEP_EXISTS")
     assert await ask.listed() == []
+    await refused(ask.save("p", [{"named": "no"}]))
+    assert ask.known.claimed == ["p"], "no worker can take it meanwhile"
+    assert not ask.known.pipelines.has("p")
+    await ask.save("q")
+    assert ask.known.pipelines.has("q")
 
 
 FAULTS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [

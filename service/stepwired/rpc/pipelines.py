@@ -63,8 +63,9 @@ class PipelineServicer(pipeline_pb2_grpc.PipelineServiceServicer):
         async with self._changing:
             kept = await self._same(asked)
             if kept is None:
-                await self._check(asked)
-                kept = await _done(self._save(asked))
+                with self._pipelines.claimed(asked.pipeline.name):  # workers that come now are told so
+                    await self._check(asked)
+                    kept = await _done(self._save(asked))
         return pipeline_pb2.SavePipelineResponse(pipeline=codec.decode(kept.body))
 
     async def GetPipeline(

@@ -26,6 +26,7 @@ from stepwired.steps.remote import Served
 from stepwired.steps.results import ErrorMode, Item, Metadata, RunEvent, RunFinished
 from stepwired.steps.sources import StepInfo
 from stepwired.steps.spec import Spec
+from stepwired.versions import falling
 
 Context = grpc.aio.ServicerContext[Any, Any]
 #: Faults that one answer names: a thousand steps may have many each.
@@ -162,7 +163,7 @@ class StepRunServicer(step_run_pb2_grpc.StepRunServiceServicer):
         steps, token = page(
             "ListSteps",
             await self._steps.infos(),
-            lambda info: f"{info.name}\0{info.version}",
+            lambda info: f"{info.name}\0{falling(info.version)}",
             page_size=request.page_size,
             page_token=request.page_token,
         )

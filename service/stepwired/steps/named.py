@@ -39,6 +39,7 @@ from stepwired.steps.results import Value
 from stepwired.steps.schema import converter
 from stepwired.steps.threads import Threads
 from stepwired.steps.values import check
+from stepwired.versions import rank
 
 _log = logging.getLogger(__name__)
 
@@ -220,8 +221,7 @@ def discover(found: Iterable[EntryPoint] | None = None) -> Mapping[str, Mapping[
                 f"{loaded.name}@{loaded.version} is registered by {versions[loaded.version].provider} and {provider}"
             )
         versions[loaded.version] = replace(loaded, provider=provider)
-    return {name: dict(sorted(versions.items(), key=_newest_first)) for name, versions in sorted(steps.items())}
-
-
-def _newest_first(version: tuple[str, NamedStep]) -> list[int]:
-    return [-int(number) if number.isdecimal() else 0 for number in version[0].split(".")]
+    return {
+        name: dict(sorted(versions.items(), key=lambda item: rank(item[0]), reverse=True))
+        for name, versions in sorted(steps.items())
+    }

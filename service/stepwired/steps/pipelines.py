@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from stepwired import versions
@@ -48,6 +49,21 @@ class Pipelines:
         self._is_tool = is_tool
         self._all: dict[str, dict[str, Listed]] = {}
         """By name, then by version, the highest first."""
+
+        self._claimed: list[str] = []
+
+    def has(self, name: str) -> bool:
+        """Whether a name is that of a pipeline, or of one that is just being saved."""
+        return name in self._all or name in self._claimed
+
+    @contextmanager
+    def claimed(self, name: str) -> Iterator[None]:
+        """Have a name within this block, so that nobody else takes it while a pipeline is being saved under it."""
+        self._claimed.append(name)
+        try:
+            yield
+        finally:
+            self._claimed.remove(name)
 
     async def find(self, name: str, version: str) -> SavedPipeline | None:
         """Look one up; the highest if no version is named."""
