@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stepwired.jsonvalue import fault
+from stepwired.jsonvalue import fault, parse
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,19 @@ def test_without_a_place_the_first_key_has_no_dot() -> None:
 
 def test_what_is_well_has_no_fault() -> None:
     assert fault({"a": [None, True, 1, 0.5, "é", {}, []]}, max_depth=3) is None
+
+
+@pytest.mark.parametrize(
+    "written", ["", "{", "nul", "NaN", "[Infinity]", '{"a":-Infinity}', '{"a":1,"a":2}', '[{"b":{"a":1,"a":1}}]', "1 2"]
+)
+def test_what_is_read_is_json_and_has_each_key_once(written: str) -> None:
+    with pytest.raises(ValueError, match=r"no JSON|key twice"):
+        parse(written)
+
+
+def test_what_is_read_may_be_bytes_and_is_refused_where_it_is_too_deep_or_no_utf8() -> None:
+    assert parse(b'{"a":[1,2.5,null,true,"\xc3\xa4"]}') == {"a": [1, 2.5, None, True, "ä"]}
+    with pytest.raises(ValueError, match="too deep"):
+        parse("[" * 100_000)
+    with pytest.raises(ValueError, match="UTF-8"):
+        parse(b'"\xff"')

@@ -219,7 +219,10 @@ def test_a_delta_of_300_kb_arrives() -> None:
 @pytest.mark.parametrize(
     ("counts", "expected"),
     [
-        ({"prompt_tokens": -5, "completion_tokens": 10**30}, Usage(UsageSource.PROVIDER, 0, 2**31 - 1, is_corrected=True)),
+        (
+            {"prompt_tokens": -5, "completion_tokens": 10**30},
+            Usage(UsageSource.PROVIDER, 0, 2**31 - 1, is_corrected=True),
+        ),
         ({"prompt_tokens": 7.0, "completion_tokens": "9"}, Usage(UsageSource.PROVIDER, 7, None)),
         ({"prompt_tokens": True}, Usage(UsageSource.PROVIDER)),
         (

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwired.errors import Failure, Reason
-from stepwired.providers.sse import Named, Parser
+from stepwired.providers.sse import Lines, Named, Parser
 
 ZWJ = "👩‍👩‍👧 e\u0301"
 
@@ -122,3 +122,29 @@ def test_a_large_event_in_small_reads_costs_no_more_than_its_bytes() -> None:
     for _ in range(1000_000):  # would take minutes, were the event copied at each read
         parser.feed(b"x")
     assert parser.feed(b"\n\n") == []
+
+
+def lines(*chunks: bytes, line_bytes: int = 100) -> list[bytes]:
+    splitter = Lines(line_bytes)
+    return [line for chunk in chunks for line in splitter.feed(chunk)] + splitter.end()
+
+
+@given(st.lists(st.binary(max_size=20).map(lambda data: data.translate(None, b" \t\n\r\v\f"))), st.data())
+def test_lines_are_the_same_for_every_way_of_cutting(wanted: list[bytes], data: st.DataObject) -> None:
+    body = data.draw(st.sampled_from([b"\n", b"\n\n"])).join(wanted)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=8)))
+    assert lines(*(body[start:end] for start, end in pairwise((0, *cuts, len(body))))) == [
+        line for line in wanted if line
+    ]
+
+
+def test_blank_lines_are_none_and_a_return_before_the_end_is_left_to_json() -> None:
+    assert lines(b"a\r\n \r\n\nb") == [b"a\r", b"b"]
+
+
+@pytest.mark.parametrize("chunks", [[b"x" * 101], [b"x" * 60, b"x" * 60], [b"a\n" + b"x" * 101 + b"\n"]])
+def test_a_line_is_read_as_far_as_it_may_be_long(chunks: list[bytes]) -> None:
+    with pytest.raises(Failure) as failed:
+        lines(*chunks)
+    assert failed.value.reason is Reason.PROVIDER_RESPONSE_TOO_LARGE
+    assert lines(b"x" * 100 + b"\n") == [b"x" * 100]
