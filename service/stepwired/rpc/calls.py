@@ -238,7 +238,6 @@ class Calls:
         task = asyncio.current_task()
         assert task is not None
         call = Call(method, context, task, self._metrics, request_id(context))
-        set_time_left(context.time_remaining())
         # Once for all: sent with whichever status the call ends.
         context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
         self._live.add(call)

@@ -160,7 +160,7 @@ class Talk:
         size = sum(map(content_bytes, messages))
         if size > limits.request_text_bytes:
             most = limits.request_text_bytes
-            text = f"would make {size} bytes of text in this talk, and the limit is {most}: begin another"
+            text = f"exceeds the context length of a talk: {size} bytes of text, and the limit is {most}; begin another"
             faults.add(path, text, Reason.CONTEXT_LENGTH_EXCEEDED)
         size = inline_bytes(image for message in messages for image in message.images)
         if size > limits.inline_images_bytes:

@@ -179,7 +179,8 @@ async def read_path(
             shown = for_model(page)
             size += sum(map(content_bytes, shown))
             if size > limit_bytes:
-                text = f"has more than {limit_bytes} bytes of text on the way to this message: continue from another"
+                most = f"{limit_bytes} bytes of text on the way to this message"
+                text = f"exceeds the context length of any model: has more than {most}; continue from another"
                 raise InvalidRequest.of([Violation("conversation_id", text, Reason.CONTEXT_LENGTH_EXCEEDED)])
             path.extend(shown)
     return tuple(path)
