@@ -30,6 +30,7 @@ from stepwired.steps.leaves import Models
 from stepwired.steps.named import discover
 from stepwired.steps.pipelines import Pipelines
 from stepwired.steps.registry import Registry
+from stepwired.steps.workers import Workers
 from stepwired.store.keeper import DiskKeeper
 from stepwired.store.parts import Blobs
 from stepwired.store.repeating import repeatable
@@ -85,9 +86,10 @@ async def service(settings: config.Settings, environ: Mapping[str, str] = os.env
         pipelines = Pipelines(settings.limits)
         await load(store, pipelines, settings.limits)
         models = Models(chat, catalogue.embed, read_request, as_json, code_number)
-        steps = Registry(models, named, settings.limits, functions=functions, others=[pipelines])
+        workers = workers_of(settings, named, pipelines)
+        steps = Registry(models, named, settings.limits, functions=functions, others=[pipelines, workers])
         server = Server(
-            Parts(chat, catalogue.embed, catalogue, store, steps, pictures, pipelines, counting.count),
+            Parts(chat, catalogue.embed, catalogue, store, steps, pictures, pipelines, counting.count, workers),
             settings.limits,
             NoMetrics(),
         )
@@ -95,6 +97,15 @@ async def service(settings: config.Settings, environ: Mapping[str, str] = os.env
         port = await server.start(settings.server.host, settings.server.grpc_port)
         host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
         yield Running(server, f"{host}:{port}")
+
+
+def workers_of(settings: config.Settings, named: Mapping[str, object], pipelines: Pipelines) -> Workers:
+    """Those who serve steps, under names that nobody has taken."""
+
+    async def is_taken(name: str) -> bool:
+        return name in named or await pipelines.find(name, "") is not None
+
+    return Workers(settings.limits, is_taken)
 
 
 async def functions_of(settings: config.Settings) -> Sandbox | None:

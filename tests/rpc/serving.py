@@ -45,6 +45,7 @@ from stepwired.rpc.pictures import Pictures
 from stepwired.rpc.server import Parts, Server
 from stepwired.rpc.step_runs import Runner
 from stepwired.steps.pipelines import Pipelines
+from stepwired.steps.workers import Workers
 from stepwired.store.base import ConversationStore
 
 T = TypeVar("T")
@@ -181,13 +182,15 @@ async def serve(
     roots: Sequence[Path] = (),
     pipelines: Pipelines | None = None,
     count_tokens: CountTokens = count_words,
+    workers: Workers = _NOTHING,
 ) -> AsyncIterator[Client]:
     metrics = Recorder()
     limits = limits or Limits()
     images = Images(Decoders(limits), Files(roots, limits), None, limits)
     pictures = Pictures(images, store, limits)
     pipelines = Pipelines(limits) if pipelines is None else pipelines
-    parts = Parts(pictures.taking(chat), embed, models or Catalogue(), store, steps, pictures, pipelines, count_tokens)
+    models = models or Catalogue()
+    parts = Parts(pictures.taking(chat), embed, models, store, steps, pictures, pipelines, count_tokens, workers)
     server = Server(parts, limits, metrics, authorize)
     port = await server.start("127.0.0.1", 0)
     try:

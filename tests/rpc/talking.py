@@ -146,7 +146,9 @@ async def talking(script: Script = nothing, limits: Limits | None = None) -> Asy
         finally:
             ended.append(None)
 
-    async def begin(request: V.RunStepRequest, served: Served) -> tuple[str, AsyncGenerator[V.RunStepResponse, None]]:
+    async def begin(
+        request: V.RunStepRequest, served: Served, _: float | None
+    ) -> tuple[str, AsyncGenerator[V.RunStepResponse, None]]:
         return request.run_id or "run-1", events(served)
 
     async def interactive(requests: Any, context: Any) -> AsyncGenerator[V.RunInteractiveResponse, None]:

@@ -42,7 +42,11 @@ SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.Health
 
 def server(limits: Limits | None = None) -> Server:
     pictures = Pictures(NOTHING, NOTHING, limits or Limits())
-    return Server(Parts(echo, count, Catalogue(), NOTHING, NOTHING, pictures, NOTHING, NOTHING), limits or Limits(), Recorder())
+    return Server(
+        Parts(echo, count, Catalogue(), NOTHING, NOTHING, pictures, NOTHING, NOTHING, NOTHING),
+        limits or Limits(),
+        Recorder(),
+    )
 
 
 def test_the_options_are_those_that_were_measured() -> None:

@@ -21,8 +21,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Requests = AsyncIterator[step_run_pb2.RunInteractiveRequest]
 Events = AsyncGenerator[step_run_pb2.RunStepResponse, None]
 
-#: Reads what to run, and begins it: its id, and its events. Raises an InvalidRequest where it cannot be run.
-Begin = Callable[[step_run_pb2.RunStepRequest, Served], Awaitable[tuple[str, Events]]]
+#: Reads what to run, for a caller who serves functions and waits so many seconds; None for as long as it takes. Gives the
+#: run's id, and its events. Raises an InvalidRequest where it cannot be run.
+Begin = Callable[[step_run_pb2.RunStepRequest, Served, float | None], Awaitable[tuple[str, Events]]]
 
 #: What an event takes in a message of this call beside its own bytes, at most.
 WRAPPING_BYTES = 16
@@ -100,7 +101,7 @@ async def run_interactive(
     if first is None or first.WhichOneof("kind") != "start":
         raise convert.out_of_turn("start", "is needed: the caller's first message", Reason.FIELD_REQUIRED)
     talk = _Talk(limits)
-    run_id, events = await begin(first.start, talk.line)
+    run_id, events = await begin(first.start, talk.line, context.time_remaining())
     is_first = True
     async with aclosing(talk.responses(events, requests)) as responses:
         async for response in responses:

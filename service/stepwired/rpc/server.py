@@ -35,6 +35,7 @@ from stepwired.rpc.pipelines import PipelineServicer
 from stepwired.rpc.step_runs import Runner, StepRunServicer
 from stepwired.rpc.tokens import Counter
 from stepwired.steps.pipelines import Pipelines
+from stepwired.steps.workers import Workers
 from stepwired.store.base import ConversationStore
 
 _HEALTH = "grpc.health.v1.Health"
@@ -62,6 +63,7 @@ class Parts:
     pictures: Pictures
     pipelines: Pipelines
     count_tokens: CountTokens
+    workers: Workers
 
 
 class Server:
@@ -140,7 +142,9 @@ class Server:
         embed_pb2_grpc.add_EmbedServiceServicer_to_server(EmbedServicer(parts.embed, parts.models, limits), into)
         conversations = ConversationServicer(parts.store, parts.pictures, limits)
         conversation_pb2_grpc.add_ConversationServiceServicer_to_server(conversations, into)
-        step_run_pb2_grpc.add_StepRunServiceServicer_to_server(StepRunServicer(parts.steps, limits), into)
+        step_run_pb2_grpc.add_StepRunServiceServicer_to_server(
+            StepRunServicer(parts.steps, parts.workers, limits), into
+        )
         pipelines = PipelineServicer(parts.store, parts.pipelines, parts.steps, limits)
         pipeline_pb2_grpc.add_PipelineServiceServicer_to_server(pipelines, into)
         for name, handlers in ours.services.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,12 +20,15 @@ from stepwired.rpc.calls import MAX_MESSAGE_BYTES
 from stepwired.rpc.convert.runs import metadata_proto, run_response, step_info, step_result
 from stepwired.rpc.convert.steps import SpecReader, error_mode, run_input
 from stepwired.rpc.convert.values import too_large, violation_message
+from stepwired.rpc.interactive import WRAPPING_BYTES, run_interactive
 from stepwired.rpc.paging import page
 from stepwired.rpc.violations import Faults
+from stepwired.rpc.workers import WorkerServicer
 from stepwired.steps.remote import Served
 from stepwired.steps.results import ErrorMode, Item, Metadata, RunEvent, RunFinished
 from stepwired.steps.sources import StepInfo
 from stepwired.steps.spec import Spec
+from stepwired.steps.workers import Workers
 from stepwired.versions import falling
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -78,11 +81,13 @@ class StepRunServicer(step_run_pb2_grpc.StepRunServiceServicer):
 
     Args:
         steps: Runs them.
+        workers: Serve some of them.
         limits: Of specs, values and replies.
     """
 
-    def __init__(self, steps: Runner, limits: Limits) -> None:
+    def __init__(self, steps: Runner, workers: Workers, limits: Limits) -> None:
         self._steps = steps
+        self._workers = WorkerServicer(workers, limits)
         self._limits = limits
 
     async def RunStep(
@@ -123,7 +128,7 @@ class StepRunServicer(step_run_pb2_grpc.StepRunServiceServicer):
             client=client,
             time_left_s=time_left_s,
         )
-        return asked.run_id, _responses(run, asked.mode)
+        return asked.run_id, _responses(run, asked.mode, MAX_MESSAGE_BYTES - (0 if client is None else WRAPPING_BYTES))
 
     async def CollectStep(
         self, request: step_run_pb2.CollectStepRequest, context: Context
@@ -158,6 +163,20 @@ class StepRunServicer(step_run_pb2_grpc.StepRunServiceServicer):
         if response.ByteSize() > self._limits.reply_bytes:
             raise too_large(self._limits.reply_bytes, "RunStep")
         return response
+
+    async def RunInteractive(
+        self, request_iterator: AsyncIterator[step_run_pb2.RunInteractiveRequest], context: Context
+    ) -> AsyncGenerator[step_run_pb2.RunInteractiveResponse, None]:
+        async with aclosing(run_interactive(self.begin, self._limits, request_iterator, context)) as responses:
+            async for response in responses:
+                yield response
+
+    async def ServeSteps(
+        self, request_iterator: AsyncIterator[step_run_pb2.ServeStepsRequest], context: Context
+    ) -> AsyncGenerator[step_run_pb2.ServeStepsResponse, None]:
+        async with aclosing(self._workers.serve(request_iterator, context)) as responses:
+            async for response in responses:
+                yield response
 
     async def ListSteps(self, request: step_run_pb2.ListStepsRequest, _: Context) -> step_run_pb2.ListStepsResponse:
         steps, token = page(
@@ -205,7 +224,7 @@ class StepRunServicer(step_run_pb2_grpc.StepRunServiceServicer):
 
 
 async def _responses(
-    run: AsyncGenerator[RunEvent, None], mode: ErrorMode
+    run: AsyncGenerator[RunEvent, None], mode: ErrorMode, limit_bytes: int
 ) -> AsyncGenerator[step_run_pb2.RunStepResponse, None]:
     """Write the events of a run. What cannot be sent is a failure in its place."""
     seq = unsent = 0
@@ -214,7 +233,7 @@ async def _responses(
             seq += 1
             if isinstance(event, Item):
                 response = await aside.write(partial(run_response, seq), event, event.result)
-                if (size := response.ByteSize()) > MAX_MESSAGE_BYTES:
+                if (size := response.ByteSize()) > limit_bytes:
                     unsent += 1
                     response = run_response(seq, _too_large_item(event, size, mode))
             elif isinstance(event, RunFinished) and unsent:

@@ -140,7 +140,8 @@ class Workers:
         )
 
     async def infos(self) -> Sequence[StepInfo]:
-        """The steps that are served just now."""
+        """The steps that are served just now, the highest version of each first."""
+        served = [service for service in self._services.values() if service.workers]
         return [
             StepInfo(
                 name=step.name,
@@ -151,8 +152,7 @@ class Workers:
                 output_schema=step.output_schema,
                 worker_count=len(service.workers),
             )
-            for service in self._services.values()
-            if service.workers
+            for service in sorted(served, key=lambda each: versions.rank(each.step.version), reverse=True)
             for step in [service.step]
         ]
 
