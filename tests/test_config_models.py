@@ -15,6 +15,7 @@ from stepwired.models import catalogue_of
 from stepwired.providers.catalogue import Catalogue
 from stepwired.providers.endpoints import KINDS
 from stepwired.providers.http import Http
+from stepwired.providers.retry import _ELSEWHERE
 from tests.fakeprov import Provider, behaviours
 from tests.providers.retrying import REQUEST, read
 from tests.test_config import faults, write
@@ -199,3 +200,13 @@ async def test_what_the_settings_come_to_is_said_without_any_key(tmp_path: Path)
     assert "a million tokens cost $1 read, $2 written\n" in lines
     assert "caches     replies that callers allow it for" in lines
     assert "sk-secret" not in lines
+
+
+def test_every_kind_and_every_failure_that_is_tried_elsewhere_is_explained() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "providers.md").read_text("utf-8")
+    for name, kind in KINDS.items():
+        [row] = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        assert kind.base_url in row
+        assert kind.api_key_env in row
+        assert f"`{kind.wire}`" in row
+    assert {reason for reason in _ELSEWHERE if f"`{reason}`" not in page} == set()
