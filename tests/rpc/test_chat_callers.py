@@ -12,13 +12,13 @@ import grpc.aio
 import pytest
 from google.protobuf import json_format
 
-from stepwire.v1 import chat_pb2, conversation_pb2, message_pb2
+from stepwire.v1 import chat_pb2, conversation_pb2, embed_pb2, message_pb2
 from stepwired.errors import InvalidRequest, Reason
-from stepwired.events import Batch, ChatRequest, Message, TokenCount, UsageSource, time_left_s
+from stepwired.events import Batch, ChatRequest, Embeddings, EmbedRequest, Message, TokenCount, UsageSource, time_left_s
 from stepwired.limits import Limits
 from stepwired.store.sqlite import SqliteStore
 from tests.rpc.keeping import refused, stored
-from tests.rpc.serving import STARTED, echo, finished, serve, within
+from tests.rpc.serving import STARTED, count, echo, finished, serve, within
 
 CANARY = "sk-canary-0123456789"
 KEY = (("x-provider-key", CANARY),)
@@ -95,6 +95,22 @@ async def test_the_model_is_told_how_much_time_the_call_has() -> None:
     assert seen.left_s[1] == float("inf")
 
 
+async def test_the_callers_key_goes_along_with_texts_to_embed() -> None:
+    keys: list[str] = []
+
+    async def embed(request: EmbedRequest) -> Embeddings:
+        keys.append(request.caller_key)
+        return await count(request)
+
+    async with serve(embed=embed) as client:
+        await client.embed.Embed(embed_pb2.EmbedRequest(texts=["a"]), metadata=KEY)
+        await client.embed.Search(embed_pb2.SearchRequest(query="a", documents=["b"]), metadata=KEY)
+        async for _ in client.embed.StreamEmbeddings(embed_pb2.StreamEmbeddingsRequest(texts=["a"]), metadata=KEY):
+            pass
+        await client.embed.Search(embed_pb2.SearchRequest(query="a", documents=["b"]))
+    assert keys == [CANARY, CANARY, CANARY, ""]
+
+
 # --- CountTokens ---
 
 
@@ -105,9 +121,9 @@ def counting(**fields: Any) -> chat_pb2.CountTokensRequest:
 async def test_tokens_are_counted_without_asking_a_model() -> None:
     seen = Seen()
     async with serve(seen) as client:
-        count = await client.chat.CountTokens(counting(prompt="a b c", messages=[{"text": "d"}]))
-        assert (count.input_token_count, count.source) == (4, message_pb2.USAGE_SOURCE_ESTIMATED)
-        assert (count.model, count.context_length) == ("echo-1", 100)
+        counted = await client.chat.CountTokens(counting(prompt="a b c", messages=[{"text": "d"}]))
+        assert (counted.input_token_count, counted.source) == (4, message_pb2.USAGE_SOURCE_ESTIMATED)
+        assert (counted.model, counted.context_length) == ("echo-1", 100)
     assert seen.asked == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -13,6 +14,7 @@ from stepwired.errors import Failure, Reason, Throttled
 from stepwired.events import Embed, EmbedRequest
 from stepwired.limits import Limits
 from stepwired.rpc import vectors
+from stepwired.rpc.callers import provider_key
 from stepwired.rpc.convert.embeddings import embed_texts, embedding_model, outcome, search, stream_texts
 from stepwired.rpc.convert.messages import usage_proto
 from stepwired.rpc.models import Models
@@ -37,11 +39,11 @@ class EmbedServicer(embed_pb2_grpc.EmbedServiceServicer):
         self._models = models
         self._limits = limits
 
-    async def Embed(self, request: embed_pb2.EmbedRequest, _: Context) -> embed_pb2.EmbedResponse:
+    async def Embed(self, request: embed_pb2.EmbedRequest, context: Context) -> embed_pb2.EmbedResponse:
         texts = embed_texts(request, self._limits)
         # Where the length is known beforehand, nothing is paid for that could not be sent.
         self._check_size(len(texts), self._models.info(request.model, "embed").dimensions or 0)
-        made = await self._embed(EmbedRequest(texts, request.model))
+        made = await self._embed(EmbedRequest(texts, request.model, provider_key(context)))
         self._check_size(len(texts), made.dimensions)
         response = embed_pb2.EmbedResponse(usage=usage_proto(made.usage))
         for index, row in enumerate(made.rows):
@@ -49,12 +51,12 @@ class EmbedServicer(embed_pb2_grpc.EmbedServiceServicer):
         return response
 
     async def StreamEmbeddings(
-        self, request: embed_pb2.StreamEmbeddingsRequest, _: Context
+        self, request: embed_pb2.StreamEmbeddingsRequest, context: Context
     ) -> AsyncGenerator[embed_pb2.StreamEmbeddingsResponse, None]:
         texts = stream_texts(request, self._limits)
         self._models.info(request.model, "embed")  # fails the call, where no text may be left to find out
         outcomes = embed_each(
-            self._embed,
+            self._with_key(context),
             texts,
             model=request.model,
             in_order=request.in_order,
@@ -65,9 +67,9 @@ class EmbedServicer(embed_pb2_grpc.EmbedServiceServicer):
                 for made in batch:
                     yield outcome(made.index, made.result, made.model)
 
-    async def Search(self, request: embed_pb2.SearchRequest, _: Context) -> embed_pb2.SearchResponse:
+    async def Search(self, request: embed_pb2.SearchRequest, context: Context) -> embed_pb2.SearchResponse:
         query, documents, top_k = search(request, self._limits)
-        (wanted, *rows), model = await embed_all(self._embed, (query, *documents), model=request.model)
+        (wanted, *rows), model = await embed_all(self._with_key(context), (query, *documents), model=request.model)
         hits = await rank(wanted, rows, top_k=top_k)
         return embed_pb2.SearchResponse(
             hits=[embed_pb2.SearchHit(index=index, score=score) for index, score in hits], model=model
@@ -90,6 +92,12 @@ class EmbedServicer(embed_pb2_grpc.EmbedServiceServicer):
     ) -> embed_pb2.GetEmbeddingModelResponse:
         info = self._models.info(request.name, "embed")
         return embed_pb2.GetEmbeddingModelResponse(model=embedding_model(info))
+
+    def _with_key(self, context: Context) -> Embed:
+        """`embed`, which is given the key that the caller brought, if it brought one."""
+        if not (key := provider_key(context)):
+            return self._embed
+        return lambda request: self._embed(replace(request, caller_key=key))
 
     def _check_size(self, texts: int, dimensions: int) -> None:
         if texts * dimensions > self._limits.embed_floats:
