@@ -21,7 +21,8 @@ from stepwired.events import (
     TextDelta,
     ToolCalled,
 )
-from stepwired.providers.base import Address, Endpoint
+from stepwired.providers.base import Address, Endpoint, ModelEntry, static
+from stepwired.providers.catalogue import Catalogue
 from stepwired.providers.http import Http
 from stepwired.providers.wires import WIRES
 from tests.fakeprov import Behaviour, Provider, behaviours
@@ -275,6 +276,18 @@ async def test_what_it_thought_goes_back_to_it_unchanged(http: Http) -> None:
     content = provider.requests[1].json()["messages"][1]["content"]
     assert [block["type"] for block in content] == ["thinking", "redacted_thinking", "thinking", "text"]
     assert [block.get("signature") for block in content] == ["c2lnLTE=", None, "c2lnLTI=", None]
+
+
+@pytest.mark.parametrize(("most", "asked", "sent"), [(8192, None, 8192), (8192, 5, 5), (None, None, 4096)])
+async def test_a_reply_may_be_as_long_as_the_catalogue_says(
+    http: Http, most: int | None, asked: int | None, sent: int
+) -> None:
+    async with Provider(behaviours.stream(GOOD)) as provider:
+        endpoint = Endpoint("acme", static(provider.base_url, KEY), wire=KIND)
+        models = Catalogue([endpoint], [ModelEntry("m", "chat", "acme", "claude-x", max_output_tokens=most)], http)
+        request = replace(REQUEST, model="m", options=ChatOptions(max_tokens=asked))
+        assert [event async for batch in models.chat(request) for event in batch]
+        assert provider.requests[0].json()["max_tokens"] == sent
 
 
 async def test_leaving_closes_the_socket(http: Http) -> None:

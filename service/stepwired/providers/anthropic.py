@@ -20,6 +20,7 @@ class Anthropic(ChatWire):
     """One endpoint that speaks this wire; see `ChatWire`."""
 
     unsupported = frozenset({"seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_logprobs"})
+    needs_max_tokens = True
 
     def chat_path(self, request: ChatRequest) -> str:
         return "messages"

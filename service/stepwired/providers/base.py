@@ -203,6 +203,9 @@ class ModelEntry:
 class Wire(Protocol):
     """One endpoint, spoken to in its wire format. Models are named as the provider names them."""
 
+    needs_max_tokens: bool
+    """Whether a request has to say how long the reply may be."""
+
     def check_options(self, options: ChatOptions) -> None:
         """Refuse what this wire has no words for.
 

@@ -171,7 +171,10 @@ class Catalogue:
         def chat(request: ChatRequest) -> AsyncGenerator[Batch, None]:
             # A key that a caller brought goes to no endpoint that has its own.
             key = request.caller_key if endpoint.keys == "caller" else ""
-            asked = replace(request, model=model.provider_model, caller_key=key)
+            options = request.options
+            if wire.needs_max_tokens and options.max_tokens is None:
+                options = replace(options, max_tokens=model.max_output_tokens)
+            asked = replace(request, model=model.provider_model, caller_key=key, options=options)
             return self._pictures.chat(wire.chat, asked)
 
         return Route(model, endpoint, budget, chat)

@@ -46,6 +46,12 @@ class ChatWire(ABC):
     unsupported: frozenset[str] = frozenset()
     """Fields of `ChatOptions` for which the wire format has no place."""
 
+    efforts: tuple[str, ...] = ()
+    """What it knows of `reasoning_effort`; empty: see `Quirks.efforts`."""
+
+    needs_max_tokens: bool = False
+    """Whether a request has to say how long the reply may be; the catalogue does, if the caller does not."""
+
     def __init__(self, endpoint: Endpoint, http: Http) -> None:
         self.endpoint = endpoint
         self.http = http
@@ -80,7 +86,9 @@ class ChatWire(ABC):
         Raises:
             InvalidRequest: MODEL_FEATURE_UNSUPPORTED, with each such field.
         """
-        if (refusal := unsupported(options, self.unsupported | self.endpoint.quirks.unsupported)) is not None:
+        quirks = self.endpoint.quirks
+        refusal = unsupported(options, self.unsupported | quirks.unsupported, self.efforts or quirks.efforts)
+        if refusal is not None:
             raise refusal
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Batch, None]:
