@@ -75,7 +75,7 @@ def test_options_are_sent_as_ollama_names_them() -> None:
     assert sent(top_logprobs=3) == {"logprobs": True, "top_logprobs": 3}
 
 
-@pytest.mark.parametrize(("effort", "think"), [("none", False), ("low", "low"), ("high", "high")])
+@pytest.mark.parametrize(("effort", "think"), [("none", False), ("low", "low"), ("xhigh", "max")])
 def test_an_effort_says_whether_and_how_much_to_think(effort: str, think: Any) -> None:
     assert sent(reasoning_effort=effort) == {"think": think}
 
@@ -171,6 +171,8 @@ async def test_a_reply_that_was_not_streamed_is_read_all_the_same(http: Http) ->
         (500, "llama runner process has terminated: signal: killed", Reason.MODEL_LOAD_FAILED),
         (500, "unable to load model: /root/.ollama/models/blobs/x", Reason.MODEL_LOAD_FAILED),
         (400, "registry.ollama.ai/library/gemma:2b does not support tools", Reason.MODEL_FEATURE_UNSUPPORTED),
+        (400, 'think value "low" is not supported for this model', Reason.MODEL_FEATURE_UNSUPPORTED),
+        (500, 'invalid think value: "max" (must be "high", "medium", "low")', Reason.MODEL_FEATURE_UNSUPPORTED),
         (400, "invalid option", Reason.PROVIDER_REJECTED_REQUEST),
         (503, "server busy, please try again. maximum pending requests exceeded", Reason.PROVIDER_OVERLOADED),
         (500, "something", Reason.PROVIDER_ERROR),
@@ -199,7 +201,7 @@ async def test_a_line_without_an_end_is_read_as_far_as_an_event_may_be_large(htt
     [
         (ChatOptions(tool_choice="required"), "options.tool_choice"),
         (ChatOptions(tool_choice="look"), "options.tool_choice"),
-        (ChatOptions(reasoning_effort="xhigh"), "options.reasoning_effort"),
+        (ChatOptions(reasoning_effort="minimal"), "options.reasoning_effort"),
         (ChatOptions(logit_bias=((1, 1.0),)), "options.logit_bias"),
         (ChatOptions(parallel_tool_calls=False), "options.parallel_tool_calls"),
     ],

@@ -126,18 +126,28 @@ def test_what_an_endpoint_has_no_place_for_is_refused_all_at_once() -> None:
     assert unsupported(ChatOptions(top_p=1.0), VENDORS["deepseek"].unsupported) is None
 
 
+def test_an_effort_that_an_endpoint_does_not_know_is_refused() -> None:
+    efforts = VENDORS["deepseek"].efforts
+    refusal = unsupported(ChatOptions(reasoning_effort="none"), (), efforts)
+    assert refusal is not None
+    assert refusal.violations[0].field == "options.reasoning_effort"
+    assert unsupported(ChatOptions(reasoning_effort="low"), (), efforts) is None
+    assert unsupported(ChatOptions(), (), efforts) is None
+    assert unsupported(ChatOptions(reasoning_effort="none"), ()) is None
+
+
 def thought(signature: bytes = b"", provider: str = "acme") -> Reasoning:
     return Reasoning("hm", signature, provider)
 
 
-def test_reasoning_goes_back_beside_tool_calls_to_the_provider_that_made_it() -> None:
+def test_reasoning_goes_back_to_the_provider_that_made_it() -> None:
     called = Message(Role.ASSISTANT, reasoning=thought(), tool_use=ToolUse("1", "look", {}))
     answered = Message(Role.ASSISTANT, "So.", thought())
     history = [called, result("1", "a"), answered]
     assert ["reasoning_content" in said for said in chat_messages("", history, VENDORS["deepseek"], "acme")] == [
         True,
         False,
-        False,
+        True,
     ]
     for quirks, provider in ((VENDORS["deepseek"], "other"), (Quirks(), "acme")):
         assert not any("reasoning_content" in said for said in chat_messages("", history, quirks, provider))

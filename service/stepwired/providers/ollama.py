@@ -22,6 +22,7 @@ class Ollama(ChatWire):
 
     content_types = ("application/x-ndjson", "application/jsonl", "text/plain", "")
     unsupported = frozenset({"logit_bias", "parallel_tool_calls"})
+    efforts = tuple(EFFORTS)
 
     def chat_path(self, request: ChatRequest) -> str:
         return "api/chat"
@@ -34,14 +35,9 @@ class Ollama(ChatWire):
 
     def check_options(self, options: ChatOptions) -> None:
         super().check_options(options)
-        wrong: list[tuple[str, str]] = []
         if options.tool_choice not in ("", "auto", "none"):
-            wrong.append(("tool_choice", "Ollama cannot be told that a tool has to be called"))
-        if options.reasoning_effort and options.reasoning_effort not in EFFORTS:
-            wrong.append(("reasoning_effort", f"Ollama knows {', '.join(EFFORTS)}"))
-        if wrong:
-            reason = Reason.MODEL_FEATURE_UNSUPPORTED
-            raise InvalidRequest.of([Violation(f"options.{name}", why, reason) for name, why in wrong])
+            why = "Ollama cannot be told that a tool has to be called"
+            raise InvalidRequest.of([Violation("options.tool_choice", why, Reason.MODEL_FEATURE_UNSUPPORTED)])
 
     def refusal(self, asked: Asked, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         return meant(asked, of_response(asked, status, headers, body))

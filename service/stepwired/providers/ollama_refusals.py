@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from stepwired.errors import Failure, InvalidRequest, Misconfigured, NotFound, Reason, Subject
+from stepwired.errors import Failure, InvalidRequest, Misconfigured, NotFound, Reason, Subject, Violation
 from stepwired.providers.refusals import Asked
 
 _NOT_THERE = re.compile(r"model .{0,300}not found", re.IGNORECASE | re.DOTALL)
@@ -14,6 +14,7 @@ _NOT_LOADED = re.compile(
     re.IGNORECASE,
 )
 _NOT_ABLE = re.compile(r"does not support (tools|thinking|chat|images|vision)", re.IGNORECASE)
+_NOT_THAT_MUCH = re.compile(r"think value .{1,40} is not supported|invalid think value", re.IGNORECASE)
 
 
 def meant(asked: Asked, failure: Failure) -> Failure:
@@ -29,4 +30,9 @@ def meant(asked: Asked, failure: Failure) -> Failure:
     if (lacking := _NOT_ABLE.search(said)) is not None:
         text = f"{asked.model} does not support {lacking[1].lower()}"
         return InvalidRequest(Reason.MODEL_FEATURE_UNSUPPORTED, text, metadata=facts | {"feature": lacking[1].lower()})
+    if _NOT_THAT_MUCH.search(said):
+        text = f"{asked.model} cannot be told to think that much"
+        violations = [Violation("options.reasoning_effort", text, Reason.MODEL_FEATURE_UNSUPPORTED)]
+        facts = facts | {"feature": "reasoning"}
+        return InvalidRequest(Reason.MODEL_FEATURE_UNSUPPORTED, text, metadata=facts, violations=violations)
     return failure

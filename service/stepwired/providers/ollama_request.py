@@ -13,8 +13,14 @@ from stepwired.providers.history import in_order
 
 _encode = msgspec.json.encode
 
-EFFORTS: dict[str, bool | str] = {"none": False, "low": "low", "medium": "medium", "high": "high"}
-"""What `reasoning_effort` is here. Models that only know whether to think take each level for yes."""
+EFFORTS: dict[str, bool | str] = {
+    "none": False,
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "max",
+}
+"""What `reasoning_effort` is here. Models that only know whether to think refuse the levels, and think by default."""
 
 
 def chat_body(request: ChatRequest, provider: str = "") -> bytes:

@@ -82,10 +82,6 @@ def chat_messages(
             said.append({"role": message.role.value, "content": _content(message)})
         if message.reasoning is not None:
             said[-1] = _thought(message.reasoning, quirks, provider) | said[-1]
-    if quirks.reasoning_back == "reasoning_content":
-        for message_said in said:  # elsewhere it is ignored, or refused
-            if "tool_calls" not in message_said:
-                message_said.pop("reasoning_content", None)
     return said
 
 

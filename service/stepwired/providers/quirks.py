@@ -24,14 +24,17 @@ class Quirks:
     """Fields of `ChatOptions` that it refuses or ignores, and that are therefore refused before it is asked."""
 
     effort: str = "reasoning_effort"
-    """The field for it, with dots where it lies in another, such as `reasoning.effort`."""
+    """The field for it, with a dot where it lies in another, such as `reasoning.effort`."""
+
+    efforts: tuple[str, ...] = ()
+    """The efforts that it knows; empty: it says so itself."""
 
     schema_mode: str = "json_schema"
     """How a schema is asked for: `json_schema`; or `json_object`, where the model is told of the schema in words."""
 
     reasoning_back: str = ""
-    """The field in which it wants its own reasoning back: `reasoning_content` (beside tool calls), `reasoning_details`
-    (always, unchanged); empty: none."""
+    """The field in which it wants its own reasoning back: `reasoning_content`, a text, or `reasoning_details`,
+    unchanged; empty: none."""
 
     think_tags: bool = False
     """Whether a reply's text may begin with reasoning between `<think>` and `</think>`."""
@@ -43,15 +46,23 @@ class Quirks:
     """Whether it takes ids of tool calls of nine letters and digits only."""
 
 
-def unsupported(options: ChatOptions, names: Iterable[str]) -> InvalidRequest | None:
-    """The refusal of options that are set and that are among `names`, all at once; None if there are none."""
+def unsupported(options: ChatOptions, names: Iterable[str], efforts: Iterable[str] = ()) -> InvalidRequest | None:
+    """The refusal of options that are set and cannot be sent, all at once; None if there are none.
+
+    Args:
+        options: What is asked for.
+        names: Fields that must not be set.
+        efforts: What `reasoning_effort` may be, if that is known.
+    """
     unset = ChatOptions()
-    set_names = [name for name in sorted(names) if getattr(options, name) != getattr(unset, name)]
-    if not set_names:
-        return None
     why = "the provider of this model knows no such option"
+    wrong = {name: why for name in sorted(names) if getattr(options, name) != getattr(unset, name)}
+    if options.reasoning_effort and (known := tuple(efforts)) and options.reasoning_effort not in known:
+        wrong["reasoning_effort"] = f"the provider of this model knows {', '.join(known)}"
+    if not wrong:
+        return None
     reason = Reason.MODEL_FEATURE_UNSUPPORTED
-    return InvalidRequest.of([Violation(f"options.{name}", why, reason) for name in set_names])
+    return InvalidRequest.of([Violation(f"options.{name}", text, reason) for name, text in wrong.items()])
 
 
 #: Known servers. What is not here is read with the defaults.
@@ -71,7 +82,8 @@ VENDORS: dict[str, Quirks] = {
     "together": Quirks(),
     "openrouter": Quirks(effort="reasoning.effort", reasoning_back="reasoning_details"),
     "deepseek": Quirks(
-        reasoning_back="reasoning_content",
+        reasoning_back="reasoning_content",  # of turns with tools it has to come back, else it is ignored
+        efforts=("minimal", "low", "medium", "high", "xhigh"),
         schema_mode="json_object",
         unsupported=frozenset({"seed", "logit_bias", "parallel_tool_calls"}),
     ),
