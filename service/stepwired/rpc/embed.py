@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -11,7 +11,7 @@ import grpc
 
 from stepwire.v1 import embed_pb2, embed_pb2_grpc
 from stepwired.errors import Failure, Reason, Throttled
-from stepwired.events import Embed, EmbedRequest
+from stepwired.events import Embed, Embeddings, EmbedRequest
 from stepwired.limits import Limits
 from stepwired.rpc import vectors
 from stepwired.rpc.callers import provider_key
@@ -93,7 +93,7 @@ class EmbedServicer(embed_pb2_grpc.EmbedServiceServicer):
         info = self._models.info(request.name, "embed")
         return embed_pb2.GetEmbeddingModelResponse(model=embedding_model(info))
 
-    def _with_key(self, context: Context) -> Embed:
+    def _with_key(self, context: Context) -> Callable[[EmbedRequest], Awaitable[Embeddings]]:
         """`embed`, which is given the key that the caller brought, if it brought one."""
         if not (key := provider_key(context)):
             return self._embed
