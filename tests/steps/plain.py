@@ -40,11 +40,11 @@ TABLES: list[list[tuple[list[Json], int]]] = [
 FUNCTIONS: dict[str, Any] = {
     "even": lambda x, _: x % 2 == 0,
     "small": lambda x, _: _key(x) < 3,
-    "double": lambda x, _: x * 2,
+    "double": lambda x, _: x * 2 if isinstance(x, int) else x,
     "pair": lambda x, _: [x, x],
     "odd kind": lambda x, _: "yes" if _key(x) % 2 else True,
     "sum": lambda x, state, _: {"outputs": [x + state], "state": x + state},
-    "count": lambda x, state, _: {"outputs": [x] * (state % 3), "state": state + 1},
+    "count": lambda x, state, _: {"outputs": [state] * (state % 3), "state": state + 1},
 }
 
 
@@ -256,24 +256,36 @@ _leaves = st.one_of(
 )
 
 
+#: Make lists of numbers, so that what works on lists has something to do.
+_listing = st.sampled_from([_leaf(spec.Javascript("pair")), _leaf(spec.Named("t5"))])
+_failing = st.sampled_from([_leaf(spec.Named(f"t{index}")) for index in (2, 3, 4, 6)])
+
+
 def _around(inner: st.SearchStrategy[Spec]) -> st.SearchStrategy[Spec]:
     maybe = st.none() | inner
     cases = st.lists(st.builds(spec.Case, _functions, inner), min_size=1, max_size=2).map(tuple)
     emitted = st.sampled_from([Emitted.FAIL, Emitted.BUFFER])
-    kinds: st.SearchStrategy[Any] = st.one_of(
-        st.lists(inner, max_size=3).map(lambda steps: spec.Compose(tuple(steps))),
+    on_lists: st.SearchStrategy[Any] = st.one_of(
         inner.map(spec.Map),
-        _functions.map(spec.Filter),
-        st.builds(spec.Process, maybe, maybe, maybe),
         st.builds(spec.Parallel, inner, st.integers(1, 4)),
         inner.map(lambda step: spec.Parallel(step, 1, fail_fast=True)),
+    )
+    kinds: st.SearchStrategy[Any] = st.one_of(
+        st.lists(inner, min_size=1, max_size=3).map(lambda steps: spec.Compose(tuple(steps))),
+        st.builds(lambda lists, kind: spec.Compose((lists, _leaf(kind))), _listing, on_lists),
+        _functions.map(spec.Filter),
+        st.builds(spec.Process, maybe, inner, maybe),
         st.builds(
             lambda step, attempts, mode: spec.Retry(step, attempts, initial_delay_s=0.0, emitted=mode),
-            inner,
+            st.one_of(
+                _failing,
+                inner,
+                st.builds(lambda one, other: _leaf(spec.Compose((one, other))), inner, _failing),
+            ),
             st.integers(1, 4),
             emitted,
         ),
-        inner.map(lambda step: spec.Timeout(step, 3600.0)),
+        st.builds(lambda one, other: spec.Compose((one, _leaf(spec.Timeout(other, 3600.0)))), inner | _listing, inner),
         st.builds(spec.Choice, cases, maybe),
     )
     return kinds.map(_leaf)
@@ -282,6 +294,7 @@ def _around(inner: st.SearchStrategy[Spec]) -> st.SearchStrategy[Spec]:
 #: Steps of any kind, nested a few deep.
 steps = st.recursive(_leaves, _around, max_leaves=6)
 
-values: st.SearchStrategy[Json] = st.recursive(
-    st.integers(0, 5), lambda inner: st.lists(inner, max_size=3), max_leaves=6
+values: st.SearchStrategy[Json] = st.lists(
+    st.one_of(st.integers(0, 5), st.integers(0, 5), st.lists(st.integers(0, 5), max_size=3)), min_size=2, max_size=5
 )
+"""Lists: runs begin by spreading them."""

@@ -46,7 +46,8 @@ def numbered(steps: Sequence[Spec]) -> list[Spec]:
     return [plain.placed(step, f"s{index}") for index, step in enumerate(steps)]
 
 
-pipelines = st.lists(plain.steps, max_size=4).map(numbered)
+SPREAD = Spec(spec.Spread(), "")
+pipelines = st.lists(plain.steps, min_size=1, max_size=3).map(lambda steps: numbered([SPREAD, *steps]))
 
 
 @given(pipelines, plain.values)
@@ -77,10 +78,10 @@ def test_grouping_steps_does_not_matter(a: list[Spec], b: list[Spec], c: list[Sp
 @given(plain.steps, plain.values)
 @settings(deadline=None)
 def test_the_identity_beside_a_step_changes_nothing(step: Spec, value: Json) -> None:
-    [one] = numbered([step])
+    spread, one = numbered([SPREAD, step])
     identity = Spec(spec.Compose(()), "i")
-    alone = results([one], value)
-    assert results([identity, one], value) == results([one, identity], value) == alone
+    alone = results([spread, one], value)
+    assert results([spread, identity, one], value) == results([spread, one, identity], value) == alone
 
 
 def wide(step: Spec, *, as_completed: bool) -> Spec:
@@ -92,13 +93,15 @@ def wide(step: Spec, *, as_completed: bool) -> Spec:
     return replace(step, kind=kind, max_concurrency=1 if alone else 3, as_completed=as_completed)
 
 
+LISTS = Spec(spec.Named("t5"), "")
+
 #: Specs in which nothing depends on when something happens.
 timeless = st.lists(
     st.recursive(
         st.integers(0, len(plain.TABLES) - 1).map(lambda index: Spec(spec.Named(f"t{index}"), "")),
         lambda inner: st.one_of(
-            inner.map(lambda step: Spec(spec.Map(step), "")),
-            inner.map(lambda step: Spec(spec.Parallel(step), "")),
+            inner.map(lambda step: Spec(spec.Compose((LISTS, Spec(spec.Map(step), ""))), "")),
+            inner.map(lambda step: Spec(spec.Compose((LISTS, Spec(spec.Parallel(step), ""))), "")),
             st.lists(inner, max_size=3).map(lambda steps: Spec(spec.Compose(tuple(steps)), "")),
         ),
         max_leaves=4,
@@ -116,13 +119,13 @@ def all_wide(steps: Sequence[Spec], *, as_completed: bool) -> list[Spec]:
             kind = replace(kind, step=change(kind.step, is_stage=False))
         return wide(replace(step, kind=kind), as_completed=as_completed)
 
-    return numbered([change(step, is_stage=True) for step in steps])
+    return numbered([SPREAD, *(change(step, is_stage=True) for step in steps)])
 
 
 @given(timeless, plain.values)
 @settings(deadline=None)
 def test_side_by_side_gives_the_same_in_the_same_order(steps: list[Spec], value: Json) -> None:
-    wanted = Model().composed(steps, [value])
+    wanted = Model().composed([SPREAD, *steps], [value])
     assert results(all_wide(steps, as_completed=False), value) == wanted
 
 
@@ -132,4 +135,4 @@ def test_as_completed_gives_the_same_results_and_their_paths_tell_the_order(step
     items = asyncio.run(ran(all_wide(steps, as_completed=True), value))
     assert len({item.path for item in items}) == len(items)
     items.sort(key=lambda item: item.path)
-    assert [told(item) for item in items] == Model().composed(steps, [value])
+    assert [told(item) for item in items] == Model().composed([SPREAD, *steps], [value])
