@@ -221,6 +221,18 @@ async def test_of_an_endpoint_that_always_fails_few_calls_are_tried_again() -> N
     assert model.asked - before <= 110  # now that the burst is gone
 
 
+async def test_coming_back_when_a_rate_limit_said_so_takes_nothing_from_the_others() -> None:
+    budget, time = RetryBudget(), Time()
+    model = Model("a", [limited(1.0)])
+    for _ in range(50):
+        await ask(time, [model.route(budget)])
+    assert model.asked == 150
+    unnamed = Model("b", [limited()])
+    for _ in range(50):
+        await ask(time, [unnamed.route(budget)])
+    assert unnamed.asked <= 50 + 10 + 5
+
+
 async def test_calls_that_go_well_earn_retries_back() -> None:
     budget = RetryBudget()
     while budget.spend():

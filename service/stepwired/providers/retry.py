@@ -263,7 +263,9 @@ class _Course:
         longest_s = _PATIENCE_S if self._has_fallback else _LONGEST_HINT_S
         if (wait_s if hint_s is None else hint_s) > longest_s or wait_s >= time_left_s():
             return None
-        return wait_s if self.route.budget.spend() else None
+        # Who says when to come back after a rate limit has room for us then: that is no load that an outage gets.
+        is_invited = hint_s is not None and failure.reason is Reason.PROVIDER_RATE_LIMITED
+        return wait_s if is_invited or self.route.budget.spend() else None
 
     def _told(self, failure: Failure) -> Failure:
         """The failure as the caller may read it: whose the key was that is no good, only the endpoint knows."""
