@@ -56,7 +56,7 @@ class _Open:
 class AnthropicDecoder(Decoder):
     """See `Decoder`. Only `message_stop` ends a reply: what breaks off before it is not whole.
 
-    Cost: about 2 us per delta.
+    Cost: about 1.3 us per delta.
 
     Args:
         asked: Whom we asked for what.
@@ -82,6 +82,9 @@ class AnthropicDecoder(Decoder):
         self._stop_reason = ""
         self._is_replied = False  # by the tool for it
         self._signed_bytes = 0
+        self._texts = self._reply.texts
+        self._text_index = -1  # of the block of text that is open and takes the short way
+        self._unnoted = 0  # characters that the layout does not know of
 
     def _read(self, data: bytes, events: list[Event]) -> bool:
         """Add what one event says. False at `message_stop`."""
@@ -89,9 +92,16 @@ class AnthropicDecoder(Decoder):
             said = _decode(data)
         except MALFORMED:
             said = self._mended(data, Said)
+        # Most events are a piece of text and nothing else.
+        if (delta := said.delta) is not None and said.index == self._text_index and delta.type == "text_delta":
+            if delta.text:
+                self._texts.append(delta.text)
+                events.append(TextDelta(delta.text))
+                self._unnoted += len(delta.text)
+            return True
         match said.type:
             case "content_block_delta":
-                self._add(said.index, said.delta or Delta(), events)
+                self._add(said.index, delta or Delta(), events)
             case "content_block_start":
                 self._begin(said.index, said.content_block or Block(), events)
             case "content_block_stop":
@@ -100,7 +110,7 @@ class AnthropicDecoder(Decoder):
                 self._start(said.message or Head(), events)
             case "message_delta":
                 self._counts.add(said.usage)
-                self._stop_reason = (said.delta or Delta()).stop_reason or self._stop_reason
+                self._stop_reason = (delta or Delta()).stop_reason or self._stop_reason
             case "message_stop":
                 self._stop()
                 return False
@@ -129,8 +139,15 @@ class AnthropicDecoder(Decoder):
             said = mended(data, kind)
         except ValueError:  # msgspec's refusal is one, too
             raise self._reply.malformed("what is no event") from None
+        self._leave_text()
         self._reply.has_surrogates = True
         return said
+
+    def _leave_text(self) -> None:
+        """Note what came the short way, and take the long one."""
+        if self._unnoted:
+            self._layout.text(self._unnoted)
+        self._unnoted, self._text_index = 0, -1
 
     def _start(self, head: Head, events: list[Event]) -> None:
         self._counts.add(head.usage)
@@ -148,6 +165,7 @@ class AnthropicDecoder(Decoder):
     def _begin(self, index: int, block: Block, events: list[Event]) -> None:
         if not self._reply.model or len(self._blocks) >= _OPEN_BLOCKS:
             raise self._reply.malformed("a block out of place")
+        self._leave_text()
         is_reply = block.type == "tool_use" and block.name == self._reply_tool
         opened = self._blocks[index] = _Open(block.type, is_reply)
         if block.type == "tool_use":
@@ -160,6 +178,7 @@ class AnthropicDecoder(Decoder):
                 self._add_json(index, opened, msgspec.json.encode(block.input).decode(), events)
         elif block.type == "text":
             self._add_text(block.text, events)
+            self._text_index = index if not self._reply.has_surrogates else -1
         elif block.type == "thinking":
             self._think(opened, block.thinking, events)
             self._sign(opened, block.signature)
@@ -181,6 +200,8 @@ class AnthropicDecoder(Decoder):
                 self._sign(opened, delta.signature)
 
     def _end(self, index: int) -> None:
+        if index == self._text_index:
+            self._leave_text()
         opened = self._blocks.pop(index, None)
         if opened is not None and opened.type in ("thinking", "redacted_thinking"):
             is_redacted = opened.type == "redacted_thinking"
@@ -214,6 +235,7 @@ class AnthropicDecoder(Decoder):
             raise faults.too_large(self._asked.provider, "signatures", self._budget.text_bytes)
 
     def _finish(self, events: list[Event]) -> None:
+        self._leave_text()
         self._reply.usage = self._counts.usage()
         super()._finish(events)
         relay(self._layout, events, signature_of)

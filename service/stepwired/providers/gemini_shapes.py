@@ -11,6 +11,7 @@ from stepwired.events import TokenLogprob, Usage
 from stepwired.providers.pieces import usage_of, whole
 
 _TOP = 20
+_USAGE_BYTES = 4096
 _TOKEN_CHARACTERS = 1024
 
 
@@ -77,13 +78,17 @@ class Chunk(msgspec.Struct, rename="camel", gc=False):
 
     candidates: list[Candidate] | None = None
     prompt_feedback: Feedback | None = None
-    usage_metadata: Any = None  # read once, at the end, and with care
+    usage_metadata: msgspec.Raw = msgspec.Raw()  # read once, at the end, and with care
     model_version: str | None = None
     error: Any = None
 
 
-def read_usage(usage: Any) -> Usage:
-    """Token counts. Thoughts are counted apart there, and as part of what was written here and elsewhere."""
+def read_usage(given: bytes) -> Usage:
+    """Token counts. Thoughts are counted apart there, and as part of what was written here and elsewhere.
+
+    What is larger than counts are is not read.
+    """
+    usage = msgspec.json.decode(given) if 0 < len(given) <= _USAGE_BYTES else None
     if not isinstance(usage, dict):
         return Usage()
     read = _sum(usage.get("promptTokenCount"), usage.get("toolUsePromptTokenCount"))
