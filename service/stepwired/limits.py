@@ -120,6 +120,9 @@ class Limits:
     pipeline_bytes: int = 1 * MIB
     """The steps of one saved pipeline, as protobuf."""
 
+    pipelines: int = 10_000
+    """Versions of saved pipelines."""
+
     pipelines_bytes: int = 64 * MIB
     """All versions of all saved pipelines together: the server keeps them in memory."""
 

@@ -18,8 +18,9 @@ from stepwired.errors import Reason, Violation
 from stepwired.limits import Limits
 from stepwired.rpc import pipelines as served
 from stepwired.steps import spec
+from stepwired.steps.named import NamedStep
 from stepwired.steps.pipelines import Pipelines
-from stepwired.steps.sources import SavedPipeline, StepInfo
+from stepwired.steps.sources import Found, SavedPipeline
 from stepwired.steps.spec import Spec
 from stepwired.store.sqlite import SqliteStore
 from tests.rpc.keeping import refused
@@ -37,9 +38,10 @@ class Known:
     claimed: list[str] = field(default_factory=list)
     """Names that nobody else could take while a pipeline was looked at."""
 
-    async def infos(self) -> Sequence[StepInfo]:
-        others = [("lower", "builtin"), ("upper", "builtin"), ("far", "worker")]
-        return [StepInfo(name, "1", "", provider) for name, provider in others] + list(await self.pipelines.infos())
+    async def find(self, name: str) -> Found | None:
+        if name in {"upper", "lower", "far"}:
+            return NamedStep(name, str, provider="worker" if name == "far" else "builtin")
+        return await self.pipelines.find(name, "")
 
     async def validate(self, steps: Sequence[Spec]) -> tuple[Violation, ...]:
         self.claimed = [name for name in ("p", "q") if self.pipelines.has(name)]

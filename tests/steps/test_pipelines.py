@@ -177,3 +177,10 @@ def test_there_is_room_for_so_many_bytes_and_steps_and_no_more() -> None:
         assert caught.value.reason is Reason.STORE_FULL
     pipelines.remove("p", ["1"])
     pipelines.check_room(listed(pipeline("q@1", "a", "b")))
+    few = kept(pipeline("p@1"), pipeline("p@1"), limits=Limits(pipelines=2))
+    few.check_room(listed(pipeline("p@2")))
+    few.put([listed(pipeline("p@2"))])
+    with pytest.raises(Throttled):
+        few.check_room(listed(pipeline("q@1")))
+    few.remove("p", ["1", "3"])
+    few.check_room(listed(pipeline("q@1")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
@@ -16,8 +16,10 @@ from stepwired.errors import Conflict, NotFound, Reason, Subject, Violation
 from stepwired.limits import KIB, Limits
 from stepwired.rpc import aside, paging
 from stepwired.rpc.convert import pipelines as convert
-from stepwired.steps.pipelines import PROVIDER, Pipelines
-from stepwired.steps.sources import StepInfo
+from stepwired.rpc.kept import LONG_BYTES
+from stepwired.steps.named import NamedStep
+from stepwired.steps.pipelines import Pipelines
+from stepwired.steps.sources import Found
 from stepwired.steps.spec import Spec
 from stepwired.store import parts
 from stepwired.store.codec import pipelines as codec
@@ -34,7 +36,7 @@ class Steps(Protocol):
 
     async def validate(self, steps: Sequence[Spec], /) -> tuple[Violation, ...]: ...
 
-    async def infos(self) -> Sequence[StepInfo]: ...
+    async def find(self, name: str, /) -> Found | None: ...
 
 
 class PipelineServicer(pipeline_pb2_grpc.PipelineServiceServicer):
@@ -66,13 +68,13 @@ class PipelineServicer(pipeline_pb2_grpc.PipelineServiceServicer):
                 with self._pipelines.claimed(asked.pipeline.name):  # workers that come now are told so
                     await self._check(asked)
                     kept = await _done(self._save(asked))
-        return pipeline_pb2.SavePipelineResponse(pipeline=codec.decode(kept.body))
+        return pipeline_pb2.SavePipelineResponse(pipeline=(await _decoded(kept))[0])
 
     async def GetPipeline(
         self, request: pipeline_pb2.GetPipelineRequest, _: Context
     ) -> pipeline_pb2.GetPipelineResponse:
         kept = await self._store.pipeline(*convert.named(request))
-        return pipeline_pb2.GetPipelineResponse(pipeline=codec.decode(kept.body))
+        return pipeline_pb2.GetPipelineResponse(pipeline=(await _decoded(kept))[0])
 
     async def ListPipelines(
         self, request: pipeline_pb2.ListPipelinesRequest, _: Context
@@ -85,8 +87,7 @@ class PipelineServicer(pipeline_pb2_grpc.PipelineServiceServicer):
             after=asked.after,
         )
         return pipeline_pb2.ListPipelinesResponse(
-            pipelines=[codec.decode(each.body) for each in found],
-            next_page_token=paging.token(asked.call, end) if end else "",
+            pipelines=await _decoded(*found), next_page_token=paging.token(asked.call, end) if end else ""
         )
 
     async def DeletePipeline(
@@ -108,7 +109,8 @@ class PipelineServicer(pipeline_pb2_grpc.PipelineServiceServicer):
             kept = await self._store.pipeline(asked.pipeline.name, asked.pipeline.version)
         except NotFound:
             return None
-        return kept if codec.content(codec.decode(kept.body)) == asked.content else None
+        content = await _aside(len(kept.body), lambda: codec.content(codec.decode(kept.body)))
+        return kept if content == asked.content else None
 
     async def _check(self, asked: convert.Saving) -> None:
         """Refuse a pipeline with faults, and one whose name is that of another kind of step.
@@ -119,8 +121,8 @@ class PipelineServicer(pipeline_pb2_grpc.PipelineServiceServicer):
             Throttled: STORE_FULL.
         """
         name = asked.pipeline.name
-        infos = await self._steps.infos()
-        owner = next((info.provider for info in infos if info.name == name and info.provider != PROVIDER), None)
+        there = await self._steps.find(name)
+        owner = there.provider if isinstance(there, NamedStep) else ""
         # To name a step of another kind leads nowhere back.
         loops = [] if owner else list(self._pipelines.loops(asked.pipeline))
         looping = {fault.field for fault in loops}  # that such a name is also unknown says nothing more
@@ -158,6 +160,17 @@ async def load(store: parts.Pipelines, pipelines: Pipelines, limits: Limits) -> 
                 _log.warning("pipeline %s cannot run: %s: %s", name, fault.field, fault.description)
             found.append(listed)
     pipelines.put(found)
+
+
+async def _decoded(*kept: KeptPipeline) -> list[pipeline_pb2.Pipeline]:
+    """Read stored pipelines."""
+    size_bytes = sum(len(each.body) for each in kept)
+    return await _aside(size_bytes, lambda: [codec.decode(each.body) for each in kept])
+
+
+async def _aside(size_bytes: int, work: Callable[[], T]) -> T:
+    """Do work on so many bytes: at once if they are few, else in a thread."""
+    return work() if size_bytes <= LONG_BYTES else await asyncio.to_thread(work)
 
 
 async def _done(change: Coroutine[Any, Any, T]) -> T:

@@ -26,7 +26,7 @@ from stepwired.rpc.violations import Faults
 from stepwired.rpc.workers import WorkerServicer
 from stepwired.steps.remote import Served
 from stepwired.steps.results import ErrorMode, Item, Metadata, RunEvent, RunFinished
-from stepwired.steps.sources import StepInfo
+from stepwired.steps.sources import Found, StepInfo
 from stepwired.steps.spec import Spec
 from stepwired.steps.workers import Workers
 from stepwired.versions import falling
@@ -59,6 +59,8 @@ class Runner(Protocol):
     ) -> AsyncGenerator[RunEvent, None]: ...
 
     async def infos(self) -> Sequence[StepInfo]: ...
+
+    async def find(self, name: str, /) -> Found | None: ...
 
 
 @dataclass(frozen=True, slots=True)

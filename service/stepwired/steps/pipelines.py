@@ -48,8 +48,13 @@ class Pipelines:
         self._limits = limits
         self._is_tool = is_tool
         self._all: dict[str, dict[str, Listed]] = {}
-        """By name, then by version, the highest first."""
+        """By name, then by version."""
 
+        self._highest: dict[str, Listed] = {}
+        self._infos: Sequence[StepInfo] | None = ()
+        """None once what is there has changed."""
+
+        self._count = self._step_count = self._size_bytes = 0
         self._claimed: list[str] = []
 
     def has(self, name: str) -> bool:
@@ -71,25 +76,38 @@ class Pipelines:
 
     async def infos(self) -> Sequence[StepInfo]:
         """All of them, by name, the highest version of each first."""
-        return [self._info(each) for _, there in sorted(self._all.items()) for each in there.values()]
+        if self._infos is None:
+            listed = [each for there in self._all.values() for each in there.values()]
+            listed.sort(key=lambda each: (each.pipeline.name, versions.falling(each.pipeline.version)))
+            self._infos = [self._info(each) for each in listed]
+        return self._infos
 
     def put(self, listed: Iterable[Listed]) -> None:
         """Add what was saved; what is there already stays."""
-        changed: dict[str, dict[str, Listed]] = {}
         for each in listed:
-            name = each.pipeline.name
-            there = changed.setdefault(name, dict(self._all.get(name, {})))
-            there.setdefault(each.pipeline.version, each)
-        for name, there in changed.items():
-            self._all[name] = dict(sorted(there.items(), key=lambda item: versions.rank(item[0]), reverse=True))
+            there = self._all.setdefault(each.pipeline.name, {})
+            if each.pipeline.version not in there:
+                there[each.pipeline.version] = each
+                self._highest[each.pipeline.name] = max(self._highest.get(each.pipeline.name, each), each, key=_rank)
+                self._add(each, 1)
 
     def remove(self, name: str, gone: Iterable[str]) -> None:
         """Forget versions that were deleted."""
         left = self._all.get(name, {})
         for version in gone:
-            left.pop(version, None)
-        if not left:
+            if (each := left.pop(version, None)) is not None:
+                self._add(each, -1)
+        if left:
+            self._highest[name] = max(left.values(), key=_rank)
+        else:
             self._all.pop(name, None)
+            self._highest.pop(name, None)
+
+    def _add(self, each: Listed, times: int) -> None:
+        self._count += times
+        self._step_count += times * each.step_count
+        self._size_bytes += times * each.size_bytes
+        self._infos = None
 
     def check_room(self, new: Listed) -> None:
         """Refuse one more than memory is meant for.
@@ -97,10 +115,10 @@ class Pipelines:
         Raises:
             Throttled: STORE_FULL.
         """
-        there = [each for by_version in self._all.values() for each in by_version.values()]
         for what, size, most in (
-            ("bytes", new.size_bytes + sum(each.size_bytes for each in there), self._limits.pipelines_bytes),
-            ("steps", new.step_count + sum(each.step_count for each in there), self._limits.pipelines_steps),
+            ("versions", self._count + 1, self._limits.pipelines),
+            ("steps", self._step_count + new.step_count, self._limits.pipelines_steps),
+            ("bytes", self._size_bytes + new.size_bytes, self._limits.pipelines_bytes),
         ):
             if size > most:
                 text = f"all saved pipelines would have {size} {what}, and the limit is {most}: delete some"
@@ -154,8 +172,7 @@ class Pipelines:
         return there if is_below else new
 
     def _find(self, name: str, version: str) -> SavedPipeline | None:
-        there = self._all.get(name, {})
-        found = there.get(version) if version else next(iter(there.values()), None)
+        found = self._all.get(name, {}).get(version) if version else self._highest.get(name)
         return found.pipeline if found else None
 
     def _info(self, listed: Listed) -> StepInfo:
@@ -169,6 +186,10 @@ class Pipelines:
             input_schema=pipeline.input_schema,
             is_tool=is_tool,
         )
+
+
+def _rank(listed: Listed) -> bytes:
+    return versions.rank(listed.pipeline.version)
 
 
 def _references(steps: Iterable[Spec]) -> Iterator[tuple[Spec, str]]:

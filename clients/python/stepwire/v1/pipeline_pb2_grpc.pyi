@@ -49,8 +49,8 @@ class PipelineServiceStub:
     - `INVALID_ARGUMENT`, reason `FIELD_REQUIRED` or `FIELD_INVALID`.
     - `ALREADY_EXISTS`, reason `PIPELINE_EXISTS`: the version is there, with other content.
     - `ALREADY_EXISTS`, reason `STEP_EXISTS`: the name is that of a built-in, Python or worker step.
-    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: all pipelines together have more than 64 MiB of protobuf or 100,000
-      steps, which the server keeps in memory: delete some; or the disk is full.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: all pipelines together have more than 10,000 versions, 100,000 steps
+      or 64 MiB of protobuf, which the server keeps in memory: delete some; or the disk is full.
     """
     GetPipeline: _grpc.UnaryUnaryMultiCallable[_pipeline_pb2.GetPipelineRequest, _pipeline_pb2.GetPipelineResponse]
     """Reads a version of a pipeline.
@@ -90,8 +90,8 @@ class PipelineServiceAsyncStub(PipelineServiceStub):
     - `INVALID_ARGUMENT`, reason `FIELD_REQUIRED` or `FIELD_INVALID`.
     - `ALREADY_EXISTS`, reason `PIPELINE_EXISTS`: the version is there, with other content.
     - `ALREADY_EXISTS`, reason `STEP_EXISTS`: the name is that of a built-in, Python or worker step.
-    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: all pipelines together have more than 64 MiB of protobuf or 100,000
-      steps, which the server keeps in memory: delete some; or the disk is full.
+    - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: all pipelines together have more than 10,000 versions, 100,000 steps
+      or 64 MiB of protobuf, which the server keeps in memory: delete some; or the disk is full.
     """
     GetPipeline: _aio.UnaryUnaryMultiCallable[_pipeline_pb2.GetPipelineRequest, _pipeline_pb2.GetPipelineResponse]  # type: ignore[assignment]
     """Reads a version of a pipeline.
@@ -134,8 +134,8 @@ class PipelineServiceServicer(metaclass=_abc_1.ABCMeta):
         - `INVALID_ARGUMENT`, reason `FIELD_REQUIRED` or `FIELD_INVALID`.
         - `ALREADY_EXISTS`, reason `PIPELINE_EXISTS`: the version is there, with other content.
         - `ALREADY_EXISTS`, reason `STEP_EXISTS`: the name is that of a built-in, Python or worker step.
-        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: all pipelines together have more than 64 MiB of protobuf or 100,000
-          steps, which the server keeps in memory: delete some; or the disk is full.
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: all pipelines together have more than 10,000 versions, 100,000 steps
+          or 64 MiB of protobuf, which the server keeps in memory: delete some; or the disk is full.
         """
 
     @_abc_1.abstractmethod
