@@ -15,6 +15,16 @@ from tests.program import HANG_S, Program, running
 from tests.rpc.serving import told
 
 REQUEST = chat_pb2.ChatRequest(prompt="hi")
+VECTORS = """
+[local]
+enabled = false
+[models.v]
+endpoint = "e"
+kind = "embed"
+dimensions = 3
+[endpoints.e]
+base_url = "{}"
+"""
 
 
 def settings(providers: Sequence[Provider], more: str = "", **endpoint: str) -> str:
@@ -114,9 +124,8 @@ async def test_a_kept_reply_is_marked_and_costs_nothing(tmp_path: Path) -> None:
 
 
 async def test_vectors_on_disk_outlive_the_server(tmp_path: Path) -> None:
-    vectors = '[endpoints.e]\nbase_url = "{}"\n[models.v]\nendpoint = "e"\nkind = "embed"\ndimensions = 3\n'
     async with Provider(embeddings(3)) as provider:
-        text = "[local]\nenabled = false\n" + '[cache]\nembeddings = "disk"\n' + vectors.format(provider.base_url)
+        text = VECTORS.format(provider.base_url) + '[cache]\nembeddings = "disk"\n'
         for _ in range(2):
             async with running(tmp_path, text) as program, program.channel() as channel:
                 made = await embed_pb2_grpc.EmbedServiceStub(channel).Embed(
@@ -125,3 +134,22 @@ async def test_vectors_on_disk_outlive_the_server(tmp_path: Path) -> None:
                 assert [item.values[0] for item in made.embeddings] == [3.0, 5.0]
                 assert await program.end() == 0
         assert len(provider.requests) == 1
+
+
+async def test_vectors_are_made_with_the_callers_key_in_every_call(tmp_path: Path) -> None:
+    async with (
+        Provider(embeddings(3)) as provider,
+        running(tmp_path, VECTORS.format(provider.base_url) + 'keys = "caller"\n') as program,
+        program.channel() as channel,
+    ):
+        stub = embed_pb2_grpc.EmbedServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.Embed(embed_pb2.EmbedRequest(texts=["a"]), timeout=HANG_S)
+        assert told(caught.value).reason == "PROVIDER_CALLER_KEY_INVALID"
+        mine = (("x-provider-key", "sk-of-the-caller"),)
+        await stub.Embed(embed_pb2.EmbedRequest(texts=["a"]), timeout=HANG_S, metadata=mine)
+        await stub.Search(embed_pb2.SearchRequest(query="b", documents=["c"]), timeout=HANG_S, metadata=mine)
+        stream = stub.StreamEmbeddings(embed_pb2.StreamEmbeddingsRequest(texts=["d"]), timeout=HANG_S, metadata=mine)
+        assert len([item async for item in stream]) == 1
+    assert {asked.headers["authorization"] for asked in provider.requests} == {"Bearer sk-of-the-caller"}
+    assert len(provider.requests) == 3
