@@ -120,7 +120,7 @@ class Limits:
     pipeline_bytes: int = 1 * MIB
     """The steps of one saved pipeline, as protobuf."""
 
-    pipelines: int = 10_000
+    pipelines: int = 5_000
     """Versions of saved pipelines."""
 
     pipelines_bytes: int = 64 * MIB

@@ -78,7 +78,7 @@ class PipelineServiceServicer(object):
         - `INVALID_ARGUMENT`, reason `FIELD_REQUIRED` or `FIELD_INVALID`.
         - `ALREADY_EXISTS`, reason `PIPELINE_EXISTS`: the version is there, with other content.
         - `ALREADY_EXISTS`, reason `STEP_EXISTS`: the name is that of a built-in, Python or worker step.
-        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: all pipelines together have more than 10,000 versions, 100,000 steps
+        - `RESOURCE_EXHAUSTED`, reason `STORE_FULL`: all pipelines together have more than 5,000 versions, 100,000 steps
         or 64 MiB of protobuf, which the server keeps in memory: delete some; or the disk is full.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
