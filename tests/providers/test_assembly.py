@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepwired.errors import Failure, Reason
@@ -221,6 +221,7 @@ def test_probabilities_wait_for_the_text_they_belong_to() -> None:
     assert events == [TextDelta("é", (half, rest)), TextDelta("!")]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "\ud83d", "\ude00", "é", "😀"])))
 def test_halves_of_characters_are_joined_in_texts_thoughts_and_arguments(pieces: list[str]) -> None:
     reply, events = begun()

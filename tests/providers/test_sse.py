@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import combinations, pairwise, repeat
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepwired.errors import Failure, Reason
@@ -129,6 +129,7 @@ def lines(*chunks: bytes, line_bytes: int = 100) -> list[bytes]:
     return [line for chunk in chunks for line in splitter.feed(chunk)] + splitter.end()
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=20).map(lambda data: data.translate(None, b" \t\n\r\v\f"))), st.data())
 def test_lines_are_the_same_for_every_way_of_cutting(wanted: list[bytes], data: st.DataObject) -> None:
     body = data.draw(st.sampled_from([b"\n", b"\n\n"])).join(wanted)
