@@ -70,7 +70,7 @@ endef
 # --- work on it ---
 
 .PHONY: test
-test: .venv/dev grpcurl models ## Run all tests, or some: make test T="tests/steps -k bind"
+test: .venv/dev grpcurl worker models ## Run all tests, or some: make test T="tests/steps -k bind"
 	@echo "test: pytest $(T)"
 	@$(BIN)/python -m pytest -q $(T)
 
@@ -80,6 +80,14 @@ grpcurl: # Tests that type what a person types need it, and say so when they are
 	  echo "install: grpcurl, into .tools/bin"; \
 	  GOBIN="$$PWD/.tools/bin" go install $(GRPCURL) 2>.tools-grpcurl.log || echo "grpcurl could not be built: $$(tail -n 1 .tools-grpcurl.log)" >&2; \
 	  rm -f .tools-grpcurl.log; \
+	fi
+
+.PHONY: worker
+worker: # The same holds for tests that want a worker in another language.
+	@if command -v go >/dev/null; then \
+	  mkdir -p .tools/bin; \
+	  out="$$PWD/.tools/bin/e2e-worker"; (cd tests/e2e/worker_go && go build -buildvcs=false -o "$$out" .) 2>.tools-worker.log || echo "the worker in Go could not be built: $$(tail -n 1 .tools-worker.log)" >&2; \
+	  rm -f .tools-worker.log; \
 	fi
 
 .PHONY: check

@@ -21,8 +21,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Requests = AsyncIterator[step_run_pb2.RunInteractiveRequest]
 Events = AsyncGenerator[step_run_pb2.RunStepResponse, None]
 
-#: Reads what to run, for a caller who serves functions and waits so many seconds; None for as long as it takes. Gives the
-#: run's id, and its events. Raises an InvalidRequest where it cannot be run.
+#: Reads what to run, for a caller who serves functions and waits so many seconds; None for as long as it takes. Gives
+#: the run's id, and its events. Raises an InvalidRequest where it cannot be run.
 Begin = Callable[[step_run_pb2.RunStepRequest, Served, float | None], Awaitable[tuple[str, Events]]]
 
 #: What an event takes in a message of this call beside its own bytes, at most.
