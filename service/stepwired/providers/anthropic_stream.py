@@ -15,7 +15,8 @@ from stepwired.providers.anthropic_thoughts import Thought, signature_of
 from stepwired.providers.base import Budget
 from stepwired.providers.decoder import Decoder
 from stepwired.providers.layout import Layout, relay
-from stepwired.providers.mending import mended
+from stepwired.providers.mending import mended, written
+from stepwired.providers.pieces import whole
 from stepwired.providers.refusals import Asked, of_event
 from stepwired.providers.wire import MALFORMED
 
@@ -83,7 +84,7 @@ class AnthropicDecoder(Decoder):
         self._is_replied = False  # by the tool for it
         self._signed_bytes = 0
         self._texts = self._reply.texts
-        self._text_index = -1  # of the block of text that is open and takes the short way
+        self._text_index: int | None = None  # of the block of text that is open and takes the short way
         self._unnoted = 0  # characters that the layout does not know of
 
     def _read(self, data: bytes, events: list[Event]) -> bool:
@@ -147,7 +148,7 @@ class AnthropicDecoder(Decoder):
         """Note what came the short way, and take the long one."""
         if self._unnoted:
             self._layout.text(self._unnoted)
-        self._unnoted, self._text_index = 0, -1
+        self._unnoted, self._text_index = 0, None
 
     def _start(self, head: Head, events: list[Event]) -> None:
         self._counts.add(head.usage)
@@ -175,10 +176,10 @@ class AnthropicDecoder(Decoder):
                 parts = self._reply.tool(index, events, tool_id=block.id, name=block.name)
                 self._layout.tool(parts.index)
             if block.input:  # of a streamed message it is empty here
-                self._add_json(index, opened, msgspec.json.encode(block.input).decode(), events)
+                self._add_json(index, opened, written(block.input), events)
         elif block.type == "text":
             self._add_text(block.text, events)
-            self._text_index = index if not self._reply.has_surrogates else -1
+            self._text_index = index if not self._reply.has_surrogates else None
         elif block.type == "thinking":
             self._think(opened, block.thinking, events)
             self._sign(opened, block.signature)
@@ -229,7 +230,7 @@ class AnthropicDecoder(Decoder):
                 opened.characters += len(event.text)
 
     def _sign(self, opened: _Open, signature: str) -> None:
-        opened.signature += signature
+        opened.signature += whole(signature)
         self._signed_bytes += len(signature) + _SEAL_BYTES
         if self._signed_bytes > self._budget.text_bytes:
             raise faults.too_large(self._asked.provider, "signatures", self._budget.text_bytes)

@@ -86,9 +86,12 @@ class Chunk(msgspec.Struct, rename="camel", gc=False):
 def read_usage(given: bytes) -> Usage:
     """Token counts. Thoughts are counted apart there, and as part of what was written here and elsewhere.
 
-    What is larger than counts are is not read.
+    What is larger than counts are, or cannot be read, says nothing.
     """
-    usage = msgspec.json.decode(given) if 0 < len(given) <= _USAGE_BYTES else None
+    try:
+        usage = msgspec.json.decode(given) if 0 < len(given) <= _USAGE_BYTES else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return Usage()
     if not isinstance(usage, dict):
         return Usage()
     read = _sum(usage.get("promptTokenCount"), usage.get("toolUsePromptTokenCount"))

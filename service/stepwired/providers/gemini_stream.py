@@ -12,7 +12,8 @@ from stepwired.providers.decoder import Decoder
 from stepwired.providers.gemini_shapes import Candidate, Chunk, Part, read_logprobs, read_usage
 from stepwired.providers.gemini_thoughts import Signed, signature_of
 from stepwired.providers.layout import Layout, relay
-from stepwired.providers.mending import mended
+from stepwired.providers.mending import mended, written
+from stepwired.providers.pieces import whole
 from stepwired.providers.refusals import Asked, of_event
 from stepwired.providers.wire import MALFORMED
 
@@ -132,7 +133,7 @@ class GeminiDecoder(Decoder):
             self._reply.stop(_FINISH.get(said, FinishReason.UNKNOWN), said)
 
     def _add_part(self, part: Part, events: list[Event]) -> None:
-        signature = part.thought_signature or ""
+        signature = whole(part.thought_signature or "")
         if signature:
             self._signed_bytes += len(signature) + _SEAL_BYTES
             if self._signed_bytes > self._budget.text_bytes:
@@ -169,7 +170,7 @@ class GeminiDecoder(Decoder):
     def _add_call(self, part: Part, events: list[Event]) -> None:
         call = part.function_call
         assert call is not None, "that is why it is read"
-        arguments = msgspec.json.encode(call.args or {}).decode()
+        arguments = written(call.args or {})
         parts = self._reply.tool(self._calls, events, tool_id=call.id or "", name=call.name, arguments=arguments)
         self._calls += 1
         self._layout.tool(parts.index)

@@ -103,6 +103,8 @@ class Layout(Generic[S]):
             said, place = text[place:end], place + part.characters
             if said or reasoning or len(self._parts) == 1:
                 made.append(Message(Role.ASSISTANT, said, reasoning))
+        if text and last_text is None:  # half a character that came before anything else
+            made.append(Message(Role.ASSISTANT, text))
         return tuple(made) or (Message(Role.ASSISTANT),)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,3 +23,11 @@ def mended(data: bytes, kind: type[T]) -> T:
         return msgspec.convert(json.loads(text), kind)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+
+
+def written(value: dict[str, Any]) -> str:
+    """JSON text of what was read; lone surrogates in it become escapes, for whoever reads it to mend."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        return json.dumps(value)
