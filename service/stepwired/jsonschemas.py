@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import quote
 
-import jsonschema_rs
 import msgspec
 
 from stepwired.events import Json
-
-_PATTERNS = jsonschema_rs.RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 20)
-"""Matches in linear time, whatever the pattern: Python's own would let one caller stop everybody."""
 
 _COMPILED = 256
 _PLACES = 64
@@ -69,6 +65,22 @@ _ROOT = "urn:stepwire:schema"
 _decode = msgspec.json.Decoder(dict[str, Any] | bool).decode
 
 
+@cache
+def _engine() -> tuple[Any, Any]:
+    """The module that checks, and how: imported where a schema comes up, since it takes 9 MB.
+
+    Patterns match in linear time: Python's own would let one caller stop everybody.
+    """
+    import jsonschema_rs
+
+    return jsonschema_rs, jsonschema_rs.RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 20)
+
+
+def _compiled(schema: Any, **more: Any) -> Any:
+    engine, patterns = _engine()
+    return engine.validator_for(schema, pattern_options=patterns, **more)
+
+
 class SchemaInvalid(ValueError):
     """It is no JSON Schema, or one that cannot be used here. The text says why and is for whoever wrote it."""
 
@@ -91,9 +103,7 @@ class Schema:
             self._schema = _decode(written)
             size = _Size(self._schema).of(self._schema)
             if size <= _MOST_PARTS:
-                self._validator = jsonschema_rs.validator_for(
-                    self._schema, pattern_options=_PATTERNS, retriever=_refuse
-                )
+                self._validator = _compiled(self._schema, retriever=_refuse)
         except ValueError as error:
             raise SchemaInvalid(str(error).partition("\n")[0][:300]) from None
         except RecursionError:
@@ -142,11 +152,11 @@ class Schema:
         """The part of the schema at a pointer, compiled. All of them at once would take long where many are chained."""
         if (known := self._parts.get(pointer)) is None:
             if self._registry is None:
-                self._registry = jsonschema_rs.Registry([(_ROOT, self._schema)], retriever=_refuse)
+                self._registry = _engine()[0].Registry([(_ROOT, self._schema)], retriever=_refuse)
             part = {"$ref": _ROOT + _quoted(pointer)}
             if isinstance(self._schema, dict) and "$schema" in self._schema:
                 part["$schema"] = self._schema["$schema"]
-            known = jsonschema_rs.validator_for(part, pattern_options=_PATTERNS, registry=self._registry)
+            known = _compiled(part, registry=self._registry)
             self._parts[pointer] = known
         return known
 
@@ -192,7 +202,7 @@ def _why(schema: Any, value: Json) -> str:
         return "is not allowed"
     if isinstance(schema, dict):
         for keyword in sorted(_ALONE & schema.keys()):
-            if not jsonschema_rs.validator_for({keyword: schema[keyword]}, pattern_options=_PATTERNS).is_valid(value):
+            if not _compiled({keyword: schema[keyword]}).is_valid(value):
                 wanted = msgspec.json.encode(schema[keyword]).decode()
                 return f"does not match `{keyword}`: {wanted if len(wanted) <= 100 else wanted[:99] + '…'}"
         for keyword in ("anyOf", "oneOf", "not", "if", "contains"):
