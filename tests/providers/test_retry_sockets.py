@@ -29,12 +29,15 @@ async def http() -> AsyncGenerator[Http]:
     await http.aclose()
 
 
-def catalogue(http: Http, time: Time, *base_urls: str, **budget: Any) -> Catalogue:
-    """Models `m0`, `m1`, … at an endpoint each, every one the fallback of the one before."""
+def catalogue(http: Http, time: Time, *base_urls: str, late: int | None = None, **budget: Any) -> Catalogue:
+    """Models `m0`, `m1`, … at an endpoint each, every one the fallback of the one before.
+
+    The budget is that of endpoint number `late`, or of all: who answers in time may take its time for it.
+    """
     names = [f"m{index}" for index in range(len(base_urls))]
     endpoints = [
-        Endpoint(f"at-{name}", static(base_url, KEY), budget=Budget(**budget))
-        for name, base_url in zip(names, base_urls, strict=True)
+        Endpoint(f"at-{name}", static(base_url, KEY), budget=Budget(**budget) if late in {None, index} else Budget())
+        for index, (name, base_url) in enumerate(zip(names, base_urls, strict=True))
     ]
     models = [
         ModelEntry(name, "chat", f"at-{name}", name, fallbacks=tuple(names[index + 1 : index + 2]))
@@ -163,7 +166,7 @@ async def test_who_never_answers_is_asked_once_more(http: Http) -> None:  # F12
 
 async def test_the_first_is_overloaded_the_second_late_and_the_third_answers(http: Http) -> None:
     async with Provider(status(529)) as first, Provider(behaviours.silent()) as second, Provider(reply()) as third:
-        models = catalogue(http, Time(), first.base_url, second.base_url, third.base_url, first_byte_s=0.1)
+        models = catalogue(http, Time(), first.base_url, second.base_url, third.base_url, late=1, first_byte_s=0.1)
         seen = await read(models.chat(REQUEST))
         assert seen.text == "Hello"
         assert [len(each.requests) for each in (first, second, third)] == [3, 1, 1]

@@ -94,7 +94,7 @@ class Vectors:
         else:
             for flight in flights:
                 known |= flight.made
-            usage = mine.usage if mine is not None else Usage(UsageSource.PROVIDER, input_tokens=0)
+            usage = mine.usage if mine is not None else Usage(UsageSource.PROVIDER, input_tokens=0, cost_usd=0.0)
         rows = tuple(known[keys[text]][1] for text in texts)
         model = next((known[key][0] for key in keys.values()), "")
         return Embeddings(model, len(rows[0]) // 4 if rows else 0, rows, usage, len(keys) - len(own))
