@@ -76,7 +76,7 @@ def _engine() -> tuple[Any, Any]:
     return jsonschema_rs, jsonschema_rs.RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 20)
 
 
-def _compiled(schema: Any, **more: Any) -> Any:
+def _validator_of(schema: Any, **more: Any) -> Any:
     engine, patterns = _engine()
     return engine.validator_for(schema, pattern_options=patterns, **more)
 
@@ -103,7 +103,7 @@ class Schema:
             self._schema = _decode(written)
             size = _Size(self._schema).of(self._schema)
             if size <= _MOST_PARTS:
-                self._validator = _compiled(self._schema, retriever=_refuse)
+                self._validator = _validator_of(self._schema, retriever=_refuse)
         except ValueError as error:
             raise SchemaInvalid(str(error).partition("\n")[0][:300]) from None
         except RecursionError:
@@ -156,7 +156,7 @@ class Schema:
             part = {"$ref": _ROOT + _quoted(pointer)}
             if isinstance(self._schema, dict) and "$schema" in self._schema:
                 part["$schema"] = self._schema["$schema"]
-            known = _compiled(part, registry=self._registry)
+            known = _validator_of(part, registry=self._registry)
             self._parts[pointer] = known
         return known
 
@@ -202,7 +202,7 @@ def _why(schema: Any, value: Json) -> str:
         return "is not allowed"
     if isinstance(schema, dict):
         for keyword in sorted(_ALONE & schema.keys()):
-            if not _compiled({keyword: schema[keyword]}).is_valid(value):
+            if not _validator_of({keyword: schema[keyword]}).is_valid(value):
                 wanted = msgspec.json.encode(schema[keyword]).decode()
                 return f"does not match `{keyword}`: {wanted if len(wanted) <= 100 else wanted[:99] + '…'}"
         for keyword in ("anyOf", "oneOf", "not", "if", "contains"):
