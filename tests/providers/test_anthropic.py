@@ -17,8 +17,6 @@ from stepwired.events import (
     FinishReason,
     Message,
     ResponseFormat,
-    Started,
-    TextDelta,
     ToolCalled,
 )
 from stepwired.providers.base import Address, Endpoint, ModelEntry, static
@@ -32,6 +30,7 @@ from tests.providers.wires import (
     check_cancel,
     check_failure,
     check_silent_cancel,
+    check_whole,
     make,
     recorded,
     whole_events,
@@ -176,14 +175,8 @@ async def test_it_fails_with_its_reason_after_what_came_before_and_asks_no_secon
     ids=["all in one", "byte by byte", "more after its end", "a reset after its end", "no end of the body"],
 )
 async def test_it_is_a_whole_reply(http: Http, behaviour: Behaviour) -> None:
-    async with Provider(behaviour) as provider:
-        outcome = await ask(make(KIND, http, provider.base_url))
-    assert outcome.failure is None
-    first, *deltas, last = outcome.events
-    assert first == Started("claude-opus-4-6", "acme")
-    assert all(isinstance(delta, TextDelta) for delta in deltas)
-    assert isinstance(last, Finished)
-    assert (outcome.text, last.reason, last.usage.input_tokens) == ("Hello!", FinishReason.STOP, 25)
+    last = await check_whole(KIND, http, behaviour, "claude-opus-4-6", "Hello!")
+    assert last.usage.input_tokens == 25
 
 
 async def test_the_key_goes_in_a_header_of_its_own_with_the_version(http: Http) -> None:

@@ -11,37 +11,25 @@ from stepwired.errors import InvalidRequest, Reason
 from stepwired.events import (
     ChatOptions,
     ChatRequest,
-    Finished,
     Image,
     Message,
     Reasoning,
     ResponseFormat,
     Role,
     Tool,
-    ToolResult,
-    ToolUse,
 )
 from stepwired.providers.anthropic_request import messages_body, turns
-from tests.providers.recorded import shapes
+from tests.providers.wires import replied, request_of, result, use
 
+KIND = "anthropic"
 MODEL = "claude-sonnet-4-6"
 WEATHER = Tool("get_weather", "The weather", b'{"type":"object","properties":{"b":{},"a":{}}}')
 SCHEMA = b'{"type":"object","properties":{"n":{"type":"integer"}},"additionalProperties":false}'
 
 
 def body(model: str = MODEL, **fields: Any) -> dict[str, Any]:
-    options = {name: fields.pop(name) for name in list(fields) if name in ChatOptions.__slots__}
-    request = ChatRequest(model, **({"messages": (Message(text="hi"),)} | fields), options=ChatOptions(**options))
-    asked: dict[str, Any] = json.loads(messages_body(request, "acme"))
+    asked: dict[str, Any] = json.loads(messages_body(request_of(model, **fields), "acme"))
     return asked
-
-
-def use(tool_id: str, **given: Any) -> Message:
-    return Message(Role.ASSISTANT, tool_use=ToolUse(tool_id, "look", given))
-
-
-def result(tool_id: str, text: str, *, is_error: bool = False) -> Message:
-    return Message(Role.TOOL, tool_result=ToolResult(tool_id, text, is_error))
 
 
 def said(*messages: Message) -> list[dict[str, Any]]:
@@ -49,15 +37,6 @@ def said(*messages: Message) -> list[dict[str, Any]]:
         json.dumps(turns(messages, "acme"), default=lambda raw: json.loads(bytes(raw)))
     )
     return told
-
-
-def replied(name: str) -> tuple[Message, ...]:
-    """What comes of a recorded shape, ready to be sent back."""
-    shape = next(shape for shape in shapes() if (shape.wire, shape.name) == ("anthropic", name))
-    events, _ = shape.read([shape.body])
-    last = events[-1]
-    assert isinstance(last, Finished)
-    return last.messages
 
 
 def test_what_is_unset_is_not_sent_but_the_wire_insists_on_a_limit() -> None:
@@ -238,7 +217,7 @@ def test_beside_other_tools_the_model_may_call_them_first(choice: str, expected:
 
 
 def blocks(name: str) -> list[dict[str, Any]]:
-    told = said(*replied(name))
+    told = said(*replied(KIND, name))
     assert [turn["role"] for turn in told] == ["assistant"]
     content: list[dict[str, Any]] = told[0]["content"]
     return content
@@ -277,7 +256,7 @@ def test_each_thought_goes_back_before_what_it_led_to() -> None:
 
 
 def test_a_thought_that_was_cut_off_stays_here() -> None:
-    assert said(Message(text="a"), *replied("max_tokens_in_thought"), Message(text="b")) == [
+    assert said(Message(text="a"), *replied(KIND, "max_tokens_in_thought"), Message(text="b")) == [
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}
     ]
 
@@ -289,7 +268,7 @@ def test_a_thought_that_led_to_nothing_stays_here() -> None:
 
 
 def test_thoughts_go_to_their_own_endpoint_only() -> None:
-    told = turns(replied("thinking"), "other")
+    told = turns(replied(KIND, "thinking"), "other")
     assert [block["type"] for block in told[0]["content"]] == ["text"]
 
 

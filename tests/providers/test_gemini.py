@@ -13,11 +13,8 @@ from stepwired.events import (
     ChatOptions,
     ChatRequest,
     Finished,
-    FinishReason,
     Message,
     Role,
-    Started,
-    TextDelta,
     ToolCalled,
     ToolResult,
 )
@@ -29,6 +26,7 @@ from tests.providers.wires import (
     check_cancel,
     check_failure,
     check_silent_cancel,
+    check_whole,
     make,
     recorded,
     whole_events,
@@ -167,14 +165,8 @@ async def test_a_prompt_that_is_blocked_says_why(http: Http) -> None:
     ids=["all in one", "byte by byte", "a reset after its reason", "no end of the body", "a list that is no stream"],
 )
 async def test_it_is_a_whole_reply(http: Http, behaviour: Behaviour) -> None:
-    async with Provider(behaviour) as provider:
-        outcome = await ask(make(KIND, http, provider.base_url))
-    assert outcome.failure is None
-    first, *deltas, last = outcome.events
-    assert first == Started("gemini-2.5-flash", "acme")
-    assert all(isinstance(delta, TextDelta) for delta in deltas)
-    assert isinstance(last, Finished)
-    assert (outcome.text, last.reason, last.usage.output_tokens) == ("Hello there!", FinishReason.STOP, 9)
+    last = await check_whole(KIND, http, behaviour, "gemini-2.5-flash", "Hello there!")
+    assert last.usage.output_tokens == 9
 
 
 @pytest.mark.parametrize(

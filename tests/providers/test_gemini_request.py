@@ -11,20 +11,18 @@ from stepwired.errors import InvalidRequest, Reason
 from stepwired.events import (
     ChatOptions,
     ChatRequest,
-    Finished,
     Image,
     Message,
     Reasoning,
     ResponseFormat,
     Role,
     Tool,
-    ToolResult,
     ToolUse,
 )
 from stepwired.providers.base import Endpoint, static
 from stepwired.providers.gemini import Gemini
 from stepwired.providers.gemini_request import contents, generate_body
-from tests.providers.recorded import shapes
+from tests.providers.wires import replied, request_of, result, use
 
 MODEL = "gemini-2.5-flash"
 WEATHER = Tool("get_weather", "The weather", b'{"type":"object","properties":{"b":{},"a":{}}}')
@@ -32,18 +30,8 @@ SCHEMA = b'{"type":"object","properties":{"n":{"type":"integer"}}}'
 
 
 def body(model: str = MODEL, **fields: Any) -> dict[str, Any]:
-    options = {name: fields.pop(name) for name in list(fields) if name in ChatOptions.__slots__}
-    request = ChatRequest(model, **({"messages": (Message(text="hi"),)} | fields), options=ChatOptions(**options))
-    asked: dict[str, Any] = json.loads(generate_body(request, "acme"))
+    asked: dict[str, Any] = json.loads(generate_body(request_of(model, **fields), "acme"))
     return asked
-
-
-def use(tool_id: str, **given: Any) -> Message:
-    return Message(Role.ASSISTANT, tool_use=ToolUse(tool_id, "look", given))
-
-
-def result(tool_id: str, text: str, *, is_error: bool = False) -> Message:
-    return Message(Role.TOOL, tool_result=ToolResult(tool_id, text, is_error))
 
 
 def said(*messages: Message, **options: bool) -> list[dict[str, Any]]:
@@ -54,11 +42,7 @@ def said(*messages: Message, **options: bool) -> list[dict[str, Any]]:
 
 def parts(name: str) -> list[dict[str, Any]]:
     """What goes back of a recorded shape."""
-    shape = next(shape for shape in shapes() if (shape.wire, shape.name) == ("gemini", name))
-    events, _ = shape.read([shape.body])
-    last = events[-1]
-    assert isinstance(last, Finished)
-    told = said(*last.messages)
+    told = said(*replied("gemini", name))
     assert [turn["role"] for turn in told] == ["model"]
     given: list[dict[str, Any]] = told[0]["parts"]
     return given

@@ -6,14 +6,25 @@ import asyncio
 from typing import Any
 
 from stepwired.errors import Reason
-from stepwired.events import Finished
+from stepwired.events import (
+    ChatOptions,
+    ChatRequest,
+    Finished,
+    FinishReason,
+    Message,
+    Role,
+    Started,
+    TextDelta,
+    ToolResult,
+    ToolUse,
+)
 from stepwired.providers.base import Budget, Endpoint, static
 from stepwired.providers.http import Http
 from stepwired.providers.wire import ChatWire
 from stepwired.providers.wires import WIRES
 from tests.fakeprov import Behaviour, Provider, behaviours
 from tests.providers.conftest import KEY, REQUEST, ask
-from tests.providers.recorded import FOLDER
+from tests.providers.recorded import FOLDER, shapes
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -34,6 +45,41 @@ def recorded(kind: str, name: str) -> bytes:
 def whole_events(body: bytes, count: int) -> bytes:
     """Its first events."""
     return b"\n\n".join(body.split(b"\n\n")[:count]) + b"\n\n"
+
+
+def replied(kind: str, name: str) -> tuple[Message, ...]:
+    """What comes of a shape, ready to be sent back."""
+    shape = next(shape for shape in shapes() if (shape.wire, shape.name) == (kind, name))
+    last = shape.read([shape.body])[0][-1]
+    assert isinstance(last, Finished)
+    return last.messages
+
+
+def request_of(model: str, **fields: Any) -> ChatRequest:
+    """A request, its options among the fields."""
+    options = {name: fields.pop(name) for name in list(fields) if name in ChatOptions.__slots__}
+    return ChatRequest(model, **({"messages": (Message(text="hi"),)} | fields), options=ChatOptions(**options))
+
+
+def use(tool_id: str, **given: Any) -> Message:
+    return Message(Role.ASSISTANT, tool_use=ToolUse(tool_id, "look", given))
+
+
+def result(tool_id: str, text: str, *, is_error: bool = False) -> Message:
+    return Message(Role.TOOL, tool_result=ToolResult(tool_id, text, is_error))
+
+
+async def check_whole(kind: str, http: Http, behaviour: Behaviour, model: str, text: str) -> Finished:
+    """Ask once: it is a whole reply, of this model and this text."""
+    async with Provider(behaviour) as provider:
+        outcome = await ask(make(kind, http, provider.base_url))
+    assert outcome.failure is None
+    first, *deltas, last = outcome.events
+    assert first == Started(model, "acme")
+    assert all(isinstance(delta, TextDelta) for delta in deltas)
+    assert isinstance(last, Finished)
+    assert (outcome.text, last.reason) == (text, FinishReason.STOP)
+    return last
 
 
 async def check_failure(
