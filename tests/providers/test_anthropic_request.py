@@ -144,6 +144,12 @@ def test_which_tools_have_to_be_called(options: dict[str, Any], choice: Any) -> 
     ]
 
 
+def test_tools_that_were_called_are_defined_even_where_none_may_be_called() -> None:
+    sent = body(messages=(use("1"), use("2"), result("1", "a"), result("2", "b")))
+    assert sent["tools"] == [{"name": "look", "input_schema": {"type": "object", "properties": {}}}]
+    assert sent["tool_choice"] == {"type": "none"}
+
+
 def test_schemas_are_sent_as_they_are_written() -> None:
     request = ChatRequest(MODEL, messages=(Message(text="hi"),), options=ChatOptions(tools=(WEATHER,)))
     assert WEATHER.schema in messages_body(request, "acme")

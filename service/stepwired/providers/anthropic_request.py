@@ -162,7 +162,15 @@ def _tools(request: ChatRequest, *, is_thinking: bool) -> dict[str, Any]:
         elif choice.get("type") != "tool":
             choice |= {"type": "any"}
         tools.append(_reply_tool(name, options.response_format))
+    if not tools and (names := _called(request.messages)):
+        # Calls of tools that are not defined are refused, also those of the past.
+        tools, choice = [_tool(Tool(name)) for name in names], {"type": "none"}
     return ({"tools": tools} if tools else {}) | ({"tool_choice": choice} if choice else {})
+
+
+def _called(messages: Iterable[Message]) -> list[str]:
+    """The tools that were called, each once."""
+    return list(dict.fromkeys(message.tool_use.name for message in messages if message.tool_use is not None))
 
 
 def _tool(tool: Tool) -> Block:
