@@ -73,6 +73,8 @@ def _fitted_scalar(value: Json, wanted: Json) -> Json:
     match wanted, value:
         case "string", bool() | int() | float():
             return msgspec.json.encode(value).decode()
+        case "integer", float() if value.is_integer():
+            return int(value)
         case "boolean", "true" | "false":
             return value == "true"
         case (("number" | "integer"), str()) if _NUMBER.fullmatch(value):
