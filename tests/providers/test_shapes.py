@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 from typing import Any
 
 import pytest
@@ -68,6 +70,56 @@ def test_however_the_lines_of_a_shape_end_its_events_are_the_same(shape: Shape) 
         body = shape.body.replace(b"\n", newline)
         assert shape.read([body])[0] == expected
         assert shape.read([body[at : at + 1] for at in range(len(body))])[0] == expected
+
+
+#: What a server may put in the place of anything.
+_ANYTHING: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    10**30,
+    1e300,
+    "",
+    "\\ud83d",
+    "a\\ude00",
+    "\0",
+    [],
+    [[]],
+    [None],
+    {},
+    {"text": "\\ud83d"},
+]
+
+
+def spoilt(value: Any, chance: random.Random, odds: float) -> Any:
+    """A value with some of its parts replaced by others."""
+    if chance.random() < odds:
+        return chance.choice(_ANYTHING)
+    if isinstance(value, dict):
+        return {name: spoilt(item, chance, odds) for name, item in value.items()}
+    return [spoilt(item, chance, odds) for item in value] if isinstance(value, list) else value
+
+
+@each_shape
+def test_whatever_is_put_in_the_place_of_anything_only_failures_come_of_it(shape: Shape) -> None:
+    chance = random.Random(f"{shape.wire}/{shape.name}")
+    for odds in (0.02, 0.1, 0.3):
+        for _ in range(40):
+            lines = []
+            for line in shape.body.decode("utf-8", "replace").split("\n"):
+                start = line.find("{")
+                try:
+                    said = json.dumps(spoilt(json.loads(line[start:]), chance, odds)).replace("\\\\u", "\\u")
+                except ValueError:
+                    lines.append(line)
+                else:
+                    lines.append(line[:start] + said)
+            body = "\n".join(lines).encode()
+            events, _ = shape.read([body])
+            json.dumps([told(event) for event in events], ensure_ascii=False).encode()  # what can be sent
+            again, _ = shape.read([body[:40], body[40:]])
+            assert again == events
 
 
 def test_every_wire_that_chats_has_shapes() -> None:

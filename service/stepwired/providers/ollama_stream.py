@@ -11,7 +11,7 @@ from stepwired.providers.base import Budget
 from stepwired.providers.decoder import Decoder
 from stepwired.providers.ollama_refusals import meant
 from stepwired.providers.openai_shapes import MALFORMED, read_logprobs
-from stepwired.providers.pieces import lenient, usage_of
+from stepwired.providers.pieces import lenient, mended, usage_of
 from stepwired.providers.refusals import Asked, of_event
 from stepwired.providers.sse import Lines
 
@@ -95,7 +95,7 @@ class OllamaDecoder(Decoder):
     def _add_tool(self, call: _ToolCall, events: list[Event]) -> None:
         given = call.function or _Function()
         arguments = given.arguments if given.arguments is not None else {}
-        written = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
+        written = arguments if isinstance(arguments, str) else msgspec.json.encode(mended(arguments)).decode()
         self._reply.tool(self._calls, events, tool_id=call.id or "", name=given.name or "", arguments=written)
         self._calls += 1
 

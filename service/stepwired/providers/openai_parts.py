@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from stepwired.providers.pieces import mended, whole
+
 _OPEN, _CLOSE = "<think>", "</think>"
 
 #: Fields of a detail that come piece by piece.
@@ -39,7 +41,7 @@ class Details:
         for piece in pieces:
             if not isinstance(piece, dict):
                 continue
-            self.size_bytes += len(msgspec.json.encode(piece))
+            self.size_bytes += len(msgspec.json.encode(mended(piece)))
             shown.extend(text for name in ("text", "summary") if isinstance(text := piece.get(name), str))
             place = self._place(piece)
             if place is None:
@@ -50,7 +52,7 @@ class Details:
                 if name in _GROWING and isinstance(value, str):
                     self._texts[place].setdefault(name, []).append(value)
                 elif value is not None or name not in self._details[place]:
-                    self._details[place][name] = value
+                    self._details[place][whole(name)] = mended(value)
         return "".join(shown)
 
     def _place(self, piece: dict[str, Any]) -> int | None:
@@ -69,7 +71,7 @@ class Details:
         """All of them as JSON; empty if there were none."""
         if not self._details:
             return b""
-        grown = [{name: "".join(texts) for name, texts in each.items()} for each in self._texts]
+        grown = [{name: whole("".join(texts)) for name, texts in each.items()} for each in self._texts]
         return msgspec.json.encode([known | more for known, more in zip(self._details, grown, strict=True)])
 
 

@@ -82,7 +82,7 @@ class ToolParts:
         try:
             given = jsonvalue.parse(written if written.strip() else "{}")
             if "\\u" in written:
-                given = _mended(given)
+                given = mended(given)
         except (ValueError, RecursionError):
             return None
         if not isinstance(given, dict) or not self.name or jsonvalue.fault(given, max_depth=DEPTH):
@@ -90,15 +90,15 @@ class ToolParts:
         return None if jsonvalue.text_fault(self.id + self.name) else ToolUse(self.id or made_up_id, self.name, given)
 
 
-def _mended(value: Json) -> Json:
-    """JSON whose escapes may have named lone surrogates, without them."""
+def mended(value: Json) -> Json:
+    """JSON whose escapes may have named lone surrogates, with U+FFFD for them."""
     match value:
         case str():
             return whole(value)
         case list():
-            return [_mended(item) for item in value]
+            return [mended(item) for item in value]
         case dict():
-            return {whole(name): _mended(item) for name, item in value.items()}
+            return {whole(name): mended(item) for name, item in value.items()}
         case _:
             return value
 
