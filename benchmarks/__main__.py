@@ -1,4 +1,4 @@
-"""The command: `python -m benchmarks [--quick] [--only paced,flood,short,ttft,cancel] [--seconds S] [--json FILE]`."""
+"""The command: `python -m benchmarks [--quick] [--only paced,flood,…] [--seconds S] [--json FILE]`; see `--help`."""
 
 from __future__ import annotations
 

@@ -123,12 +123,30 @@ async def cancel(bench: Bench) -> list[Line]:
     return [*lines, Line("RSS after all of this", "MB", [memory_mb(bench.service.pid, "VmRSS")])]
 
 
+async def steps(bench: Bench) -> list[Line]:
+    """The core of steps, without a wire around it: what an item costs on its way."""
+    found: dict[str, list[float]] = json.loads(
+        await output_of("benchmarks.steps", json.dumps({"rounds": bench.rounds}))
+    )
+    name = "100,000 items through (x) => x * 2"
+    return [
+        Line("steps, one hop of bind", "us CPU/item", found["hop"]),
+        Line("steps, pipeline of three stages", "us CPU/item", found["three"]),
+        Line(f"steps, {name}", "us/item", found["script wall"], "<= 10"),
+        Line(f"steps, {name}, in the server", "us CPU/item", found["script cpu"]),
+        Line(f"steps, {name}, in its process", "us CPU/item", found["script child cpu"]),
+        Line("steps, a million items through map, filter, take", "us CPU/item", found["million"]),
+        Line("steps, a million items, memory added at the peak", "MB", found["million mb"]),
+    ]
+
+
 FIGURES: dict[str, Callable[[Bench], Awaitable[list[Line]]]] = {
     "paced": paced,
     "flood": flood,
     "short": short,
     "ttft": ttft,
     "cancel": cancel,
+    "steps": steps,
 }
 
 
