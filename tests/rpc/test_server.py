@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
-from stepwire.v1 import chat_pb2, conversation_pb2, embed_pb2, step_run_pb2
+from stepwire.v1 import chat_pb2, conversation_pb2, embed_pb2, pipeline_pb2, step_run_pb2
 from stepwired.events import Batch, ChatRequest, TextDelta
 from stepwired.limits import MIB, Limits
 from stepwired.rpc.chat import ChatServicer
@@ -173,7 +173,7 @@ async def test_grpcurl_streams_a_reply_and_shows_what_is_wrong(grpcurl: str) -> 
 def test_every_declared_method_is_served() -> None:
     declared = {
         f"/{service.full_name}/{method.name}"
-        for file in (chat_pb2, embed_pb2, conversation_pb2, step_run_pb2)
+        for file in (chat_pb2, embed_pb2, conversation_pb2, step_run_pb2, pipeline_pb2)
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }
