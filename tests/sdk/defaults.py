@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from google.protobuf.struct_pb2 import Value
@@ -18,6 +18,8 @@ def behaviours() -> dict[str, Any]:
     return {
         "Chat": _chat,
         "StreamChat": _stream_chat,
+        "Converse": _converse,
+        "CountTokens": _count_tokens,
         "ListModels": _list_models,
         "GetModel": _get_model,
         "ListEmbeddingModels": _list_embedding_models,
@@ -63,6 +65,27 @@ async def _stream_chat(
     for piece in (first, f" {rest}"):
         yield chat_pb2.StreamChatResponse(text_delta=chat_pb2.TextDelta(text=piece, delta_count=1))
     yield chat_pb2.StreamChatResponse(finished=chat_finished(echo(request)))
+
+
+async def _converse(
+    requests: AsyncIterator[chat_pb2.ConverseRequest], _: object
+) -> AsyncGenerator[chat_pb2.ConverseResponse, None]:
+    turn = 0
+    async for request in requests:
+        turn += 1
+        async for each in _stream_chat(request.chat, None):
+            kind = each.WhichOneof("event")
+            assert kind is not None
+            yield chat_pb2.ConverseResponse(turn=turn, **{kind: getattr(each, kind)})
+
+
+async def _count_tokens(request: chat_pb2.CountTokensRequest, _: object) -> chat_pb2.CountTokensResponse:
+    return chat_pb2.CountTokensResponse(
+        input_token_count=len(request.prompt.split()),
+        source=message_pb2.USAGE_SOURCE_ESTIMATED,
+        model="scripted-1",
+        context_length=100,
+    )
 
 
 async def _list_models(request: chat_pb2.ListModelsRequest, _: object) -> chat_pb2.ListModelsResponse:

@@ -53,6 +53,20 @@ class Script:
         finally:
             self.ended.set()
 
+    async def converse(
+        self, name: str, requests: AsyncIterator[Message], context: Context
+    ) -> AsyncGenerator[Any, None]:
+        async def noted() -> AsyncIterator[Message]:
+            async for request in requests:
+                self._note(name, request, context)
+                yield request
+
+        try:
+            async for response in self.on[name](noted(), context):  # type: ignore[union-attr]
+                yield response
+        finally:
+            self.ended.set()
+
     async def upload(self, name: str, requests: AsyncIterator[Message], context: Context) -> Any:
         async def noted() -> AsyncIterator[Message]:
             async for request in requests:
@@ -144,6 +158,10 @@ def failure(reason: str = "STEP_INPUT_INVALID", message: str = "wants a text") -
 
 def _handler(script: Script, method: Any) -> grpc.RpcMethodHandler[Any, Any]:
     request_class = message_factory.GetMessageClass(method.input_type)
+    if method.server_streaming and method.client_streaming:
+        return grpc.stream_stream_rpc_method_handler(
+            partial(script.converse, method.name), request_class.FromString, lambda reply: reply.SerializeToString()
+        )
     if method.server_streaming:
         return grpc.unary_stream_rpc_method_handler(
             partial(script.stream, method.name), request_class.FromString, lambda reply: reply.SerializeToString()

@@ -13,6 +13,7 @@ from stepwire import errors, guide, replies, results, stored
 PUBLIC = [
     "AsyncClient",
     "AsyncConversation",
+    "AsyncTalk",
     "ChatEvent",
     "ChatOptions",
     "Client",
@@ -30,6 +31,7 @@ PUBLIC = [
     "Pipeline",
     "ReasoningDelta",
     "Reply",
+    "Restarted",
     "RunEvent",
     "RunFinished",
     "RunResults",
@@ -42,7 +44,13 @@ PUBLIC = [
     "StepMetadata",
     "StepResult",
     "Stored",
+    "Talk",
     "TextDelta",
+    "TokenCount",
+    "Tool",
+    "ToolAnswered",
+    "ToolCallDelta",
+    "ToolCalled",
     "UpdatedMessage",
     "Usage",
     "errors",
@@ -70,6 +78,8 @@ CALLS = [
     "chat",
     "collect",
     "conversation",
+    "converse",
+    "count_tokens",
     "create_conversation",
     "delete_conversation",
     "download_image",
@@ -160,7 +170,7 @@ def test_every_public_class_and_call_says_what_it_is_for() -> None:
             assert "Raises:" in doc, f"{kind.__name__}.{name} does not say what it raises"
     classes = [getattr(stepwire, name) for name in PUBLIC if inspect.isclass(getattr(stepwire, name))]
     assert all(inspect.getdoc(kind) for kind in classes if kind.__module__.startswith("stepwire."))
-    assert len(get_args(stepwire.ChatEvent)) == len(get_args(stepwire.RunEvent)) == 4
+    assert (len(get_args(stepwire.ChatEvent)), len(get_args(stepwire.RunEvent))) == (8, 4)
 
 
 def test_numpy_is_loaded_only_by_the_first_vector() -> None:

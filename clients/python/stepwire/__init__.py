@@ -13,15 +13,22 @@ from stepwire._aio import AsyncClient
 from stepwire._blocking import Client
 from stepwire._conversation import Conversation
 from stepwire._conversation_aio import AsyncConversation
+from stepwire._converse import AsyncTalk
 from stepwire._pictures import image
+from stepwire._talking import Talk
 from stepwire.replies import (
     ChatEvent,
     Finished,
     FinishReason,
     ReasoningDelta,
     Reply,
+    Restarted,
     Started,
     TextDelta,
+    TokenCount,
+    ToolAnswered,
+    ToolCallDelta,
+    ToolCalled,
     Usage,
 )
 from stepwire.results import (
@@ -35,7 +42,7 @@ from stepwire.results import (
     StepResult,
 )
 from stepwire.stored import ConversationChange, MessageHit, Stored, UpdatedMessage
-from stepwire.v1.chat_pb2 import ChatOptions, Model
+from stepwire.v1.chat_pb2 import ChatOptions, Model, Tool
 from stepwire.v1.conversation_pb2 import Conversation as ConversationInfo
 from stepwire.v1.embed_pb2 import EmbeddingModel
 from stepwire.v1.message_pb2 import Image, Message
@@ -45,6 +52,7 @@ from stepwire.v1.step_run_pb2 import Step, StepInfo, StepMetadata
 __all__ = [
     "AsyncClient",
     "AsyncConversation",
+    "AsyncTalk",
     "ChatEvent",
     "ChatOptions",
     "Client",
@@ -62,6 +70,7 @@ __all__ = [
     "Pipeline",
     "ReasoningDelta",
     "Reply",
+    "Restarted",
     "RunEvent",
     "RunFinished",
     "RunResults",
@@ -74,7 +83,13 @@ __all__ = [
     "StepMetadata",
     "StepResult",
     "Stored",
+    "Talk",
     "TextDelta",
+    "TokenCount",
+    "Tool",
+    "ToolAnswered",
+    "ToolCallDelta",
+    "ToolCalled",
     "UpdatedMessage",
     "Usage",
     "errors",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
 from stepwire import errors
 from stepwire._aio import DEFAULT_TARGET, AsyncClient
@@ -12,6 +12,7 @@ from stepwire._callbacks import Delivery, Worker
 from stepwire._faces import iterates, waits
 from stepwire._pipelines import Pipelines
 from stepwire._portal import Portal
+from stepwire._talking import Talk, TalkArguments
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ class Client:
 
     chat = waits(AsyncClient.chat)
     stream_chat = iterates(AsyncClient.stream_chat)
+    count_tokens = waits(AsyncClient.count_tokens)
     models = waits(AsyncClient.models)
     model = waits(AsyncClient.model)
 
@@ -89,6 +91,22 @@ class Client:
     def pipelines(self) -> Pipelines:
         """The pipelines that the server keeps: `save`, `get`, `list` and `delete`."""
         return Pipelines(self._aio.pipelines, self)  # a new one, because to keep it would keep the client alive
+
+    def converse(self, **arguments: Unpack[TalkArguments]) -> Talk:
+        """Begin a talk: turn by turn on one call, and you answer the model's tool calls.
+
+            with client.converse(system="Be brief.") as talk:
+                talk.send("Say hello.")
+                for event in talk.receive():
+                    print(event.text, end="")
+
+        The arguments are those of `AsyncClient.converse`.
+
+        Raises:
+            errors.InvalidRequest: No request can be made of this.
+            TypeError: A function takes what JSON cannot say.
+        """
+        return Talk(self, self._aio.converse(**arguments))
 
     def start_with_callbacks(
         self,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 Q = TypeVar("Q")
 R = TypeVar("R")
 
+if TYPE_CHECKING:
+    #: A call with many answers.
+    Answering: TypeAlias = grpc.aio.UnaryStreamCall[Q, R] | grpc.aio.StreamStreamCall[Q, R]
+
+#: What is sent beside a request: names and values.
+Metadata: TypeAlias = tuple[tuple[str, str], ...] | None
+
 _FAILED_WRITE = "Internal error from Core"
 
 
@@ -42,6 +49,11 @@ class Connection:
         self._idle_s = idle_s
         self._channel: grpc.aio.Channel | None = None
         self._is_closed = False
+
+    @property
+    def idle_s(self) -> float:
+        """How long a stream may be silent."""
+        return self._idle_s
 
     @property
     def is_closed(self) -> bool:
@@ -81,6 +93,7 @@ class Connection:
         timeout_s: float | None,
         *,
         is_long: bool = False,
+        metadata: Metadata = None,
     ) -> R:
         """Call and wait for the answer. Cancelling the task that waits cancels the call.
 
@@ -89,10 +102,11 @@ class Connection:
             request: Its request.
             timeout_s: The caller's own limit; None for the connection's.
             is_long: Whether a model has to write while we wait.
+            metadata: Sent beside the request.
         """
         self._open()
         limit_s = timeout_s if timeout_s is not None else self.long_timeout_s if is_long else self.timeout_s
-        call = method(request, timeout=_finite(limit_s))
+        call = method(request, timeout=_finite(limit_s), metadata=metadata)
         with self._own_errors():
             return await call
 
@@ -103,6 +117,7 @@ class Connection:
         timeout_s: float | None,
         *,
         idle_s: float | None = None,
+        metadata: Metadata = None,
     ) -> AsyncGenerator[R, None]:
         """Call and yield the answers. Closing the generator cancels the call: a bare gRPC call would run on.
 
@@ -111,9 +126,10 @@ class Connection:
             request: Its request.
             timeout_s: For the whole of it; None for no limit.
             idle_s: How long it may be silent; None for the connection's own limit.
+            metadata: Sent beside the request.
         """
         self._open()
-        call = method(request, timeout=_finite(timeout_s))
+        call = method(request, timeout=_finite(timeout_s), metadata=metadata)
         try:
             while (response := await self._read(call, self._idle_s if idle_s is None else idle_s)) is not None:
                 yield response
@@ -149,7 +165,25 @@ class Connection:
             finally:
                 call.cancel()
 
-    async def _read(self, call: grpc.aio.UnaryStreamCall[Q, R], idle_s: float) -> R | None:
+    def converse(
+        self, method: grpc.aio.StreamStreamMultiCallable[Q, R], timeout_s: float | None, metadata: Metadata = None
+    ) -> Line[Q, R]:
+        """Begin a call in which both sides talk. It has to be cancelled at the end."""
+        self._open()
+        return Line(self, method(timeout=_finite(timeout_s), metadata=metadata))
+
+    @asynccontextmanager
+    async def talk(
+        self, method: grpc.aio.StreamStreamMultiCallable[Q, R], timeout_s: float | None
+    ) -> AsyncGenerator[Line[Q, R]]:
+        """As `converse`, for as long as the context lasts."""
+        line = self.converse(method, timeout_s)
+        try:
+            yield line
+        finally:
+            line.cancel()
+
+    async def _read(self, call: Answering[Q, R], idle_s: float) -> R | None:
         try:
             with self._own_errors():
                 async with asyncio.timeout(_finite(idle_s)):
@@ -184,6 +218,46 @@ class Connection:
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self.target, options=_channel.options())
         return self._channel
+
+
+class Line(Generic[Q, R]):
+    """One call in which both sides talk. One task may read while another writes."""
+
+    def __init__(self, connection: Connection, call: grpc.aio.StreamStreamCall[Q, R]) -> None:
+        self._connection = connection
+        self._call = call
+
+    async def read(self, idle_s: float = math.inf) -> R | None:
+        """Wait for the next message; None at the end.
+
+        Args:
+            idle_s: How long the other side may be silent.
+
+        Raises:
+            errors.Error: The call failed, or the other side was silent for too long.
+        """
+        return await self._connection._read(self._call, idle_s)
+
+    async def write(self, request: Q) -> bool:
+        """Send a message, when there is room for it. Not to be cancelled, unless the call is to end with it.
+
+        Returns:
+            Whether it could be sent; False after the end of the call, of which `read` tells.
+        """
+        try:
+            await self._call.write(request)
+        except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+            return False
+        return True
+
+    async def done(self) -> None:
+        """Say that nothing more will be sent."""
+        with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+            await self._call.done_writing()
+
+    def cancel(self) -> None:
+        """End the call; does nothing to one that is over."""
+        self._call.cancel()
 
 
 def _ending(call: grpc.aio.Call) -> grpc.aio.AioRpcError:

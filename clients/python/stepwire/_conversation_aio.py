@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
@@ -10,6 +10,8 @@ from typing import Any, TypedDict, Unpack
 
 from stepwire import _apart, _pictures, _requests, _rules, _texts, _values, errors, replies
 from stepwire._aio import AsyncClient
+from stepwire._asking import FormatLike
+from stepwire._tools import ToolLike
 from stepwire._pictures import PictureLike
 from stepwire._requests import OptionsLike, View
 from stepwire._talk import Talk
@@ -48,6 +50,21 @@ class ChatArguments(TypedDict, total=False):
 
     options: OptionsLike
     """How to answer."""
+
+    tools: Iterable[ToolLike]
+    """What the model may ask for: functions of this program, names of steps of the server, or JSON as of `Tool`."""
+
+    response_format: FormatLike
+    """What the reply has to look like: a JSON Schema, a type that stands for one, or `"json"`."""
+
+    request_id: str
+    """Makes the call safe to repeat."""
+
+    provider_key: str
+    """Your own key for the provider, where the server asks for its callers' keys."""
+
+    max_tool_turns: int
+    """How often functions are called for. Default: 8."""
 
     timeout_s: float
     """Seconds until it fails with `DeadlineExceeded`."""
@@ -245,9 +262,10 @@ class AsyncConversation:
         text = ""
         is_kept = False
         try:
-            async with aclosing(talk.streamed(client.stream_chat(messages=talk.messages, **arguments))) as events:
+            stream = talk.streamed(lambda: client.stream_chat(messages=talk.messages, **arguments))
+            async with aclosing(stream) as events:
                 async for event in events:
-                    text += event.text
+                    text = "" if isinstance(event, replies.Restarted) else text + event.text
                     if isinstance(event, replies.Finished):
                         event = talk.keep(event)  # noqa: PLW2901  the same, as it was kept
                         is_kept = True

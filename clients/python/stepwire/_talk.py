@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 
@@ -30,22 +30,35 @@ class Talk:
 
     @contextmanager
     def asked(self) -> Generator[None]:
-        """Take the prompt back where the request itself is refused, as the server does not keep it then either."""
+        """Take the prompt back where the request itself is refused, as the server does not keep it then either.
+
+        So it is where no request could be made of the arguments.
+        """
         try:
             yield
         except (errors.InvalidRequest, errors.NotFound) as refused:
-            if self._asked_id and "provider" not in refused.metadata:
-                self._tree.take_back(self._asked_id, self._head_id)
+            if "provider" not in refused.metadata:
+                self._take_back()
+            raise
+        except errors.Error:
+            raise
+        except Exception:
+            self._take_back()
             raise
 
     async def streamed(
-        self, stream: AsyncGenerator[replies.ChatEvent, None]
+        self, make: Callable[[], AsyncGenerator[replies.ChatEvent, None]]
     ) -> AsyncGenerator[replies.ChatEvent, None]:
-        """Yield what comes; see `asked`."""
+        """Make a stream and yield what comes; see `asked`."""
+        with self.asked():
+            stream = make()
         async with aclosing(stream):
-            with self.asked():
-                async for event in stream:
-                    yield event
+            while True:
+                with self.asked():  # not around the `yield`: what its reader raises is no fault of the request
+                    event = await anext(stream, None)
+                if event is None:
+                    return
+                yield event
 
     def keep(self, finished: replies.Finished) -> replies.Finished:
         """Append the reply after what was sent; the head follows if it is still there."""
@@ -57,6 +70,10 @@ class Talk:
         """Append what there is of a reply that was cut off."""
         message = message_pb2.Message(role="assistant", text=text, status=message_pb2.MESSAGE_STATUS_INTERRUPTED)
         self._append(message, keep_head=self._tree.head_id != self._after)
+
+    def _take_back(self) -> None:
+        if self._asked_id:
+            self._tree.take_back(self._asked_id, self._head_id)
 
     def _append(self, message: message_pb2.Message, *, keep_head: bool) -> str:
         placed = message_pb2.Message()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from stepwire import _status
+from stepwire import _status, _values
 from stepwire.v1 import chat_pb2, message_pb2
 
 __all__ = [
@@ -14,10 +14,18 @@ __all__ = [
     "Finished",
     "ReasoningDelta",
     "Reply",
+    "Restarted",
     "Started",
     "TextDelta",
+    "TokenCount",
+    "ToolAnswered",
+    "ToolCallDelta",
+    "ToolCalled",
     "Usage",
 ]
+
+#: A message that holds one event: of StreamChat, or of a turn of Converse.
+EventProto: TypeAlias = chat_pb2.StreamChatResponse | chat_pb2.ConverseResponse
 
 FinishReason: TypeAlias = Literal["unknown", "stop", "length", "content_filter", "tool_use"]
 
@@ -38,6 +46,16 @@ class Usage:
     reasoning_tokens: int | None
     cached_input_tokens: int | None
     proto: message_pb2.Usage = field(repr=False, compare=False)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What they cost in US dollars, by the server's price table; None if it has no price."""
+        return self.proto.cost_usd if self.proto.HasField("cost_usd") else None
+
+    @property
+    def is_corrected(self) -> bool:
+        """Whether the provider gave an impossible count, which was cut to what is possible."""
+        return self.proto.corrected
 
     @classmethod
     def of(cls, proto: message_pb2.Usage) -> Usage:
@@ -65,7 +83,17 @@ class Started:
     provider: str
     """The endpoint it is asked through."""
 
-    proto: chat_pb2.StreamChatResponse = field(repr=False, compare=False)
+    proto: EventProto = field(repr=False, compare=False)
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether this is the kept reply to an earlier call with the same `request_id`."""
+        return self.proto.started.replayed
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether the reply comes from the server's cache."""
+        return self.proto.started.cached
 
     @property
     def text(self) -> str:
@@ -81,7 +109,12 @@ class TextDelta:
     delta_count: int
     """How many of the provider's own pieces are joined here."""
 
-    proto: chat_pb2.StreamChatResponse = field(repr=False, compare=False)
+    proto: EventProto = field(repr=False, compare=False)
+
+    @property
+    def logprobs(self) -> list[chat_pb2.TokenLogprob]:
+        """The tokens of this piece; only with the option `top_logprobs`."""
+        return list(self.proto.text_delta.logprobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +122,91 @@ class ReasoningDelta:
     """More of what the model thinks; no part of the reply."""
 
     reasoning: str
-    proto: chat_pb2.StreamChatResponse = field(repr=False, compare=False)
+    proto: EventProto = field(repr=False, compare=False)
 
     @property
     def text(self) -> str:
         """Always empty: the texts of all events, joined, are the reply."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """More of what the model wants from a tool. Never to be acted upon: half a call is none."""
+
+    index: int
+    """Which of the turn's tool calls, from 0."""
+
+    tool_id: str
+    """Empty until the provider told it."""
+
+    name: str
+    """Empty until the provider told it."""
+
+    arguments: str
+    """More of the arguments' JSON text."""
+
+    proto: EventProto = field(repr=False, compare=False)
+
+    @property
+    def text(self) -> str:
+        """Always empty: the texts of all events, joined, are the reply."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """A whole tool call, its arguments checked."""
+
+    index: int
+    """Which of the turn's tool calls, from 0."""
+
+    tool_id: str
+    """Goes with the answer."""
+
+    name: str
+    input: dict[str, Any]
+    """The arguments."""
+
+    proto: EventProto = field(repr=False, compare=False)
+
+    @property
+    def text(self) -> str:
+        """Always empty: the texts of all events, joined, are the reply."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAnswered:
+    """What a tool answered, that ran on the server or as a function of this program."""
+
+    tool_id: str
+    result: str
+    is_error: bool
+
+    @property
+    def text(self) -> str:
+        """Always empty: the texts of all events, joined, are the reply."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The reply begins again: forget the text, thoughts and tool calls so far."""
+
+    attempt: int
+    """Counts the attempts, from 2."""
+
+    reason: str
+    """Why the one before failed, such as `PROVIDER_STREAM_TRUNCATED`."""
+
+    model: str
+    provider: str
+    proto: EventProto = field(repr=False, compare=False)
+
+    @property
+    def text(self) -> str:
+        """Always empty."""
         return ""
 
 
@@ -119,6 +232,26 @@ class Finished:
     proto: chat_pb2.ChatFinished = field(repr=False, compare=False)
 
     @property
+    def attempts(self) -> list[chat_pb2.ChatAttempt]:
+        """What was tried, in order; the last one answered."""
+        return list(self.proto.attempts)
+
+    @property
+    def turns(self) -> int:
+        """How often the model was asked: once more for each time that tools of the server had answered."""
+        return self.proto.turns
+
+    @property
+    def structured(self) -> Any:
+        """With a `response_format`: the reply, as JSON."""
+        return _values.from_value(self.proto.structured) if self.proto.HasField("structured") else None
+
+    @property
+    def provider_reason(self) -> str:
+        """Why the model stopped, in the provider's own word."""
+        return self.proto.provider_reason
+
+    @property
     def text(self) -> str:
         """Always empty: the texts of all events, joined, are the reply."""
         return ""
@@ -139,11 +272,13 @@ class Finished:
         )
 
 
-#: One event of a streamed reply. Each has `text`; joined, they are the reply.
-ChatEvent: TypeAlias = Started | TextDelta | ReasoningDelta | Finished
+#: One event of a streamed reply. Each has `text`; joined, they are the reply, from the last `Restarted` on.
+ChatEvent: TypeAlias = (
+    Started | TextDelta | ReasoningDelta | ToolCallDelta | ToolCalled | ToolAnswered | Restarted | Finished
+)
 
 
-def chat_event(proto: chat_pb2.StreamChatResponse) -> ChatEvent | None:
+def chat_event(proto: EventProto) -> ChatEvent | None:
     """Read one event; None for a kind that this version does not know."""
     match proto.WhichOneof("event"):
         case "text_delta":
@@ -154,6 +289,18 @@ def chat_event(proto: chat_pb2.StreamChatResponse) -> ChatEvent | None:
             return Started(proto.started.model, proto.started.provider, proto)
         case "finished":
             return Finished.of(proto.finished)
+        case "tool_call" if proto.tool_call.HasField("tool_use"):
+            use = proto.tool_call.tool_use
+            return ToolCalled(proto.tool_call.index, use.tool_id, use.name, _values.from_struct(use.input), proto)
+        case "tool_call":
+            call = proto.tool_call
+            return ToolCallDelta(call.index, call.tool_id, call.name, call.arguments_delta, proto)
+        case "tool_result":
+            result = proto.tool_result
+            return ToolAnswered(result.tool_id, result.result, result.is_error)
+        case "restarted":
+            again = proto.restarted
+            return Restarted(again.attempt, again.reason, again.model, again.provider, proto)
         case _:
             return None
 
@@ -168,5 +315,56 @@ class Reply:
 
     proto: chat_pb2.ChatResponse = field(repr=False, compare=False)
 
+    @property
+    def structured(self) -> Any:
+        """With a `response_format`: the reply, as JSON."""
+        return self.finished.structured
+
+    @property
+    def logprobs(self) -> list[chat_pb2.TokenLogprob]:
+        """The tokens of the text; only with the option `top_logprobs`."""
+        return list(self.proto.logprobs)
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether this is the kept reply to an earlier call with the same `request_id`."""
+        return self.proto.replayed
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether the reply comes from the server's cache."""
+        return self.proto.cached
+
     def __str__(self) -> str:
         return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """How many tokens a model would read. `int()` of it is the count."""
+
+    input_tokens: int
+    is_estimated: bool
+    """Whether the server counted by itself, which may differ from the provider's count by some percent."""
+
+    model: str
+    """The model that would read them, as its provider names it."""
+
+    context_length: int | None
+    """The most tokens that it can read and write together; None if unknown."""
+
+    proto: chat_pb2.CountTokensResponse = field(repr=False, compare=False)
+
+    def __int__(self) -> int:
+        return self.input_tokens
+
+    @classmethod
+    def of(cls, proto: chat_pb2.CountTokensResponse) -> TokenCount:
+        """Read the wire's answer."""
+        return cls(
+            input_tokens=proto.input_token_count,
+            is_estimated=proto.source == message_pb2.USAGE_SOURCE_ESTIMATED,
+            model=proto.model,
+            context_length=proto.context_length if proto.HasField("context_length") else None,
+            proto=proto,
+        )

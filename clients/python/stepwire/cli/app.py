@@ -35,6 +35,7 @@ def cli() -> None:
 
 for command in (
     chat.chat,
+    chat.tokens,
     embed.embed,
     embed.search,
     run.run,

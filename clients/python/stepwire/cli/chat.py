@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import click
 
-from stepwire import Client, Finished, Image, Message, ReasoningDelta, Started, TextDelta, errors, image
+from stepwire import (
+    ChatEvent,
+    Client,
+    Finished,
+    Image,
+    Message,
+    ReasoningDelta,
+    Restarted,
+    TextDelta,
+    ToolAnswered,
+    ToolCalled,
+    errors,
+    image,
+)
 from stepwire._requests import checked
-from stepwire.cli.frame import Frame, common, pass_frame
+from stepwire.cli.frame import Frame, Wrong, common, pass_frame
 
 OPTIONS = {
     "temperature": (float, "How freely words are chosen, 0 to 2."),
@@ -27,6 +42,29 @@ def _answering(command: Any) -> Any:
     return click.option("--stop", multiple=True, help="Stop before this text. May be repeated.")(command)
 
 
+def asking(command: Any) -> Any:
+    """Add what a reply may need and has to look like."""
+    command = click.option(
+        "--tool", multiple=True, metavar="STEP", help="A step of the server that the model may use. May be repeated."
+    )(command)
+    return click.option(
+        "--json-schema", default="", metavar="FILE", help="What the reply has to look like; `json` for any object."
+    )(command)
+
+
+def schema_of(file: str) -> dict[str, Any] | str | None:
+    """Read a schema; None if no file is named."""
+    if file in {"", "json"}:
+        return file or None
+    try:
+        schema = json.loads(Path(file).read_text(encoding="utf-8"))
+    except ValueError:
+        raise Wrong(f"{file} is no JSON") from None
+    if not isinstance(schema, dict):
+        raise Wrong(f"{file} is no JSON object")
+    return schema
+
+
 @click.command()
 @click.argument("prompt", nargs=-1)
 @click.option("-m", "--model", default="", help="Name or alias of a model. Default: the server's.")
@@ -34,6 +72,8 @@ def _answering(command: Any) -> Any:
 @click.option("-c", "--conversation", default="", metavar="ID", help="Chat within this stored conversation.")
 @click.option("-i", "--image", "images", multiple=True, metavar="PATH|URL", help="Show this picture. May be repeated.")
 @_answering
+@asking
+@click.option("--request-id", default="", metavar="ID", help="Make the call safe to repeat.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the reply: no figures after it.")
 @common
 @pass_frame
@@ -45,6 +85,9 @@ def chat(
     system: str,
     conversation: str,
     images: tuple[str, ...],
+    json_schema: str,
+    tool: tuple[str, ...],
+    request_id: str,
     quiet: bool,
     stop: tuple[str, ...],
     **options: float | None,
@@ -56,10 +99,18 @@ def chat(
     git diff | stepwire chat --system "Write a commit message."
     stepwire chat -c c1
     stepwire chat "What is this?" --image cat.png
+    stepwire chat "A cat, as JSON." --json-schema cat.json
+    stepwire chat "Shout hello." --tool upper
     """
     pictures = [image(source) for source in images]
     chosen = {name: value for name, value in options.items() if value is not None} | ({"stop": stop} if stop else {})
-    request = {"model": model, "system": system, "conversation_id": conversation, "options": chosen or None}
+    request: dict[str, Any] = {
+        "model": model,
+        "system": system,
+        "conversation_id": conversation,
+        "options": chosen or None,
+    }
+    request |= {"tools": tool, "response_format": schema_of(json_schema), "request_id": request_id}
     with frame.client() as client:
         if prompt:
             _reply(client, request, [_asked(" ".join(prompt), pictures)], Printer(frame, quiet))
@@ -67,6 +118,50 @@ def chat(
             _talk(frame, client, request, pictures, quiet)
         else:
             _reply(client, request, [_asked(sys.stdin.read(), pictures)], Printer(frame, quiet))
+
+
+@click.command()
+@click.argument("prompt", nargs=-1)
+@click.option("-m", "--model", default="", help="Name or alias of a model. Default: the server's.")
+@click.option("--system", default="", help="What the model is told before everything else.")
+@click.option("-c", "--conversation", default="", metavar="ID", help="Count what this stored conversation has, too.")
+@asking
+@common
+@pass_frame
+def tokens(
+    frame: Frame,
+    /,
+    prompt: tuple[str, ...],
+    model: str,
+    system: str,
+    conversation: str,
+    json_schema: str,
+    tool: tuple[str, ...],
+) -> None:
+    r"""Count the tokens that a model would read, without asking it. Without a PROMPT it is read from a pipe.
+
+    \b
+    stepwire tokens "How long is this?"
+    stepwire tokens -m gpt-4o < book.txt
+    """
+    text = " ".join(prompt) if prompt or sys.stdin.isatty() else sys.stdin.read()
+    with frame.client() as client:
+        count = client.count_tokens(
+            text,
+            model=model,
+            system=system,
+            conversation_id=conversation,
+            tools=tool,
+            response_format=schema_of(json_schema),
+        )
+    if frame.is_json:
+        frame.emit(count.proto)
+        return
+    frame.write(f"{count.input_tokens}\n")
+    facts = [f"counted {'here, about' if count.is_estimated else 'by the provider'}", count.model]
+    if count.context_length is not None:
+        facts.append(f"context of {count.context_length}")
+    frame.note(" · ".join(facts))
 
 
 def _asked(text: str, pictures: list[Image]) -> Message:
@@ -92,11 +187,10 @@ class Printer:
         self.text = ""
         self.finished: Finished | None = None
 
-    def show(self, event: Started | TextDelta | ReasoningDelta | Finished) -> None:
+    def show(self, event: ChatEvent) -> None:
         """Write one event."""
         if self._frame.is_json:
-            is_last = isinstance(event, Finished)
-            self._frame.emit({"finished": self._frame.as_dict(event.proto)} if is_last else event.proto)
+            self._emit(event)
         match event:
             case TextDelta():
                 self._first = self._first or time.monotonic()
@@ -110,6 +204,29 @@ class Printer:
                 self.finished = event
                 if not self._frame.is_json:
                     self._end(event)
+            case _ if not self._frame.is_json:
+                self._tell(event)
+
+    def _emit(self, event: ChatEvent) -> None:
+        match event:
+            case Finished():
+                self._frame.emit({"finished": self._frame.as_dict(event.proto)})
+            case ToolAnswered():  # of the server: there are no functions here
+                result = {"toolId": event.tool_id, "result": event.result}
+                self._frame.emit({"toolResult": result | ({"isError": True} if event.is_error else {})})
+            case _:
+                self._frame.emit(event.proto)
+
+    def _tell(self, event: ChatEvent) -> None:
+        """Say what happens beside the text."""
+        match event:
+            case Restarted():
+                self.text = ""
+                self._frame.note(f"\n{event.reason}: the reply begins again", style="yellow")
+            case ToolCalled() if not self._quiet:
+                self._frame.note(f"{event.name}({json.dumps(event.input, ensure_ascii=False)})")
+            case ToolAnswered() if not self._quiet:
+                self._frame.note(f"{'failed: ' if event.is_error else ''}{event.result}")
 
     def _end(self, event: Finished) -> None:
         if not self.text.endswith("\n"):
