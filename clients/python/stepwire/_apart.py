@@ -22,11 +22,12 @@ class Hand:
     still blocks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "stepwire-file") -> None:
+        self._name = name
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._work, name="stepwire-file", daemon=True).start()
+        threading.Thread(target=self._work, name=self._name, daemon=True).start()
         return self
 
     def __exit__(

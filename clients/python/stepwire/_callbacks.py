@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import aclosing
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from stepwire import errors
 
@@ -49,13 +49,26 @@ class Worker:
             callback, ran = next_one
             if not ran.set_running_or_notify_cancel():
                 continue
-            try:
-                callback()
-            except Exception:
-                logger.exception("a callback raised")
-                ran.set_result(False)
-            else:
-                ran.set_result(True)
+            run_callback(callback, ran)
+
+
+class Turns(Protocol):
+    """Runs callbacks one after the other."""
+
+    def submit(self, callback: Callable[[], object]) -> Future[bool]:
+        """Run `callback` after all that were submitted before. What it raises is logged, and the result False."""
+
+
+def run_callback(callback: Callable[[], object], ran: Future[bool]) -> Future[bool]:
+    """Run a callback; what it raises is logged, and the result False."""
+    try:
+        callback()
+    except Exception:
+        logger.exception("a callback raised")
+        ran.set_result(False)
+    else:
+        ran.set_result(True)
+    return ran
 
 
 class _CallbackFailed(Exception):
@@ -70,7 +83,7 @@ class Delivery(Generic[T]):
 
     def __init__(
         self,
-        worker: Worker,
+        worker: Turns,
         on_result: Callable[[T], object],
         on_error: Callable[[errors.Error], object] | None,
         on_done: Callable[[], object] | None,

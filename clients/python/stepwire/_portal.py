@@ -70,6 +70,27 @@ class Portal:
         self._begin(call)
         return call
 
+    async def awaited(self, make: Callable[[], Awaitable[T]]) -> T:
+        """Make a call and wait for it in the caller's own loop. Cancelling that cancels the call."""
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+
+        def end() -> None:
+            if not ended.done():
+                ended.set_result(None)
+
+        def tell(_: BaseException | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
+                loop.call_soon_threadsafe(end)
+
+        call = self.start(make, tell)
+        try:
+            await ended
+        finally:
+            if not call.is_over:
+                call.cancel()
+        return call.wait()
+
     def iterate(self, stream: AsyncGenerator[T, None]) -> Generator[T, None, None]:
         """Yield what an asynchronous generator yields. Leaving early closes it, before the caller goes on."""
 

@@ -13,6 +13,8 @@ from google.protobuf.message import Message as AnyMessage
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from stepwire import errors
+from stepwire._flow import Flow
+from stepwire._functions import PLAIN, Callback, Functions, Manner
 from stepwire.v1 import chat_pb2, conversation_pb2, message_pb2, step_run_pb2
 
 C = TypeVar("C")
@@ -22,8 +24,9 @@ M = TypeVar("M", bound=AnyMessage)
 #: `stepwire.image` makes, or the real thing.
 MessageLike: TypeAlias = str | Mapping[str, Any] | message_pb2.Message
 
-#: A step: the name of one, its JSON (`{"map": {"step": {"named": "upper"}}}`) or the real thing.
-StepLike: TypeAlias = str | Mapping[str, Any] | step_run_pb2.Step
+#: A step: the name of one, its JSON (`{"map": {"step": {"named": "upper"}}}`), what `stepwire.steps` makes, the real
+#: thing, or a function of this program.
+StepLike: TypeAlias = str | Mapping[str, Any] | step_run_pb2.Step | Flow | Callback
 
 #: How to answer: JSON (`{"temperature": 0.2}`) or the real thing.
 OptionsLike: TypeAlias = Mapping[str, Any] | chat_pb2.ChatOptions
@@ -74,14 +77,32 @@ def options(value: OptionsLike | None) -> chat_pb2.ChatOptions | None:
     return None if value is None else _made(value, chat_pb2.ChatOptions)
 
 
-def steps(values: StepLike | Sequence[StepLike]) -> list[step_run_pb2.Step]:
-    """Make steps, in order; a single one needs no list."""
-    if isinstance(values, str | Mapping | step_run_pb2.Step):
+def steps(values: StepLike | Sequence[StepLike], functions: Functions | None = None) -> list[step_run_pb2.Step]:
+    """Make steps, in order; a single one needs no list.
+
+    Args:
+        values: What people wrote.
+        functions: Takes up the functions of this program; None where none can be called.
+    """
+    if isinstance(values, str | Mapping | step_run_pb2.Step | Flow) or callable(values):
         values = [values]
-    return [
-        step_run_pb2.Step(named=value) if isinstance(value, str) else _made(value, step_run_pb2.Step)
-        for value in values
-    ]
+    taken = Functions() if functions is None else functions
+    made = [step(value, taken) for value in values]
+    if functions is None and len(taken):
+        why = "the server cannot call a function of this program outside of its own runs: serve it with a worker"
+        raise errors.InvalidRequest(why, code="INVALID_ARGUMENT", reason="FIELD_INVALID")
+    return made
+
+
+def step(value: StepLike, functions: Functions, manner: Manner = PLAIN) -> step_run_pb2.Step:
+    """Make one step; `manner` is how it is called if it is a function of this program."""
+    if isinstance(value, str):
+        return step_run_pb2.Step(named=value)
+    if isinstance(value, Flow):
+        return value.make(functions, manner)
+    if callable(value):
+        return functions.step(value, manner)
+    return _made(value, step_run_pb2.Step)
 
 
 def metadata_update(merge: bool) -> conversation_pb2.MetadataUpdate:

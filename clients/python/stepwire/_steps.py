@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, TypeAlias
 
-from stepwire import _requests, _values, errors, results
+from stepwire import _interactive, _requests, _values, _watching, errors, results
 from stepwire._connection import Connection
+from stepwire._functions import Functions
 from stepwire._requests import StepLike
 from stepwire.v1 import step_run_pb2
 
@@ -43,7 +44,8 @@ class StepCalls:
         Leaving the loop early cancels the run, all steps of it.
 
         Args:
-            steps: One step or several, first to last: names of steps, JSON or `Step`.
+            steps: One step or several, first to last: names of steps, JSON, what `stepwire.steps` makes, or
+                functions of this program, which are called here.
             input: The value to begin with: anything JSON.
             on_error: What to do when an item fails: yield its error in its place and go on, or fail with it.
             run_id: Identifies the run in logs and events; empty for a new UUID.
@@ -73,7 +75,8 @@ class StepCalls:
                     print(event.text, end="", flush=True)
 
         Args:
-            steps: One step or several, first to last: names of steps, JSON or `Step`.
+            steps: One step or several, first to last: names of steps, JSON, what `stepwire.steps` makes, or
+                functions of this program, which are called here.
             input: The value to begin with: anything JSON.
             on_error: What to do when an item fails: yield its error in its place and go on, or fail with it.
             run_id: Identifies the run in logs and events; empty for a new UUID.
@@ -95,21 +98,42 @@ class StepCalls:
         run_id: str,
         timeout_s: float | None,
     ) -> AsyncGenerator[results.RunEvent, None]:
+        functions = Functions()
         with _requests.checked():
             request = step_run_pb2.RunStepRequest(
-                steps=_requests.steps(steps),
+                steps=_requests.steps(steps, functions),
                 input=_values.to_value(value),
                 error_mode=_ERROR_MODES[on_error],
-                events=wants_stages,
+                events=wants_stages or bool(functions.watchers),
                 run_id=run_id,
             )
+        _watching.locate(request.steps, functions)
         event: results.RunEvent | None = None
-        async with aclosing(self._connection.stream(self._connection.steps.RunStep, request, timeout_s)) as responses:
-            async for response in responses:
-                if (event := results.run_event(response)) is not None:
-                    yield event
+        async with aclosing(self._responses(request, functions, timeout_s)) as responses:
+            watching = _watching.Watching(functions.watchers)
+            try:
+                async for response in responses:
+                    if (event := results.run_event(response)) is None:
+                        continue
+                    await watching.hear(event)
+                    if isinstance(event, results.StepResult) and event.error is not None:
+                        functions.explain(event.error)
+                    if wants_stages or not isinstance(event, results.StageEvent):
+                        yield event
+            except errors.Error as failed:
+                functions.explain(failed)
+                raise
+            finally:
+                watching.close()
         if not isinstance(event, results.RunFinished):  # what there is may look whole, and is not
             raise errors.ServerError("the run ended without its last event", code="INTERNAL")
+
+    def _responses(
+        self, request: step_run_pb2.RunStepRequest, functions: Functions, timeout_s: float | None
+    ) -> AsyncGenerator[step_run_pb2.RunStepResponse, None]:
+        if len(functions):
+            return _interactive.run(self._connection, request, functions, timeout_s)
+        return self._connection.stream(self._connection.steps.RunStep, request, timeout_s)
 
     async def collect(
         self,
@@ -125,7 +149,8 @@ class StepCalls:
             print(await client.collect("upper", "hi"))  # ['HI']
 
         Args:
-            steps: One step or several, first to last: names of steps, JSON or `Step`.
+            steps: One step or several, first to last: names of steps, JSON, what `stepwire.steps` makes, or
+                functions of this program, which are called here.
             input: The value to begin with: anything JSON.
             on_error: What to do when an item fails: fail with it, or keep its error in its place and go on.
             run_id: Identifies the run in logs; empty for a new UUID.
@@ -137,9 +162,15 @@ class StepCalls:
         Raises:
             errors.Error: An item or the whole call failed; the subclass says what to do.
         """
+        functions = Functions()
+        with _requests.checked():
+            made = _requests.steps(steps, functions)
+        if len(functions) or functions.watchers:  # which takes a stream
+            limit_s = self._connection.long_timeout_s if timeout_s is None else timeout_s
+            return await self._gather(steps, input, on_error, run_id, limit_s)
         with _requests.checked():
             request = step_run_pb2.CollectStepRequest(
-                steps=_requests.steps(steps),
+                steps=made,
                 input=_values.to_value(input),
                 error_mode=_ERROR_MODES[on_error],
                 run_id=run_id,
@@ -147,6 +178,22 @@ class StepCalls:
         response = await self._connection.unary(self._connection.steps.CollectStep, request, timeout_s, is_long=True)
         items = [results.step_result(item, item.WhichOneof("result")) for item in response.results]
         return results.RunResults(items, response.metadata, response.run_id)
+
+    async def _gather(
+        self, steps: StepLike | Sequence[StepLike], value: Any, on_error: ErrorMode, run_id: str, timeout_s: float
+    ) -> results.RunResults:
+        items: list[results.StepResult] = []
+        metadata = step_run_pb2.StepMetadata()
+        async with aclosing(self._run(steps, value, False, on_error, run_id, timeout_s)) as events:
+            async for event in events:
+                match event:
+                    case results.StepResult():
+                        items.append(event)
+                    case results.RunStarted():
+                        run_id = event.run_id
+                    case results.RunFinished():
+                        metadata = event.metadata
+        return results.RunResults(items, metadata, run_id)
 
     async def list_steps(self, *, timeout_s: float | None = None) -> list[step_run_pb2.StepInfo]:
         """List the steps that can be run by name.
@@ -178,13 +225,16 @@ class StepCalls:
                 print(fault.field, fault.description)
 
         Args:
-            steps: One step or several, first to last: names of steps, JSON or `Step`.
+            steps: One step or several, first to last: names of steps, JSON, what `stepwire.steps` makes, or
+                functions of this program, which are called here.
             timeout_s: Seconds until this fails with `DeadlineExceeded`; None for the client's `timeout_s`.
 
         Raises:
             errors.Error: The call failed; the subclass says what to do.
         """
         with _requests.checked():
-            request = step_run_pb2.ValidateStepRequest(steps=_requests.steps(steps))
+            functions = Functions()
+            request = step_run_pb2.ValidateStepRequest(steps=_requests.steps(steps, functions))
+        _watching.locate(request.steps, functions)
         response = await self._connection.unary(self._connection.steps.ValidateStep, request, timeout_s)
         return [errors.Violation(fault.field, fault.description, fault.reason) for fault in response.violations]

@@ -25,7 +25,9 @@ __all__ = [
 ]
 
 
-StageKind: TypeAlias = Literal["unknown", "started", "result", "error", "completed", "text_delta"]
+StageKind: TypeAlias = Literal[
+    "unknown", "started", "result", "error", "completed", "text_delta", "cancelled", "retrying", "restarted"
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +111,16 @@ class StageEvent:
     text: str
     """More of a chat step's reply, with `text_delta`; otherwise empty."""
 
+    value: Any
+    """The input, with `started`; the value, with `result`. None for what takes more than 4 KiB, and for vectors and
+    bytes: `proto.HasField("value")` tells."""
+
+    error: errors.Error | None
+    """Why, with `error`."""
+
+    attempt: int
+    """The attempt that comes next, from 2, with `retrying` and `restarted`; otherwise 0."""
+
     proto: step_run_pb2.StageEvent = field(repr=False, compare=False)
 
 
@@ -140,6 +152,9 @@ _STAGE_KINDS: dict[int, StageKind] = {
     step_run_pb2.STAGE_EVENT_KIND_ERROR: "error",
     step_run_pb2.STAGE_EVENT_KIND_COMPLETED: "completed",
     step_run_pb2.STAGE_EVENT_KIND_TEXT_DELTA: "text_delta",
+    step_run_pb2.STAGE_EVENT_KIND_CANCELLED: "cancelled",
+    step_run_pb2.STAGE_EVENT_KIND_RETRYING: "retrying",
+    step_run_pb2.STAGE_EVENT_KIND_RESTARTED: "restarted",
 }
 
 
@@ -152,13 +167,18 @@ def run_event(proto: step_run_pb2.RunStepResponse) -> RunEvent | None:
             end = proto.finished
             return RunFinished(end.results, end.errors, end.aborted, end.metadata, end)
         case "stage":
-            stage = proto.stage
-            what: StageKind = _STAGE_KINDS.get(stage.kind, "unknown")
-            return StageEvent(stage.step_path, what, stage.name, tuple(proto.path), stage.text_delta, stage)
+            return _stage_event(proto.stage, tuple(proto.path))
         case "value" | "embedding" | "message" | "data" | "failure" as kind:
             return step_result(proto, kind)
         case _:
             return None
+
+
+def _stage_event(stage: step_run_pb2.StageEvent, path: tuple[int, ...]) -> StageEvent:
+    kind: StageKind = _STAGE_KINDS.get(stage.kind, "unknown")
+    error = _status.of_item(stage.failure) if stage.HasField("failure") else None
+    value = _values.from_value(stage.value)
+    return StageEvent(stage.step_path, kind, stage.name, path, stage.text_delta, value, error, stage.attempt, stage)
 
 
 def step_result(proto: step_run_pb2.RunStepResponse | step_run_pb2.StepResult, kind: str | None) -> StepResult:

@@ -1,0 +1,126 @@
+"""Hears of what happens at some steps of a run, and tells functions."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+from google.protobuf.message import Message
+
+from stepwire import results
+from stepwire._functions import Functions
+from stepwire._serving import Threads
+from stepwire.v1 import step_run_pb2
+
+Callback: TypeAlias = Callable[..., object]
+
+_MARK = re.compile("\0(\\d+)\0")
+"""Stands before the name of a step that is watched, until its place is known. No name may hold it."""
+
+
+@dataclass(slots=True)
+class Watcher:
+    """What wants to hear of one step."""
+
+    on_start: Callback | None
+    on_result: Callback | None
+    on_complete: Callback | None
+    on_error: Callback | None
+    path: str = ""
+    """The step: its position in the spec. Known when the whole spec is."""
+
+    is_complete: bool = False
+
+
+def mark(step: step_run_pb2.Step, functions: Functions, watcher: Watcher) -> None:
+    """Watch a step that will stand somewhere in the run of `functions`."""
+    step.name = f"\0{len(functions.watchers)}\0{step.name}"
+    functions.watchers.append(watcher)
+
+
+def places(steps: Iterable[step_run_pb2.Step], path: str = "steps") -> Generator[tuple[str, step_run_pb2.Step]]:
+    """Yield each step with its position in the spec, a step before those within it."""
+    for index, step in enumerate(steps):
+        yield from _within(step, f"{path}[{index}]")
+
+
+def _within(step: step_run_pb2.Step, path: str) -> Generator[tuple[str, step_run_pb2.Step]]:
+    yield path, step
+    kind = step.WhichOneof("kind")
+    inner = kind and getattr(step, kind)
+    if not isinstance(inner, Message):
+        return
+    for field, value in inner.ListFields():
+        here = f"{path}.{kind}.{field.name}"
+        if isinstance(value, step_run_pb2.Step):
+            yield from _within(value, here)
+        elif field.message_type is step_run_pb2.Step.DESCRIPTOR:
+            yield from places(value, here)
+        elif field.message_type is step_run_pb2.ChoiceCase.DESCRIPTOR:
+            for index, case in enumerate(value):
+                for name in ("when", "then"):
+                    if case.HasField(name):
+                        yield from _within(getattr(case, name), f"{here}[{index}].{name}")
+
+
+def locate(steps: Iterable[step_run_pb2.Step], functions: Functions) -> None:
+    """Tell all watchers where their steps stand."""
+    for path, step in places(steps):
+        while found := _MARK.match(step.name):
+            functions.watchers[int(found[1])].path = path
+            step.name = step.name[found.end() :]
+
+
+class Watching:
+    """Tells the watchers of one run what happens, one function at a time.
+
+    Functions that are no coroutines are called in a thread.
+    """
+
+    def __init__(self, watchers: list[Watcher]) -> None:
+        self._watchers = watchers
+        self._threads = Threads()
+
+    async def hear(self, event: results.RunEvent) -> None:
+        """Tell whom it concerns; what they raise is raised here."""
+        if isinstance(event, results.StageEvent):
+            for watcher in self._watchers:
+                if watcher.path == event.step_path:
+                    await self._tell(watcher, event)
+        elif isinstance(event, results.RunFinished):
+            for watcher in self._watchers:  # a slow reader may have lost it
+                await self._complete(watcher)
+
+    def close(self) -> None:
+        self._threads.close()
+
+    async def _tell(self, watcher: Watcher, event: results.StageEvent) -> None:
+        match event.kind:
+            case "started":
+                await self._call(watcher.on_start, event.value)
+            case "result":
+                await self._call(watcher.on_result, event.value)
+            case "error":
+                await self._call(watcher.on_error, event.error)
+            case "completed":
+                await self._complete(watcher)
+
+    async def _complete(self, watcher: Watcher) -> None:
+        if not watcher.is_complete:
+            watcher.is_complete = True
+            await self._call(watcher.on_complete)
+
+    async def _call(self, callback: Callback | None, *arguments: Any) -> None:
+        if callback is None:
+            return
+        if inspect.iscoroutinefunction(callback):
+            await callback(*arguments)
+            return
+        async with self._threads.lend() as thread:
+            made = await thread.do(partial(callback, *arguments))
+        if inspect.isawaitable(made):
+            await made
