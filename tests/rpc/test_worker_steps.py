@@ -13,6 +13,7 @@ import pytest
 from google.protobuf import json_format
 
 from stepwire.v1 import step_run_pb2
+from stepwired.events import Json
 from stepwired.limits import Limits
 from stepwired.steps.workers import Workers
 from stepwired.store.codec.values import json_of_value
@@ -80,7 +81,8 @@ async def test_what_a_worker_takes_and_gives_is_held_against_its_schemas() -> No
     schemas = {"input_schema": {"type": "number"}, "output_schema": {"type": "string"}}
     async with running() as client, worker(client, {"name": "f", **schemas}) as other:
         run = asyncio.create_task(results(client, [{"spread": {}}, {"named": "f"}], ["one", "2", 3]))
-        for output in ("two", [3]):
+        outputs: list[Json] = ["two", [3]]
+        for output in outputs:
             call = await other.asked()
             assert call.input.HasField("number_value")
             await other.done(call.call_id, output)

@@ -209,6 +209,19 @@ async def test_a_worker_that_is_silent_is_taken_for_dead_and_its_calls_go_to_ano
     assert (told(caught.value).reason, told(caught.value).facts["limitSeconds"]) == ("SLOW_PRODUCER", "0.6")
 
 
+async def test_the_calls_of_a_worker_that_froze_go_to_another_though_it_reads_nothing() -> None:
+    async with talking(limits=Limits(worker_heartbeat_s=0.2)) as server:
+        frozen = await server.worker("f", room=4)
+        runs = calling(server, *("x" * 500_000 for _ in range(4)))  # more than HTTP/2 takes on its way
+        await until(lambda: any(isinstance(call.writing, V.ServeStepsResponse) for call in server.calls._live))
+        other = await server.worker("f", room=4)
+        serving = asyncio.create_task(serve(other))
+        assert [len(str(value)) for [value] in await within(asyncio.gather(*runs))] == [500_000] * 4
+        await ended(frozen.call)
+        await ended(other.call)
+        await asyncio.gather(serving, return_exceptions=True)
+
+
 async def test_a_worker_whose_stream_we_leave_unread_is_not_silent() -> None:
     async with talking(limits=Limits(worker_heartbeat_s=0.05, call_outputs=2)) as server:
         worker = await server.worker("f")

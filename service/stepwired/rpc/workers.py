@@ -112,4 +112,6 @@ class WorkerServicer:
                 if worker.is_leaving:  # that may have been its last answer
                     bell.set()
         finally:
+            # Here, because whoever tells it things may hang in the middle of one for as long as it reads nothing.
+            self._workers.leave(worker)
             bell.set()

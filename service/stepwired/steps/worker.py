@@ -46,6 +46,8 @@ class Worker:
         self.line = line
         self.is_leaving = False
         """It gets no further calls."""
+        self.has_left = False
+        """It is gone."""
         self.last_used = 0
 
     @property

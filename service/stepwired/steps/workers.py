@@ -116,7 +116,10 @@ class Workers:
                 service.timer = loop.call_later(self._limits.worker_wait_s, self._give_up, service)
 
     def leave(self, worker: Worker) -> None:
-        """Take note that a worker is gone, and what it was called for with it."""
+        """Take note that a worker is gone, and what it was called for with it. Safe to call twice."""
+        if worker.has_left:
+            return
+        worker.has_left = True
         self.retire(worker)
         lost = worker.line.open_count
         worker.line.lose(Unavailable(Reason.WORKER_LOST, "the worker was lost before its answer was whole"))
