@@ -14,7 +14,7 @@ from google.protobuf import descriptor as descriptors
 from google.protobuf import message_factory
 from google.protobuf.message import Message as Proto
 
-from stepwire.v1 import chat_pb2, conversation_pb2, embed_pb2, step_run_pb2
+from stepwire.v1 import chat_pb2, conversation_pb2, embed_pb2, pipeline_pb2, step_run_pb2
 from stepwired.limits import Limits
 from stepwired.store.sqlite import SqliteStore
 from tests.rpc.serving import serve, told, within
@@ -55,7 +55,7 @@ class Maker:
             entries = getattr(made, field.name)
             value = field.message_type.fields_by_name["value"]
             for _ in range(self.random.randint(0, 3)):
-                key = self.random.choice(TEXTS)
+                key = self._scalar(field.message_type.fields_by_name["key"])
                 if value.message_type:
                     entries[key].CopyFrom(self.request(value.message_type, depth + 1))
                 else:
@@ -100,7 +100,7 @@ async def test_no_request_is_an_accident(tmp_path: Path) -> None:
     maker = Maker(seed=2)
     methods = [
         method
-        for file in (chat_pb2, embed_pb2, conversation_pb2, step_run_pb2)
+        for file in (chat_pb2, embed_pb2, conversation_pb2, step_run_pb2, pipeline_pb2)
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     ]
