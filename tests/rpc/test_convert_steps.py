@@ -32,7 +32,6 @@ from stepwired.steps.spec import (
     Timeout,
 )
 
-
 R = Reason
 
 

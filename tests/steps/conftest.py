@@ -112,7 +112,7 @@ class _FunctionRun:
     def _one(self, source: str, arguments: Sequence[Json]) -> Json | Failure:
         try:
             return self._functions.table[source](*arguments)
-        except (TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             return StepFailed(Reason.STEP_EXECUTION_FAILED, f"the function threw {type(error).__name__}")
 
     async def aclose(self) -> None:
