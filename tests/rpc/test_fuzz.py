@@ -94,6 +94,8 @@ async def first(watch: Any) -> None:
     else:
         watch.cancel()
         await asyncio.wait([reading])
+        if not reading.cancelled():
+            reading.exception()  # it may have ended in this moment
 
 
 async def test_no_request_is_an_accident(tmp_path: Path) -> None:
