@@ -8,7 +8,7 @@
 `AsyncClient` is the same for asyncio. Everything that fails raises a class of `stepwire.errors`.
 """
 
-from stepwire import errors
+from stepwire import errors, steps
 from stepwire._aio import AsyncClient
 from stepwire._blocking import Client
 from stepwire._conversation import Conversation
@@ -16,6 +16,7 @@ from stepwire._conversation_aio import AsyncConversation
 from stepwire._converse import AsyncTalk
 from stepwire._pictures import image
 from stepwire._talking import Talk
+from stepwire._worker import Worker, serve_steps
 from stepwire.replies import (
     ChatEvent,
     Finished,
@@ -92,6 +93,9 @@ __all__ = [
     "ToolCalled",
     "UpdatedMessage",
     "Usage",
+    "Worker",
     "errors",
     "image",
+    "serve_steps",
+    "steps",
 ]

@@ -110,7 +110,7 @@ class StepCalls:
         _watching.locate(request.steps, functions)
         event: results.RunEvent | None = None
         async with aclosing(self._responses(request, functions, timeout_s)) as responses:
-            watching = _watching.Watching(functions.watchers)
+            watching = _watching.Watching(functions.watchers, request.steps)
             try:
                 async for response in responses:
                     if (event := results.run_event(response)) is None:

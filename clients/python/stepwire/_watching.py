@@ -75,22 +75,39 @@ def locate(steps: Iterable[step_run_pb2.Step], functions: Functions) -> None:
             step.name = step.name[found.end() :]
 
 
+def _is_within(path: str, outer: str) -> bool:
+    return path.startswith(f"{outer}.")
+
+
+def _forgives(retrying: results.StageEvent, error: results.StageEvent) -> bool:
+    place = retrying.path
+    return _is_within(error.step_path, retrying.step_path) and error.path[: len(place)] == place
+
+
 class Watching:
     """Tells the watchers of one run what happens, one function at a time.
 
     Functions that are no coroutines are called in a thread.
     """
 
-    def __init__(self, watchers: list[Watcher]) -> None:
+    def __init__(self, watchers: list[Watcher], steps: Iterable[step_run_pb2.Step]) -> None:
         self._watchers = watchers
+        self._retries = [path for path, step in places(steps) if step.HasField("retry")] if watchers else []
+        self._held: list[tuple[Watcher, results.StageEvent]] = []
+        """Errors within a retry step, which may yet be tried again and come to nothing."""
+
         self._threads = Threads()
 
     async def hear(self, event: results.RunEvent) -> None:
         """Tell whom it concerns; what they raise is raised here."""
         if isinstance(event, results.StageEvent):
+            if event.kind == "retrying":
+                self._held = [(watcher, held) for watcher, held in self._held if not _forgives(event, held)]
             for watcher in self._watchers:
-                if watcher.path == event.step_path:
+                if watcher.path == event.step_path or _is_within(event.step_path, watcher.path):
                     await self._tell(watcher, event)
+        elif isinstance(event, results.StepResult) and event.error is not None:  # nobody tries this one again
+            await self._release(str(event.error))
         elif isinstance(event, results.RunFinished):
             for watcher in self._watchers:  # a slow reader may have lost it
                 await self._complete(watcher)
@@ -100,16 +117,33 @@ class Watching:
 
     async def _tell(self, watcher: Watcher, event: results.StageEvent) -> None:
         match event.kind:
+            case "error":  # told where it happened, be it deep within
+                if any(
+                    _is_within(event.step_path, path)
+                    for path in self._retries
+                    if path == watcher.path or _is_within(path, watcher.path)
+                ):
+                    self._held.append((watcher, event))
+                else:
+                    await self._call(watcher.on_error, event.error)
+            case _ if event.step_path != watcher.path:
+                pass
             case "started":
                 await self._call(watcher.on_start, event.value)
             case "result":
                 await self._call(watcher.on_result, event.value)
-            case "error":
-                await self._call(watcher.on_error, event.error)
             case "completed":
                 await self._complete(watcher)
 
+    async def _release(self, error: str | None, of: Watcher | None = None) -> None:
+        """Tell of errors that were held: of this one, or of all that one watcher waits for."""
+        released = [each for each in self._held if str(each[1].error) == error or each[0] is of]
+        self._held = [each for each in self._held if each not in released]
+        for watcher, event in released:
+            await self._call(watcher.on_error, event.error)
+
     async def _complete(self, watcher: Watcher) -> None:
+        await self._release(None, watcher)
         if not watcher.is_complete:
             watcher.is_complete = True
             await self._call(watcher.on_complete)
