@@ -106,6 +106,14 @@ class Other:
             pass
         return message.call  # type: ignore[no-any-return]
 
+    async def dropped(self, count: int) -> set[str]:
+        """The ids of the next calls that are cancelled; anything else before them is passed over."""
+        ids: set[str] = set()
+        while len(ids) < count:
+            if (message := await self.receive()).HasField("cancel_call"):
+                ids.add(message.cancel_call.call_id)
+        return ids
+
     async def rest(self) -> list[Any]:
         """All that comes until the end, heartbeats left out."""
         told = []

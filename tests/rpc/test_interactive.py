@@ -279,13 +279,13 @@ async def test_a_run_that_calls_nothing_needs_no_open_half() -> None:
 
 
 async def test_a_caller_that_says_nothing_at_first_is_not_waited_for_but_later_as_long_as_it_takes() -> None:
-    async with talking(calling(1), Limits(stalled_sender_s=0.05)) as server:
+    async with talking(calling(1), Limits(stalled_sender_s=0.5)) as server:
         call: Any = server.stub.RunInteractive()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await read(call)
         caller = await server.caller()
         asked = await caller.asked()
-        await asyncio.sleep(0.2)  # four times as long as the limit: silence is no fault now
+        await asyncio.sleep(1.0)  # longer than the limit: silence is no fault now
         await caller.done(asked.call_id, "at last")
         assert await caller.values() == ["at last"]
     assert told(caught.value).reason == "SLOW_PRODUCER"
@@ -303,7 +303,7 @@ async def test_a_run_that_fails_cancels_its_open_calls_before_it_says_so() -> No
         calls = [await caller.asked() for _ in range(64)]
         await caller.output(calls[0].call_id, "first")
         assert (await caller.receive()).HasField("event")
-        cancelled = {(await caller.receive()).cancel_call.call_id for _ in range(64)}
+        cancelled = await caller.dropped(64)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await caller.receive()
     assert cancelled == {call.call_id for call in calls}

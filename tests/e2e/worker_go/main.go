@@ -74,14 +74,15 @@ func main() {
 	server := flag.String("server", "", "address")
 	descriptors := flag.String("descriptors", "", "file with a FileDescriptorSet")
 	room := flag.Int("room", 1, "calls at once")
+	answers := flag.Int("answers", 1<<30, "calls that it answers; further ones it only takes")
 	flag.Parse()
 	log.SetFlags(0)
-	if err := serve(*server, *descriptors, *room); err != nil {
+	if err := serve(*server, *descriptors, *room, *answers); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func serve(server, descriptors string, room int) error {
+func serve(server, descriptors string, room, answers int) error {
 	talk, err := connect(server, descriptors)
 	if err != nil {
 		return err
@@ -106,7 +107,10 @@ func serve(server, descriptors string, room int) error {
 		case message.Call != nil:
 			call := message.Call
 			fmt.Println(call.Function, call.Input, call.Attempt)
-			go answer(talk, call.CallID, call.Function, call.Input)
+			if answers > 0 {
+				answers--
+				go answer(talk, call.CallID, call.Function, call.Input)
+			}
 		}
 	}
 }
