@@ -14,6 +14,7 @@ ends from its last step up to its first, and no task outlives it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Protocol
@@ -33,6 +34,9 @@ Step = Callable[["Input"], Results]
 
 #: Results in their places, in the order of their paths.
 Stream = AsyncGenerator[Item, None]
+
+_TURN = 256
+"""Values that are there already, of which so many are given in one turn of the event loop."""
 
 #: A stream in, a stream out. Failures pass through untouched, in their places.
 Stage = Callable[[Stream], Stream]
@@ -185,6 +189,8 @@ async def over(stage: Stage, values: Sequence[Value], given: Input, *, is_placed
 
 
 async def items(inputs: Iterable[Input]) -> Stream:
-    """Give values in their places."""
-    for given in inputs:
+    """Give values in their places; now and then let others run, since a step may make nothing of any of them."""
+    for index, given in enumerate(inputs):
+        if index % _TURN == _TURN - 1:
+            await asyncio.sleep(0)
         yield Item(given.path, given.value, given.scope)
