@@ -155,6 +155,18 @@ async def test_an_anthropic_provider_counts_the_request_itself(http: Http) -> No
     assert sent.keys() == {"model", "messages", "system"}
 
 
+async def test_a_gemini_provider_counts_the_request_itself(http: Http) -> None:
+    async with Provider(answers({"totalTokens": 78})) as provider:
+        counting = Counting(catalogue(http, provider.base_url, "gemini").place)
+        count = await counting.count(asked("hello world", system="Be brief."))
+    assert (count.input_tokens, count.source) == (78, UsageSource.PROVIDER)
+    (request,) = provider.requests
+    assert request.path.endswith("/models/p-1:countTokens")
+    sent = json.loads(request.body)["generateContentRequest"]
+    assert sent.keys() == {"model", "contents", "systemInstruction"}
+    assert sent["model"] == "models/p-1"
+
+
 async def test_the_engine_of_llama_counts_what_its_template_makes(http: Http) -> None:
     async with Provider(answers({"prompt": "<user>hi"}, {"tokens": [1, 2, 3]})) as provider:
         counting = Counting(catalogue(http, provider.base_url, quirks=VENDORS["llamacpp"]).place)

@@ -114,8 +114,10 @@ class ChatServiceServicer(object):
 
         The caller's first message is `chat`. The server answers with the events of one turn, `started` to `finished`. If that
         turn ended with `FINISH_REASON_TOOL_USE`, the caller sends a `tool_result` for each tool call, and when the last is
-        there the next turn begins by itself. Otherwise the next turn begins with the caller's next `chat`, which needs no
-        more than a `prompt`: everything so far is remembered. The call ends when the caller closes its half.
+        there the next turn begins by itself; a `tool_choice` that asks for tools does not hold for such a turn. Otherwise the
+        next turn begins with the caller's next `chat`, which needs no more than a `prompt`: everything so far is remembered, at
+        most as much as one request can have. The call ends when the caller closes its half. Whoever says nothing for 10
+        minutes between two turns is ended with `RESOURCE_EXHAUSTED`, reason `SLOW_PRODUCER`.
 
         A turn that fails ends the call, as StreamChat would fail. Also fails with `INVALID_ARGUMENT`, reason `FIELD_INVALID`,
         for a message out of turn.
