@@ -28,10 +28,17 @@ base_url = "{}"
 
 
 def settings(providers: Sequence[Provider], more: str = "", **endpoint: str) -> str:
-    """Models `m0`, `m1`, …, each at a provider of its own, and each the fallback of the one before."""
+    """Models `m0`, `m1`, …, each at a provider of its own, and each the fallback of the one before.
+
+    Only the second has little time, so that no other is late on a busy machine.
+    """
     lines = ["[local]", "enabled = false"]
     for index, provider in enumerate(providers):
-        lines += [f"[endpoints.at{index}]", f'base_url = "{provider.base_url}"', "first_byte_s = 2"]
+        lines += [
+            f"[endpoints.at{index}]",
+            f'base_url = "{provider.base_url}"',
+            f"first_byte_s = {2 if index == 1 else 600}",
+        ]
         lines += [f"{name} = {value}" for name, value in endpoint.items()]
         lines += [f"[models.m{index}]", f'endpoint = "at{index}"', "price = { input = 1, output = 2 }"]
         if index + 1 < len(providers):
