@@ -166,7 +166,7 @@ def test_a_pipeline_is_checked_without_running(run: Run, far_server: Server) -> 
 def test_a_file_that_is_no_pipeline_is_a_wrong_command_line(run: Run, pipeline: str) -> None:
     result = run("run", "-", piped=pipeline)
     assert result.exit_code == 2
-    assert "PIPELINE" in result.stderr
+    assert "Error: <stdin>:1: neither a list of steps" in result.stderr
 
 
 def test_a_conversation_is_made_filled_shown_and_rendered(run: Run) -> None:

@@ -1,10 +1,13 @@
-"""The Conversation of the guide to the JavaScript API, in the guide's own spelling. Everyday Python: `stepwire`.
+"""The guide to the JavaScript API, in the guide's own spelling. Everyday Python: `stepwire`.
 
-from stepwire.guide import Conversation
+from stepwire.guide import Conversation, Steps
 
 conv = Conversation()
 conv.AddMessage("user", "Hello", {"metadata": {"source": "config"}})
 print(conv.GetSinglePrompt())
+
+steps = Steps(client)
+print(steps.createMapStep(lambda x: x * 2).startBlocking([1, 2, 3]))  # [2, 4, 6]
 """
 
 # ruff: noqa: N802, N815  the guide's names
@@ -21,10 +24,11 @@ from google.protobuf import json_format
 import stepwire
 from stepwire import _values
 from stepwire._conversation_aio import MessageOptions
+from stepwire._guide_steps import AbortController, AbortError, AbortSignal, GuideStep, Steps
 from stepwire._pictures import PictureLike
 from stepwire.v1.message_pb2 import Image, Message
 
-__all__ = ["Conversation"]
+__all__ = ["AbortController", "AbortError", "AbortSignal", "Conversation", "GuideStep", "Steps"]
 
 _OPTIONS = {"metadata": "metadata", "parentID": "parent_id", "time": "time", "id": "message_id"}
 

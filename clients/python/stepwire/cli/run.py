@@ -2,52 +2,60 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext
+from pathlib import Path
 from typing import IO, Any
 
 import click
 from rich.tree import Tree
 
-from stepwire import Client, Message, RunFinished, RunStarted, StageEvent, StepMetadata, StepResult, _status
-from stepwire.cli import failures
+from stepwire import Client, Message, RunFinished, RunStarted, StageEvent, Step, StepMetadata, StepResult, _status
+from stepwire.cli import failures, pipeline_files
 from stepwire.cli.frame import Frame, common, pass_frame
+from stepwire.cli.stages import Stages
 
 SHOWN_NUMBERS = 4
-NOT_GIVEN = object()
 
 
 @click.command()
 @click.argument("pipeline", type=click.File(encoding="utf-8"))
-@click.option("-i", "--input", "value", metavar="JSON", help="What to begin with; - reads it from a pipe.")
+@click.option(
+    "-i", "--input", "value", metavar="JSON", help="What to begin with; @FILE reads it from a file, - from a pipe."
+)
 @click.option("--events", is_flag=True, help="Also show what happens at each step.")
 @click.option("--fail-fast", is_flag=True, help="End the run at the first item that fails.")
 @click.option("--check", is_flag=True, help="Only say what is wrong with the pipeline; run nothing.")
-@click.option("-q", "--quiet", is_flag=True, help="Only results: no figures after them.")
+@click.option("-q", "--quiet", is_flag=True, help="Only results, each as JSON on a line.")
 @common
 @pass_frame
 def run(
     frame: Frame, pipeline: IO[str], value: str | None, events: bool, fail_fast: bool, check: bool, quiet: bool
 ) -> None:
-    r"""Run the steps in PIPELINE, a JSON file or - for a pipe, and print each result on a line.
+    r"""Run the steps in PIPELINE, a file of YAML or JSON or - for a pipe, and print each result on a line.
 
-    The file holds a list of steps, or an object with `steps` and, if you like, an `input`.
+    The file holds a list of steps, or an object with `steps` and, if you like, an `input`. A terminal shows meanwhile
+    what each step does. Ctrl-C cancels the run, all steps of it.
 
     \b
     echo '[{"map":{"step":{"named":"upper"}}}]' | stepwire run - -i '["a","b"]'
     """
-    steps, given = _read(pipeline)
-    start = _json(sys.stdin.read() if value == "-" else value, "--input") if value is not None else given
+    read = pipeline_files.read_file(frame, pipeline)
+    start = read.input if value is None else _input(value)
     with frame.client() as client:
         if check:
-            _check(frame, client, steps)
+            _check(frame, client, read.steps)
             return
         failed = 0
         mode: Any = "fail_fast" if fail_fast else "continue"
-        shown = client.run_events(steps, start, on_error=mode)
-        with closing(shown):
+        stages = Stages(read.steps)
+        is_live = frame.err.is_terminal and not (frame.is_json or quiet or events)
+        live = stages.live(frame.err, takes_output=sys.stdout.isatty()) if is_live else nullcontext()
+        with closing(client.run_events(read.steps, start, on_error=mode)) as shown, live:
             for event in shown:
+                stages.hear(event)
                 failed += isinstance(event, StepResult) and event.error is not None
                 if isinstance(event, StageEvent) and not events:
                     continue
@@ -56,13 +64,12 @@ def run(
         sys.exit(failures.FAILED)
 
 
-def _read(file: IO[str]) -> tuple[list[Any], Any]:
-    content = _json(file.read(), "PIPELINE")
-    if isinstance(content, dict) and content.keys() <= {"steps", "input"} and "steps" in content:
-        return content["steps"], content.get("input")
-    if isinstance(content, list):
-        return content, None
-    raise click.BadParameter("neither a list of steps nor an object with `steps` and `input`", param_hint="PIPELINE")
+def _input(said: str) -> Any:
+    if said == "-":
+        return _json(sys.stdin.read(), "--input")
+    if said.startswith("@"):
+        return _json(Path(said[1:]).read_text(encoding="utf-8"), "--input")
+    return _json(said, "--input")
 
 
 def _json(text: str, what: str) -> Any:
@@ -74,7 +81,7 @@ def _json(text: str, what: str) -> Any:
         raise click.BadParameter("nested too deep", param_hint=what) from None
 
 
-def _check(frame: Frame, client: Client, steps: list[Any]) -> None:
+def _check(frame: Frame, client: Client, steps: list[Step]) -> None:
     faults = client.validate(steps)
     for fault in faults:
         if frame.is_json:
@@ -94,7 +101,7 @@ def _show(frame: Frame, event: RunStarted | StepResult | StageEvent | RunFinishe
     match event:
         case StepResult():
             if event.error is None:
-                frame.write(f"{_readable(event)}\n")
+                frame.write(f"{_plain(event) if quiet else _readable(event)}\n")
             else:
                 frame.note(f"error at {list(event.path)}: {event.error}", style="red")
         case StageEvent():
@@ -110,6 +117,17 @@ def _whole(event: RunStarted | StepResult | StageEvent) -> Any:
     if not isinstance(event, StageEvent):
         return event.proto
     return {"stage": Frame.as_dict(event.proto)}
+
+
+def _plain(result: StepResult) -> str:
+    value = result.value
+    if isinstance(value, Message):
+        value = Frame.as_dict(value)
+    elif isinstance(value, bytes):
+        value = base64.b64encode(value).decode()
+    elif hasattr(value, "tolist"):
+        value = value.tolist()
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _readable(result: StepResult) -> str:
