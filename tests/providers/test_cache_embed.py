@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from stepwired.errors import Failure, InvalidRequest, Reason, Unavailable
+from stepwired.errors import Failure, InvalidRequest, Reason, Unavailable, Violation
 from stepwired.events import Embeddings, Usage, UsageSource, deadline
 from stepwired.providers.cache import InMemory
 from stepwired.providers.cache_embed import Vectors
@@ -133,3 +133,20 @@ async def test_what_is_shared_has_the_time_of_the_last_who_waits() -> None:
 async def test_no_texts_are_no_vectors() -> None:
     made = await Vectors(None).embed(b"", [], Embedder().make)
     assert (made.rows, made.dimensions) == ((), 0)
+
+
+async def test_who_shares_a_computation_is_told_of_the_place_in_its_own_list() -> None:
+    failure = InvalidRequest.of([Violation("texts[1]", "too long", Reason.INVALID_INPUT_TEXT)])
+    vectors, model = Vectors(None), Embedder(is_open=False, failure=failure)
+    first = asyncio.create_task(vectors.embed(b"", ["a", "bad"], model.make))
+    await turns()
+    second = asyncio.create_task(vectors.embed(b"", ["bad", "bad", "a"], model.make))
+    await turns()
+    model.gate.set()
+    places = []
+    for task in (first, second):
+        with pytest.raises(Failure) as caught:
+            await task
+        assert (caught.value.reason, type(caught.value)) == (Reason.INVALID_INPUT_TEXT, InvalidRequest)
+        places += [violation.field for violation in caught.value.violations]
+    assert (places, len(model.calls)) == (["texts[1]", "texts[0]"], 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -12,9 +13,12 @@ import pytest
 from stepwired.errors import Failure, Reason
 from stepwired.events import ChatRequest, EmbedRequest, Finished, Message, UsageSource
 from stepwired.providers.base import Address, Endpoint, ModelEntry, Secret, static
+from stepwired.providers.cache import InMemory
+from stepwired.providers.cache_embed import Vectors
 from stepwired.providers.catalogue import Catalogue, Kind
 from stepwired.providers.http import Http
-from tests.fakeprov import Behaviour, Provider, behaviours
+from tests.fakeprov import Behaviour, Exchange, Provider, behaviours
+from tests.providers.retrying import Time
 
 MODELS = [
     ModelEntry("small", "chat", "acme", "acme/small-1", aliases=("gpt-4", "gpt-4o")),
@@ -111,9 +115,64 @@ async def test_many_texts_are_asked_for_in_as_many_calls_as_it_takes(http: Http)
     async with Provider(behaviours.embeddings(3, shuffled=True)) as provider:
         texts = tuple("x" * count for count in range(1, 8))
         made = await catalogue(http, provider.base_url, embed_batch=3).embed(EmbedRequest(texts))
-    assert [len(request.json()["input"]) for request in provider.requests] == [3, 3, 1]
+    assert sorted(len(request.json()["input"]) for request in provider.requests) == [1, 3, 3]
     assert [memoryview(row).cast("f")[0] for row in made.rows] == [1, 2, 3, 4, 5, 6, 7]
     assert (made.dimensions, made.usage.source, made.usage.input_tokens) == (3, UsageSource.PROVIDER, 15)
+
+
+async def test_the_calls_that_many_texts_take_are_under_way_together(http: Http) -> None:
+    both, seen = asyncio.Event(), 0
+
+    async def behave(exchange: Exchange) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 2:
+            both.set()
+        await both.wait()
+        await behaviours.embeddings(3)(exchange)
+
+    async with Provider(behave) as provider, asyncio.timeout(10):
+        made = await catalogue(http, provider.base_url, embed_batch=1).embed(EmbedRequest(("a", "bb")))
+    assert [memoryview(row).cast("f")[0] for row in made.rows] == [1, 2]
+
+
+async def test_of_the_calls_that_many_texts_take_only_the_one_that_failed_is_made_again(http: Http) -> None:
+    failed: list[str] = []
+
+    async def behave(exchange: Exchange) -> None:
+        if exchange.request.json()["input"] == ["bb"] and not failed:
+            failed.append("bb")
+            await behaviours.status(503)(exchange)
+        else:
+            await behaviours.embeddings(3)(exchange)
+
+    async with Provider(behave) as provider:
+        models = Catalogue(
+            [Endpoint("acme", static(provider.base_url), embed_batch=1)], MODELS, http, retry=Time().retry()
+        )
+        made = await models.embed(EmbedRequest(("a", "bb", "ccc")))
+    assert sorted(request.json()["input"][0] for request in provider.requests) == ["a", "bb", "bb", "ccc"]
+    assert [memoryview(row).cast("f")[0] for row in made.rows] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("are_kept", [False, True])
+async def test_the_text_that_is_to_blame_is_named_by_its_place_in_the_callers_list(http: Http, are_kept: bool) -> None:
+    async def behave(exchange: Exchange) -> None:
+        texts = exchange.request.json()["input"]
+        if "bad" in texts:
+            error = {"code": "context_length_exceeded", "message": "no", "param": f"input[{texts.index('bad')}]"}
+            await behaviours.status(400, {}, {"error": error})(exchange)
+        else:
+            await behaviours.embeddings(3)(exchange)
+
+    async with Provider(behave) as provider:
+        vectors = Vectors(InMemory(100_000)) if are_kept else None
+        endpoint = Endpoint("acme", static(provider.base_url), embed_batch=2)
+        models = Catalogue([endpoint], MODELS, http, vectors=vectors)
+        await models.embed(EmbedRequest(("known", "also known")))
+        with pytest.raises(Failure) as caught:
+            await models.embed(EmbedRequest(("known", "a", "a", "also known", "b", "c", "bad", "bad")))
+    assert [violation.field for violation in caught.value.violations] == ["texts[6]"]
 
 
 async def test_vectors_of_another_length_than_configured_are_refused(http: Http) -> None:

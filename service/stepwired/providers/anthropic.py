@@ -8,7 +8,7 @@ from stepwired.events import ChatRequest, Embeddings, EmbedRequest
 from stepwired.providers import faults
 from stepwired.providers.anthropic_request import messages_body, reply_tool
 from stepwired.providers.anthropic_stream import AnthropicDecoder
-from stepwired.providers.base import Address
+from stepwired.providers.base import Address, Attempting, once
 from stepwired.providers.decoder import Decoder
 from stepwired.providers.refusals import Asked
 from stepwired.providers.wire import ChatWire
@@ -37,6 +37,8 @@ class Anthropic(ChatWire):
         given = address.headers() if address.key_header or not key else {"x-api-key": key}
         return given | {"anthropic-version": _VERSION}
 
-    async def embed(self, request: EmbedRequest, dimensions: int | None = None) -> Embeddings:
+    async def embed(
+        self, request: EmbedRequest, dimensions: int | None = None, attempt: Attempting = once
+    ) -> Embeddings:
         """Refuse: MODEL_FEATURE_UNSUPPORTED."""
         raise faults.unsupported(request.model, "embeddings", "the anthropic wire makes no embeddings")

@@ -200,6 +200,15 @@ class ModelEntry:
     price: Price | None = None
 
 
+#: Makes one of the requests that many texts take, which is handed over, as often as it sees fit.
+Attempting = Callable[[Callable[[], Awaitable[Embeddings]]], Awaitable[Embeddings]]
+
+
+async def once(ask: Callable[[], Awaitable[Embeddings]]) -> Embeddings:
+    """Ask, and let it fail."""
+    return await ask()
+
+
 class Wire(Protocol):
     """One endpoint, spoken to in its wire format. Models are named as the provider names them."""
 
@@ -216,5 +225,7 @@ class Wire(Protocol):
     def chat(self, request: ChatRequest) -> AsyncGenerator[Batch, None]:
         """Make one reply; see `events.Chat`."""
 
-    async def embed(self, request: EmbedRequest, dimensions: int | None = None) -> Embeddings:
-        """Turn at most `Endpoint.embed_batch` texts into vectors, of this length if known; see `events.Embed`."""
+    async def embed(
+        self, request: EmbedRequest, dimensions: int | None = None, attempt: Attempting = once
+    ) -> Embeddings:
+        """Turn texts into vectors, of this length if known, each of the requests that takes made by `attempt`."""

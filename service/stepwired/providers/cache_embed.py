@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import copy_context
+from dataclasses import replace
 
 from stepwired.errors import Failure, Reason
 from stepwired.events import Deadline, Embeddings, Usage, UsageSource, deadline
@@ -27,6 +29,9 @@ _OF_SOME_TEXT = frozenset(
 )
 
 
+#: How a failure names one text.
+_TEXT = re.compile(r"\btexts\[(\d+)\]")
+
 #: Model and vector of each key.
 _Made = dict[bytes, tuple[str, bytes]]
 
@@ -34,10 +39,12 @@ _Made = dict[bytes, tuple[str, bytes]]
 class _Flight:
     """Vectors that are being made, and how many calls wait for them."""
 
-    __slots__ = ("deadline", "failure", "keys", "made", "task", "usage", "waiters")
+    __slots__ = ("deadline", "failure", "keys", "made", "sent", "task", "usage", "waiters")
 
-    def __init__(self, keys: frozenset[bytes]) -> None:
-        self.keys = keys
+    def __init__(self, sent: Sequence[bytes]) -> None:
+        self.sent = sent
+        """A key for each text, in the order in which they were sent."""
+        self.keys = frozenset(sent)
         self.waiters = 0
         self.deadline = Deadline(-math.inf)
         """The last of those who wait."""
@@ -77,6 +84,7 @@ class Vectors:
             Failure: As `compute`.
         """
         keys = {text: digest(scope, text.encode()) for text in texts}
+        places = {keys[text]: len(texts) - index for index, text in enumerate(reversed(texts), 1)}
         known = await self._known(keys.values())
         missing = [text for text, key in keys.items() if key not in known]
         flights = {flight for text in missing if (flight := self._flights.get(keys[text])) is not None}
@@ -86,9 +94,12 @@ class Vectors:
             flights.add(mine)
         needed = frozenset(keys[text] for text in missing)
         try:
-            await self._land(flights, needed)
+            await self._land(flights, needed, places)
         except _OtherTextFailed:
-            made = await compute(tuple(missing))
+            try:
+                made = await compute(tuple(missing))
+            except Failure as failure:
+                raise _placed(failure, [keys[text] for text in missing], places) from None
             own, usage = missing, made.usage
             known |= {keys[text]: (made.model, row) for text, row in zip(missing, made.rows, strict=True)}
         else:
@@ -106,7 +117,7 @@ class Vectors:
         return {key: (name.decode(), row) for key, value in kept.items() for name, _, row in [value.partition(b"\0")]}
 
     def _begin(self, texts: Sequence[str], keys: Sequence[bytes], compute: Compute) -> _Flight:
-        flight = _Flight(frozenset(keys))
+        flight = _Flight(keys)
         self._flights |= dict.fromkeys(keys, flight)
         # In a context of its own: it has the time of all who wait for it, not of the one who came first.
         context = copy_context()
@@ -127,7 +138,7 @@ class Vectors:
         finally:
             self._forget(flight)
 
-    async def _land(self, flights: set[_Flight], needed: frozenset[bytes]) -> None:
+    async def _land(self, flights: set[_Flight], needed: frozenset[bytes], places: Mapping[bytes, int]) -> None:
         """Wait for them all.
 
         Raises:
@@ -143,10 +154,10 @@ class Vectors:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
-                for failure, keys in [
-                    (flight.failure, flight.keys) for flight in flights if flight.failure is not None
-                ]:
-                    raise _OtherTextFailed if failure.reason in _OF_SOME_TEXT and keys - needed else failure
+                for flight in flights:
+                    if (failure := flight.failure) is not None:
+                        is_others = failure.reason in _OF_SOME_TEXT and flight.keys - needed
+                        raise _OtherTextFailed if is_others else _placed(failure, flight.sent, places)
         finally:
             await self._leave(flights)
 
@@ -167,3 +178,31 @@ class Vectors:
         for key in flight.keys:
             if self._flights.get(key) is flight:
                 del self._flights[key]
+
+
+def _placed(failure: Failure, sent: Sequence[bytes], places: Mapping[bytes, int]) -> Failure:
+    """The failure as one caller may read it: a text is named by its place in that caller's list.
+
+    Args:
+        failure: Of a computation, where a text has its place among those that were sent.
+        sent: Keys of these.
+        places: Of the caller's texts, by key.
+    """
+
+    def place(named: re.Match[str]) -> str:
+        index = int(named[1])
+        own = places.get(sent[index]) if index < len(sent) else None
+        return "texts" if own is None else f"texts[{own}]"
+
+    violations = [
+        replace(each, field=_TEXT.sub(place, each.field), description=_TEXT.sub(place, each.description))
+        for each in failure.violations
+    ]
+    return type(failure)(
+        failure.reason,
+        _TEXT.sub(place, str(failure)),
+        metadata=failure.metadata,
+        retry_after_s=failure.told_to_wait_s,
+        violations=violations,
+        subject=failure.subject,
+    )

@@ -16,8 +16,6 @@ from stepwired.events import (
     Embeddings,
     EmbedRequest,
     ModelInfo,
-    Usage,
-    UsageSource,
 )
 from stepwired.providers import faults
 from stepwired.providers.base import Endpoint, ModelEntry, Wire
@@ -202,7 +200,7 @@ class Catalogue:
         return tuple(found.values())
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
-        """Turn texts into vectors, in as many calls as the provider needs, one after the other.
+        """Turn texts into vectors, in as many calls as the provider needs, some of them at once.
 
         Raises:
             Failure: Of the first call that fails; PROVIDER_PROTOCOL_ERROR if vectors have an unexpected length.
@@ -218,21 +216,13 @@ class Catalogue:
 
     async def _embed(self, model: ModelEntry, key: str, texts: tuple[str, ...]) -> Embeddings:
         wire, route = self._wires[model.endpoint], self._routes[model.name][0]
-        size = route.endpoint.embed_batch
-        parts: list[Embeddings] = []
-        for start in range(0, len(texts), size):
-            asked = EmbedRequest(texts[start : start + size], model.provider_model, key)
-            part = await self._retry.embed(route, partial(wire.embed, asked, model.dimensions))
-            wanted = model.dimensions or (parts[0].dimensions if parts else part.dimensions)
-            if part.dimensions != wanted:
-                text = f"sent vectors of {part.dimensions} numbers for {model.name}, not of {wanted}"
-                raise faults.nonsense(model.endpoint, text)
-            parts.append(part)
-        rows = tuple(row for part in parts for row in part.rows)
-        first_model = parts[0].model if parts else model.provider_model
-        dimensions = parts[0].dimensions if parts else model.dimensions or 0
-        usage = parts[0].usage if len(parts) == 1 else _sum(part.usage for part in parts)
-        return Embeddings(first_model, dimensions, rows, priced(usage, model.price))
+        asked = EmbedRequest(texts, model.provider_model, key)
+        made = await wire.embed(asked, model.dimensions, partial(self._retry.embed, route))
+        wanted = model.dimensions or made.dimensions
+        if texts and made.dimensions != wanted:
+            text = f"sent vectors of {made.dimensions} numbers for {model.name}, not of {wanted}"
+            raise faults.nonsense(model.endpoint, text)
+        return replace(made, dimensions=wanted, usage=priced(made.usage, model.price))
 
     def chat_models(self) -> list[ModelInfo]:
         """All chat models, in the order of the configuration."""
@@ -286,11 +276,3 @@ class Catalogue:
 
 def _has_key(route: Route, request: ChatRequest) -> bool:
     return route.endpoint.keys != "caller" or bool(request.caller_key)
-
-
-def _sum(usages: Iterable[Usage]) -> Usage:
-    """What several calls used together; unknown as soon as one did not say."""
-    counts = [usage.input_tokens for usage in usages]
-    if not counts or None in counts:
-        return Usage()
-    return Usage(UsageSource.PROVIDER, input_tokens=sum(count for count in counts if count is not None))

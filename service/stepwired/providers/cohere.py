@@ -9,6 +9,7 @@ import msgspec
 from stepwired.errors import Failure
 from stepwired.events import ChatRequest, Embeddings, EmbedRequest
 from stepwired.providers import faults
+from stepwired.providers.base import Attempting, once
 from stepwired.providers.decoder import Decoder
 from stepwired.providers.embedding import Answer, EmbedFormat, counted, embed
 from stepwired.providers.refusals import Asked
@@ -62,9 +63,11 @@ class Cohere(ChatWire):
     def decoder(self, asked: Asked, request: ChatRequest) -> Decoder:
         raise _no_chat(request.model)
 
-    async def embed(self, request: EmbedRequest, dimensions: int | None = None) -> Embeddings:
+    async def embed(
+        self, request: EmbedRequest, dimensions: int | None = None, attempt: Attempting = once
+    ) -> Embeddings:
         """Turn texts into vectors; see `embedding.embed`."""
-        return await embed(self, CohereEmbed(), request, dimensions)
+        return await embed(self, CohereEmbed(), request, dimensions, attempt)
 
 
 def _no_chat(model: str) -> Failure:

@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -14,6 +15,7 @@ from stepwired.errors import Failure
 from stepwired.events import Embeddings, EmbedRequest, Usage, UsageSource
 from stepwired.limits import KIB
 from stepwired.providers import faults
+from stepwired.providers.base import Attempting, once
 from stepwired.providers.pieces import usage_of
 from stepwired.providers.refusals import BODY_BYTES, Asked, of_event
 from stepwired.providers.vectors import dimensions_of
@@ -70,7 +72,9 @@ class EmbedFormat(ABC):
         """The place of one vector among the texts, if it says it, and its floats. Raises as `answer`."""
 
 
-async def embed(host: ChatWire, form: EmbedFormat, request: EmbedRequest, dimensions: int | None = None) -> Embeddings:
+async def embed(
+    host: ChatWire, form: EmbedFormat, request: EmbedRequest, dimensions: int | None = None, attempt: Attempting = once
+) -> Embeddings:
     """Turn texts into vectors; see `events.Embed`.
 
     Cost: 8 ms per 1000 vectors of 1536 numbers in base64, else ten times that. In a thread, unless they are few.
@@ -81,20 +85,22 @@ async def embed(host: ChatWire, form: EmbedFormat, request: EmbedRequest, dimens
         request: What to embed, with the provider's name of the model.
         dimensions: Length of the vectors, if known; else at most 4096 numbers are expected. An answer that is
             larger than such vectors can be is not read to its end.
+        attempt: Makes each of the requests.
 
     Raises:
-        Failure: Of the first request that fails: as `refusals` and `faults` make them, PROVIDER_PROTOCOL_ERROR if the
-            vectors are not one for each text, of one length, finite.
+        Failure: Of the first request that fails for good: as `refusals` and `faults` make them,
+            PROVIDER_PROTOCOL_ERROR if the vectors are not one for each text, of one length, finite.
     """
     size = max(1, min(host.endpoint.embed_batch, form.most_texts))
     batches = [request.texts[start : start + size] for start in range(0, len(request.texts), size)]
     if len(batches) == 1:
-        return await _embed_batch(host, form, request, dimensions)
+        return await attempt(partial(_embed_batch, host, form, request, dimensions))
     turn = asyncio.Semaphore(_CONCURRENCY)
 
     async def ask(place: int) -> Embeddings:
+        asked = replace(request, texts=batches[place])
         async with turn:
-            return await _embed_batch(host, form, replace(request, texts=batches[place]), dimensions, place * size)
+            return await attempt(partial(_embed_batch, host, form, asked, dimensions, place * size))
 
     tasks: list[asyncio.Task[Embeddings]] = []
     failed: Failure | None = None

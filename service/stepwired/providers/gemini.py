@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import ChatOptions, ChatRequest, Embeddings, EmbedRequest
-from stepwired.providers.base import Address
+from stepwired.providers.base import Address, Attempting, once
 from stepwired.providers.decoder import Decoder
 from stepwired.providers.embedding import embed
 from stepwired.providers.gemini_embed import GeminiEmbed, model_path
@@ -46,6 +46,8 @@ class Gemini(ChatWire):
             reason = Reason.MODEL_FEATURE_UNSUPPORTED
             raise InvalidRequest.of([Violation(f"options.{name}", why, reason) for name, why in wrong])
 
-    async def embed(self, request: EmbedRequest, dimensions: int | None = None) -> Embeddings:
+    async def embed(
+        self, request: EmbedRequest, dimensions: int | None = None, attempt: Attempting = once
+    ) -> Embeddings:
         """Turn texts into vectors; see `embedding.embed`."""
-        return await embed(self, GeminiEmbed(), request, dimensions)
+        return await embed(self, GeminiEmbed(), request, dimensions, attempt)

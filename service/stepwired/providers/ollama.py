@@ -7,6 +7,7 @@ from typing import Any
 
 from stepwired.errors import Failure, InvalidRequest, Reason, Violation
 from stepwired.events import ChatOptions, ChatRequest, Embeddings, EmbedRequest
+from stepwired.providers.base import Attempting, once
 from stepwired.providers.decoder import Decoder
 from stepwired.providers.embedding import embed
 from stepwired.providers.ollama_embed import OllamaEmbed
@@ -45,6 +46,8 @@ class Ollama(ChatWire):
     def refusal_within(self, asked: Asked, error: Any) -> Failure:
         return meant(asked, of_event(asked, error))
 
-    async def embed(self, request: EmbedRequest, dimensions: int | None = None) -> Embeddings:
+    async def embed(
+        self, request: EmbedRequest, dimensions: int | None = None, attempt: Attempting = once
+    ) -> Embeddings:
         """Turn texts into vectors; see `embedding.embed`."""
-        return await embed(self, OllamaEmbed(), request, dimensions)
+        return await embed(self, OllamaEmbed(), request, dimensions, attempt)

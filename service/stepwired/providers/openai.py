@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stepwired.events import ChatRequest, Embeddings, EmbedRequest
+from stepwired.providers.base import Attempting, once
 from stepwired.providers.decoder import Decoder
 from stepwired.providers.embedding import embed
 from stepwired.providers.openai_embed import OpenAIEmbed
@@ -24,6 +25,8 @@ class OpenAI(ChatWire):
     def decoder(self, asked: Asked, request: ChatRequest) -> Decoder:
         return OpenAIDecoder(asked, self.endpoint.budget, request.options, len(request.messages), self.endpoint.quirks)
 
-    async def embed(self, request: EmbedRequest, dimensions: int | None = None) -> Embeddings:
+    async def embed(
+        self, request: EmbedRequest, dimensions: int | None = None, attempt: Attempting = once
+    ) -> Embeddings:
         """Turn texts into vectors; see `embedding.embed`."""
-        return await embed(self, OpenAIEmbed(), request, dimensions)
+        return await embed(self, OpenAIEmbed(), request, dimensions, attempt)
