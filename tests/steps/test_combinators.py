@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
 import pytest
@@ -17,9 +17,7 @@ from stepwired.steps.spec import (
     ChatEmit,
     ChatLeaf,
     Choice,
-    Compose,
     Filter,
-    Gather,
     Javascript,
     Kind,
     Map,
@@ -176,6 +174,48 @@ async def test_a_step_within_its_time_is_left_alone() -> None:
     assert await found([Timeout(js("double"), 3600.0)], 2) == [4]
 
 
+async def test_time_in_which_nobody_takes_results_counts_too() -> None:
+    endless = NamedStep("endless", _endless)
+    registry = registry_of(Scripted(), named=[endless])
+    kind = Timeout(Spec(Named("endless"), "e"), 0.02)
+    run = registry.run(placed(kind), 1, error_mode=ErrorMode.CONTINUE, events=False, run_id="r")
+    late = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.05, late.set)
+    async with aclosing(run) as events:
+        await anext(events)
+        await late.wait()
+        left = [event.result async for event in events if isinstance(event, Item)]
+    assert len(left) < 10
+    assert isinstance(left[-1], StepFailed)
+
+
+async def _endless(value: Json) -> AsyncGenerator[Json, None]:
+    while True:
+        yield value
+
+
+async def test_values_that_nothing_is_made_of_do_not_hold_up_others() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def nothing(value: Json) -> Iterator[Json]:
+        yield from ()
+
+    counting = asyncio.create_task(count())
+    inner = Spec(Named("nothing"), "n")
+    try:
+        assert await found([Map(inner)], list(range(10_000)), NamedStep("nothing", nothing, quick=True)) == []
+        assert turns >= 10_000 // 256
+    finally:
+        counting.cancel()
+        await asyncio.wait([counting])
+
+
 async def test_take_ends_everything_before_it_and_the_run_is_complete() -> None:
     registry = registry_of(Scripted(), named=[FOREVER])
     events = await events_of(registry, placed(Named("forever"), Take(1)), "a", events=True)
@@ -251,13 +291,3 @@ async def test_chat_can_result_in_the_pieces_of_its_text() -> None:
     assert await found([ChatLeaf(emit=ChatEmit.DELTAS)], "abc") == ["c", "b", "a"]
     [message] = await found([ChatLeaf()], "abc")
     assert isinstance(message, Message)
-
-
-async def test_each_step_tells_once_that_it_is_complete_however_deep_it_lies() -> None:
-    inner = Spec(Compose((Spec(Named("upper"), "u"), Spec(Named("lower"), "l"))), "m")
-    nested = Spec(Compose((Spec(Map(inner), "steps[0]"), Spec(Gather(), "g"))), "c")
-    events = await events_of(registry_of(Scripted()), [nested], ["a", 1, "b"], events=True)
-    completed = [
-        event.step_path for event in events if isinstance(event, StageEvent) and event.kind is StageEventKind.COMPLETED
-    ]
-    assert sorted(completed) == sorted(["c", "g", "l", "m", "steps[0]", "u"])

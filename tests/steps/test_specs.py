@@ -51,7 +51,7 @@ pipelines = st.lists(plain.steps, min_size=1, max_size=3).map(lambda steps: numb
 
 
 @given(pipelines, plain.values)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_a_run_gives_what_lists_give(steps: list[Spec], value: Json) -> None:
     assert results(steps, value) == Model().composed(steps, [value])
 

@@ -14,6 +14,7 @@ from stepwired.steps.spec import (
     Choice,
     Compose,
     Filter,
+    Gather,
     Javascript,
     Kind,
     Map,
@@ -88,3 +89,13 @@ async def test_paths_lead_from_a_result_back_to_its_input() -> None:
         (K.RESULT, (1, 0)),
         (K.COMPLETED, ()),
     ]
+
+
+async def test_each_step_tells_once_that_it_is_complete_however_deep_it_lies() -> None:
+    inner = Spec(Compose((Spec(Named("upper"), "u"), Spec(Named("lower"), "l"))), "m")
+    nested = Spec(Compose((Spec(Map(inner), "steps[0]"), Spec(Gather(), "g"))), "c")
+    events = await events_of(registry_of(Scripted()), [nested], ["a", 1, "b"], events=True)
+    completed = [
+        event.step_path for event in events if isinstance(event, StageEvent) and event.kind is StageEventKind.COMPLETED
+    ]
+    assert sorted(completed) == sorted(["c", "g", "l", "m", "steps[0]", "u"])
