@@ -67,13 +67,13 @@ class GuideStep(Flow):
             return await self._flow.start_async(input)
         if signal.aborted:
             raise AbortError
-        running = asyncio.ensure_future(self._flow.start_async(input))
-        aborted = asyncio.ensure_future(asyncio.wrap_future(_after(signal)))
+        running: asyncio.Future[Any] = asyncio.ensure_future(self._flow.start_async(input))
+        aborted = asyncio.wrap_future(_after(signal))
         try:
-            await asyncio.wait({running, aborted}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([running, aborted], return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
                 raise AbortError
-            return await running
+            return running.result()  # type: ignore[no-any-return]
         finally:
             for task in (running, aborted):
                 task.cancel()
@@ -84,7 +84,7 @@ class GuideStep(Flow):
         return self._flow.start_blocking(input)
 
     def startWithCallbacks(self, input: Any, callbacks: Mapping[str, Callable[..., object]]) -> Callable[[], None]:  # noqa: A002
-        """Begin to run it; `onResult(value)`, `onError(error)`, `onDone()`, `onCancel()` are told. Returns `cancel()`."""
+        """Begin to run it and tell `onResult(value)`, `onError`, `onDone` and `onCancel`; returns `cancel()`."""
         told = _known(callbacks, _CALLBACKS)
         on_result = told.get("onResult", lambda _: None)
         return self._flow.start_with_callbacks(
