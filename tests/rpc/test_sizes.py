@@ -33,11 +33,11 @@ class Scripted:
     def __init__(self, results: Sequence[Json]) -> None:
         self._results = results
 
-    def validate(self, steps: Sequence[Spec]) -> tuple[Violation, ...]:
+    async def validate(self, steps: Sequence[Spec], **_: bool) -> tuple[Violation, ...]:
         return ()
 
     async def run(
-        self, steps: Sequence[Spec], value: Json, *, error_mode: ErrorMode, events: bool, run_id: str
+        self, steps: Sequence[Spec], value: Json, *, error_mode: ErrorMode, events: bool, run_id: str, **_: object
     ) -> AsyncGenerator[RunEvent, None]:
         yield RunStarted(run_id)
         for index, result in enumerate(self._results):
@@ -45,7 +45,7 @@ class Scripted:
         made = Metadata("", "compose", "", 0, 0.0, 1, len(self._results), 0, 1, None, {}, Outcome.COMPLETED)
         yield RunFinished(len(self._results), 0, False, 0, made)
 
-    def infos(self) -> Sequence[Any]:
+    async def infos(self) -> Sequence[Any]:
         return ()
 
 
@@ -72,7 +72,7 @@ async def test_a_reply_whose_end_cannot_be_sent_says_why() -> None:
 
 async def test_an_answer_too_large_for_any_client_says_why() -> None:
     class Talkative(Scripted):
-        def validate(self, steps: Sequence[Spec]) -> tuple[Violation, ...]:
+        async def validate(self, steps: Sequence[Spec], **_: bool) -> tuple[Violation, ...]:
             return tuple(Violation("x" * 5000, "…") for _ in range(1000))
 
     async with serve(steps=Talkative([])) as client:
