@@ -48,6 +48,9 @@ class Scripted:
     async def infos(self) -> Sequence[Any]:
         return ()
 
+    async def find(self, name: str) -> None:
+        return None
+
 
 HUGE: Json = [0] * 500_000  # 1 MB as JSON, 5.5 MB as protobuf
 
