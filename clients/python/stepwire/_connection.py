@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
@@ -26,14 +26,13 @@ if TYPE_CHECKING:
 Q = TypeVar("Q")
 R = TypeVar("R")
 
-if TYPE_CHECKING:
-    #: A call with many answers.
-    Answering: TypeAlias = grpc.aio.UnaryStreamCall[Q, R] | grpc.aio.StreamStreamCall[Q, R]
-
 #: What is sent beside a request: names and values.
 Metadata: TypeAlias = tuple[tuple[str, str], ...] | None
 
 _FAILED_WRITE = "Internal error from Core"
+
+ENDING_S = 5.0
+"""How long what a call ended with may come after a write that failed because of that."""
 
 
 class Connection:
@@ -131,7 +130,7 @@ class Connection:
         self._open()
         call = method(request, timeout=_finite(timeout_s), metadata=metadata)
         try:
-            while (response := await self._read(call, self._idle_s if idle_s is None else idle_s)) is not None:
+            while (response := await self._read(call.read, self._idle_s if idle_s is None else idle_s)) is not None:
                 yield response
         finally:
             call.cancel()  # does nothing to a call that is over
@@ -183,16 +182,17 @@ class Connection:
         finally:
             line.cancel()
 
-    async def _read(self, call: Answering[Q, R], idle_s: float) -> R | None:
+    async def _read(self, read: Callable[[], Awaitable[Any]], idle_s: float) -> Any:
+        """Read one message; None at the end."""
         try:
             with self._own_errors():
                 async with asyncio.timeout(_finite(idle_s)):
-                    response = await call.read()
+                    response = await read()
         except TimeoutError:
             raise errors.DeadlineExceeded(
                 f"{self.target} sent nothing for {idle_s:g} s", code="DEADLINE_EXCEEDED"
             ) from None
-        return None if response is grpc.aio.EOF else cast(R, response)
+        return None if response is grpc.aio.EOF else response
 
     @contextmanager
     def _own_errors(self, endings: Sequence[grpc.aio.AioRpcError] = ()) -> Generator[None]:
@@ -226,6 +226,11 @@ class Line(Generic[Q, R]):
     def __init__(self, connection: Connection, call: grpc.aio.StreamStreamCall[Q, R]) -> None:
         self._connection = connection
         self._call = call
+        # Not by `call.read`: after a write that failed, because the call has ended, that gives no more of what came.
+        self._responses = call.__aiter__()
+        self._ending: grpc.aio.AioRpcError | None = None
+        self._ended = asyncio.Event()
+        call.add_done_callback(self._note)
 
     async def read(self, idle_s: float = math.inf) -> R | None:
         """Wait for the next message; None at the end.
@@ -236,7 +241,27 @@ class Line(Generic[Q, R]):
         Raises:
             errors.Error: The call failed, or the other side was silent for too long.
         """
-        return await self._connection._read(self._call, idle_s)
+        try:
+            read: R | None = await self._connection._read(lambda: anext(self._responses, grpc.aio.EOF), idle_s)
+            return read
+        except errors.ServerError as failed:
+            if failed.message != _FAILED_WRITE:
+                raise
+            # It is a write that failed, because the call has ended; with what, is about to be told.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ENDING_S):
+                    await self._ended.wait()
+            if self._ending is None:
+                raise
+        if self._ending.code() is grpc.StatusCode.OK:
+            return None
+        raise _status.of_call(self._ending, self._connection.target)
+
+    def _note(self, call: grpc.aio.Call) -> None:
+        ending = _ending(call)
+        if ending.details() != _FAILED_WRITE:
+            self._ending = ending
+            self._ended.set()
 
     async def write(self, request: Q) -> bool:
         """Send a message, when there is room for it. Not to be cancelled, unless the call is to end with it.

@@ -1,0 +1,29 @@
+"""The real server without models, for tests of steps: all that they need runs in its own process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import IO
+
+HANG_S = 60.0
+
+ALONE = "[local]\nenabled = false\n"
+
+
+@contextmanager
+def program(source: str, *arguments: str) -> Generator[tuple[subprocess.Popen[str], IO[str]]]:
+    """Run a program in Python, and read what it prints. One that has not ended by itself is killed."""
+    with subprocess.Popen(
+        [sys.executable, "-u", "-W", "error", "-c", textwrap.dedent(source), *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        try:
+            yield child, child.stdout
+        finally:
+            child.kill()
