@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 
 from stepwired import config
+from stepwired.events import Chat, ChatRequest, CountTokens, Json, TokenCount, ToolSteps
 from stepwired.imaging.files import Files
 from stepwired.imaging.intake import Images
 from stepwired.imaging.pool import Decoders
+from stepwired.limits import Limits
 from stepwired.local.supervisor import Supervisor
 from stepwired.models import catalogue_of
 from stepwired.observe.metrics import NoMetrics
+from stepwired.providers.catalogue import Catalogue
 from stepwired.providers.catalogue_pictures import Resolve
 from stepwired.providers.counting import Counting
 from stepwired.providers.http import Http
@@ -30,12 +33,16 @@ from stepwired.steps.leaves import Models
 from stepwired.steps.named import discover
 from stepwired.steps.pipelines import Pipelines
 from stepwired.steps.registry import Registry
+from stepwired.steps.tools import Tools
 from stepwired.steps.workers import Workers
 from stepwired.store.keeper import DiskKeeper
 from stepwired.store.parts import Blobs
 from stepwired.store.repeating import repeatable
 from stepwired.store.replies import recorded
 from stepwired.store.sqlite import SqliteStore
+from stepwired.turns.formats import with_format
+from stepwired.turns.offer import offered, offering
+from stepwired.turns.tools import with_tools
 
 VERSION = version("stepwired")
 
@@ -80,16 +87,18 @@ async def service(settings: config.Settings, environ: Mapping[str, str] = os.env
         catalogue = catalogue_of(settings, supervisor, http, environ, blob_bytes(store), keeper)
         pictures = Pictures(images, store, settings.limits)
         counting = Counting(catalogue.place)
-        told = recorded(counting.guarded(catalogue.chat), store, settings.limits)
-        chat = repeatable(catalogue.checked(pictures.taking(told)), store)
-        read_request = partial(chat_request_of_json, limits=settings.limits)
-        pipelines = Pipelines(settings.limits)
+        is_tool = settings.tools.allow.__contains__
+        tools = Tools(lambda: steps, is_tool, as_json)
+        chat = chat_of(catalogue, counting.guarded(catalogue.chat), pictures, store, tools, settings.limits)
+        pipelines = Pipelines(settings.limits, is_tool)
         await load(store, pipelines, settings.limits)
-        models = Models(chat, catalogue.embed, read_request, as_json, code_number)
-        workers = workers_of(settings, named, pipelines)
-        steps = Registry(models, named, settings.limits, functions=functions, others=[pipelines, workers])
+        counts = counting_with(counting.count, tools)
+        models = Models(chat, catalogue.embed, read_request(settings.limits), as_json, code_number)
+        workers = workers_of(settings, named, pipelines, is_tool)
+        others = (pipelines, workers)
+        steps = Registry(models, named, settings.limits, functions=functions, others=others, is_tool=is_tool)
         server = Server(
-            Parts(chat, catalogue.embed, catalogue, store, steps, pictures, pipelines, counting.count, workers),
+            Parts(chat, catalogue.embed, catalogue, store, steps, pictures, pipelines, counts, workers),
             settings.limits,
             NoMetrics(),
         )
@@ -99,13 +108,38 @@ async def service(settings: config.Settings, environ: Mapping[str, str] = os.env
         yield Running(server, f"{host}:{port}")
 
 
-def workers_of(settings: config.Settings, named: Mapping[str, object], pipelines: Pipelines) -> Workers:
+def chat_of(
+    catalogue: Catalogue, chat: Chat, pictures: Pictures, store: SqliteStore, tools: ToolSteps, limits: Limits
+) -> Chat:
+    """All that lies between a request and `chat`, from its repeats down to its turns."""
+    turns = with_tools(with_format(chat), tools, limits)
+    told = catalogue.checked(pictures.taking(recorded(turns, store, limits)))
+    return repeatable(offering(told, tools), store)
+
+
+def read_request(limits: Limits) -> Callable[[Json], ChatRequest]:
+    """How a chat step reads what it is given."""
+    return partial(chat_request_of_json, limits=limits)
+
+
+def counting_with(count: CountTokens, tools: ToolSteps) -> CountTokens:
+    """`count`, of requests whose tools say what their steps say of themselves."""
+
+    async def counted(request: ChatRequest) -> TokenCount:
+        return await count(await offered(request, tools))
+
+    return counted
+
+
+def workers_of(
+    settings: config.Settings, named: Mapping[str, object], pipelines: Pipelines, is_tool: Callable[[str], bool]
+) -> Workers:
     """Those who serve steps, under names that nobody has taken."""
 
     async def is_taken(name: str) -> bool:
         return name in named or await pipelines.find(name, "") is not None
 
-    return Workers(settings.limits, is_taken)
+    return Workers(settings.limits, is_taken, is_tool)
 
 
 async def functions_of(settings: config.Settings) -> Sandbox | None:

@@ -14,7 +14,7 @@ import msgspec
 from stepwired import addresses, limits
 from stepwired.limits import Limits
 from stepwired.providers.endpoints import KINDS, Kind
-from stepwired.settings import Cache, Endpoint, Functions, Images, Local, Model, Price, Server, Settings
+from stepwired.settings import Cache, Endpoint, Functions, Images, Local, Model, Price, Server, Settings, Tools
 
 __all__ = [
     "DIMENSIONS",
@@ -28,6 +28,7 @@ __all__ = [
     "Price",
     "Server",
     "Settings",
+    "Tools",
     "load",
 ]
 
@@ -49,7 +50,7 @@ _OTHERS = frozenset(
 #: Length of the vectors of models that everybody knows.
 DIMENSIONS = {"text-embedding-3-large": 3072, "text-embedding-3-small": 1536, "text-embedding-ada-002": 1536}
 
-_TABLES = ("server", "local", "limits", "images", "functions", "cache", "endpoints", "models")
+_TABLES = ("server", "local", "limits", "images", "functions", "tools", "cache", "endpoints", "models")
 
 T = TypeVar("T")
 
@@ -93,6 +94,7 @@ def load(
         limits=reader.section(Limits, tables.pop("limits", {}), "limits") or Limits(),
         images=reader.section(Images, tables.pop("images", {}), "images") or Images(),
         functions=reader.section(Functions, tables.pop("functions", {}), "functions") or Functions(),
+        tools=reader.section(Tools, tables.pop("tools", {}), "tools") or Tools(),
         cache=reader.section(Cache, tables.pop("cache", {}), "cache") or Cache(),
         endpoints={
             name: _filled(given)
@@ -213,6 +215,9 @@ def _check(settings: Settings, faults: list[str]) -> None:
     faults += [f"limits.{fault}" for fault in limits.faults(settings.limits)]
     if settings.images.allow_hosts and settings.images.fetch == "off":
         faults.append('images.allow_hosts: has a meaning only with fetch = "public"')
+    for name in settings.tools.allow:
+        if "@" in name:
+            faults.append(f"tools.allow: {name!r} names a version: name the step alone")
     for root in settings.images.roots:
         if not root.is_absolute() or not root.is_dir():
             faults.append(f"images.roots: {root} has to be the absolute path of a folder")

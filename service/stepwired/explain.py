@@ -49,6 +49,8 @@ def _explained_settings(settings: config.Settings, environ: Mapping[str, str]) -
     functions = settings.functions
     processes = "1 process" if functions.processes == 1 else f"{functions.processes} processes"
     yield f"functions  in JavaScript are {f'run by {processes}' if functions.enabled else 'not run'}"
+    if settings.tools.allow:
+        yield f"tools      that models may have run here: {', '.join(settings.tools.allow)}"
     for name, endpoint in settings.endpoints.items():
         key = "no key"
         if endpoint.keys == "caller":

@@ -111,6 +111,18 @@ class Limits:
     embed_text_bytes: int = 32 * KIB
     """One text to embed, UTF-8."""
 
+    tool_result_bytes: int = 64 * KIB
+    """What a model is told of one answer of a tool that runs on this server, UTF-8. What is longer is cut, and says so."""
+
+    tool_results_bytes: int = 1 * MIB
+    """All such answers of one reply together."""
+
+    tool_runs: int = 256
+    """Runs of tools within one reply. Once there are so many, the model is asked for the last time."""
+
+    tool_depth: int = 3
+    """Replies with tools of this server within runs of tools, within replies: a tool may ask a model that has tools."""
+
     step_depth: int = 32
     """Steps nested in steps: protobuf reads a spec up to about 48 deep."""
 

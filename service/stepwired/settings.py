@@ -179,6 +179,14 @@ class Functions:
 
 
 @dataclass(frozen=True, slots=True)
+class Tools:
+    """`[tools]`: steps that chat models may have run on this server. None by default."""
+
+    allow: tuple[Text, ...] = ()
+    """Names of steps, without versions; each needs an input schema."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All that the operator can decide."""
 
@@ -187,6 +195,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     images: Images = field(default_factory=Images)
     functions: Functions = field(default_factory=Functions)
+    tools: Tools = field(default_factory=Tools)
     cache: Cache = field(default_factory=Cache)
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     models: Mapping[str, Model] = field(default_factory=dict)

@@ -32,6 +32,8 @@ from stepwired.events.replies import (
     ToolCalled,
 )
 from stepwired.events.requests import ChatOptions, ChatRequest, ResponseFormat, Tool
+from stepwired.events.tools import ToolAnswer, ToolStep, ToolSteps
+from stepwired.events.totals import total
 from stepwired.events.usage import Attempt, Usage, UsageSource
 
 __all__ = [
@@ -66,14 +68,18 @@ __all__ = [
     "TokenCount",
     "TokenLogprob",
     "Tool",
+    "ToolAnswer",
     "ToolAnswered",
     "ToolCallDelta",
     "ToolCalled",
     "ToolResult",
+    "ToolStep",
+    "ToolSteps",
     "ToolUse",
     "Usage",
     "UsageSource",
     "deadline",
     "set_time_left",
     "time_left_s",
+    "total",
 ]

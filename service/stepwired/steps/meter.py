@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 from stepwired.errors import Failure, Reason, Throttled, Violation
-from stepwired.events import Usage
+from stepwired.events import Usage, total
 from stepwired.steps.batches import Many, Outputs
 from stepwired.steps.core import Input, Results, RunEndedError, Stage, Step, Stream
 from stepwired.steps.results import Metadata, Outcome, Placed, StageEvent, StageEventKind, Value
 from stepwired.steps.spec import Spec
-from stepwired.steps.usage import total
 
 
 class Meter:

@@ -67,11 +67,18 @@ class Workers:
     Args:
         limits: How many calls wait, and how long.
         is_taken: Whether a name is that of a step of another source, which no worker may serve.
+        is_tool: Whether the operator lets chat models have the step of this name.
     """
 
-    def __init__(self, limits: Limits, is_taken: Callable[[str], Awaitable[bool]]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        is_taken: Callable[[str], Awaitable[bool]],
+        is_tool: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._limits = limits
         self._is_taken = is_taken
+        self._is_tool = is_tool
         self._services: dict[tuple[str, str], _Service] = {}
         self._waiting_count = 0
         self._numbers = count(1)
@@ -153,6 +160,7 @@ class Workers:
                 provider="worker",
                 input_schema=step.input_schema,
                 output_schema=step.output_schema,
+                is_tool=step.input_schema is not None and self._is_tool(step.name),
                 worker_count=len(service.workers),
             )
             for service in sorted(served, key=lambda each: versions.rank(each.step.version), reverse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-from stepwired.events import Usage, UsageSource
+from stepwired.events.usage import Usage, UsageSource
 
 N = TypeVar("N", int, float)
 
