@@ -118,7 +118,8 @@ class Readers:
             # A traceback keeps the cursors of `work`, and an open one would keep the next reads of this connection on
             # the state of today, and the WAL from being emptied.
             traceback.clear_frames(error.__traceback__)
-            if isinstance(error, apsw.InterruptError):
+            # The second is what apsw calls an interrupted look for the tokenizer.
+            if isinstance(error, apsw.InterruptError | apsw.NoFTS5Error):
                 raise turn.failure() from None
             if isinstance(error, apsw.Error) and (failure := failure_of(error, db.system_errno)):
                 raise failure from None
