@@ -5,9 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Any
 
 HANG_S = 60.0
 
@@ -27,3 +28,27 @@ def program(source: str, *arguments: str) -> Generator[tuple[subprocess.Popen[st
             yield child, child.stdout
         finally:
             child.kill()
+
+
+class Heard:
+    """Writes down which callback was called, and notices if two overlap."""
+
+    def __init__(self) -> None:
+        self.log: list[Any] = []
+        self.done = threading.Event()
+        self._busy = threading.Lock()
+
+    def note(self, what: Any) -> None:
+        assert self._busy.acquire(blocking=False), "two callbacks at once"
+        self.log.append(what)
+        self._busy.release()
+
+    def end(self) -> None:
+        self.note("done")
+        self.done.set()
+
+
+def refuse_two(x: int) -> int:
+    if x == 2:
+        raise ValueError("no two")
+    return x

@@ -123,7 +123,9 @@ def test_methods_that_are_repeated_exist_and_the_others_change_something() -> No
         "DeleteConversation",
         "DeletePipeline",
         "ImportConversation",
+        "RunInteractive",
         "RunStep",
+        "ServeSteps",  # goes on by itself, see test_worker
         "StreamChat",
         "UpdateConversation",
         "UpdateMessage",
