@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
 import stepwire
@@ -18,8 +17,6 @@ from stepwire import AsyncClient, Client, errors, steps
 from stepwire.v1 import step_run_pb2
 from tests.program import running, running_without_loop
 from tests.sdk.conftest import real_server
-from tests.sdk.refusing import refuse
-from tests.sdk.scripted import Server
 from tests.sdk.stepping import ALONE, HANG_S, program
 
 V = step_run_pb2
@@ -240,58 +237,3 @@ async def test_a_name_that_is_taken_ends_the_worker(target: str) -> None:
     assert caught.value.reason == "STEP_EXISTS"
     with pytest.raises(ValueError, match="there is a step 'upper' already"):
         worker.step("upper")(str)
-
-
-async def accept(requests: AsyncIterator[Any], interval_ms: int) -> V.ServeStepsResponse:
-    assert (await anext(requests)).WhichOneof("kind") == "register"
-    accepted = V.WorkerAccepted(worker_id="w1")
-    accepted.heartbeat_interval.FromMilliseconds(interval_ms)
-    return V.ServeStepsResponse(accepted=accepted)
-
-
-async def test_both_sides_say_that_they_are_alive(server: Server) -> None:
-    beats = asyncio.Semaphore(0)
-
-    async def beating(requests: AsyncIterator[Any], _: Any) -> AsyncGenerator[V.ServeStepsResponse]:
-        yield await accept(requests, 10)
-        async for request in requests:
-            assert request.WhichOneof("kind") == "heartbeat"
-            beats.release()
-            yield V.ServeStepsResponse(heartbeat=V.WorkerHeartbeat())
-
-    server.on["ServeSteps"] = beating
-    worker = stepwire.Worker(server.target)
-    worker.step("a")(str)
-    task = asyncio.create_task(worker.serve())
-    async with asyncio.timeout(HANG_S):
-        for _ in range(5):
-            await beats.acquire()
-    task.cancel()
-    await asyncio.wait([task])
-
-
-async def test_a_server_that_is_silent_refuses_or_ends_is_tried_again(server: Server) -> None:
-    came: list[str] = []
-    served = asyncio.Event()
-
-    async def changing(requests: AsyncIterator[Any], context: Any) -> AsyncGenerator[V.ServeStepsResponse]:
-        came.append("register")
-        if len(came) == 1:
-            await refuse(context, grpc.StatusCode.UNAVAILABLE, reason="SERVER_DRAINING")
-        yield await accept(requests, 10)
-        if len(came) == 2:
-            return
-        if len(came) == 3:
-            await asyncio.Event().wait()
-        served.set()
-        await asyncio.Event().wait()
-
-    server.on["ServeSteps"] = changing
-    worker = stepwire.Worker(server.target)
-    worker.step("a")(str)
-    task = asyncio.create_task(worker.serve())
-    async with asyncio.timeout(HANG_S):
-        await served.wait()
-    task.cancel()
-    await asyncio.wait([task])
-    assert len(came) >= 4

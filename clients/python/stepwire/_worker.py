@@ -146,6 +146,8 @@ class Worker:
                     await session.serve()
                     why = "the server ended the call"
                 except _PASSING as error:
+                    if error.code == "UNIMPLEMENTED":  # it is no server for workers
+                        raise
                     why = str(error)
                 if self._drained.is_set():
                     return
