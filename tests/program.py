@@ -115,7 +115,8 @@ def shared_models() -> Path:
     """The data folder with the local models, which are fetched once and kept."""
     folder = Path(os.environ.get("STEPWIRE_TEST_MODELS") or platformdirs.user_data_dir("stepwire"))
     for model in models.known():
-        models.pull(folder, model.name)
+        if not model.is_optional:
+            models.pull(folder, model.name)
     return folder
 
 

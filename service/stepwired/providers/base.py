@@ -198,6 +198,8 @@ class ModelEntry:
     """Of `images`, `tools`, `json_schema`, `reasoning`, `logprobs`; None: unknown, so anything may be asked for."""
 
     price: Price | None = None
+    chooses_tools: bool = True
+    """Whether it can decide by itself to call a tool. If not, it calls one only where it has to."""
 
 
 #: Makes one of the requests that many texts take, which is handed over, as often as it sees fit.

@@ -24,6 +24,11 @@ def refusal(model: ModelEntry, request: ChatRequest) -> Failure | None:
     """
     if not sees(model) and any(message.images for message in request.messages):
         return faults.unsupported(model.name, "images", f"{model.name} cannot look at images")
+    if not model.chooses_tools and _leaves_choice(request):
+        text = f"{model.name} cannot decide by itself to call a tool: say `required`, `none`, or the name of one"
+        violation = Violation("options.tool_choice", text, Reason.MODEL_FEATURE_UNSUPPORTED)
+        facts = {"model": model.name, "feature": "tools"}
+        return InvalidRequest(violation.reason, f"{violation.field}: {text}", metadata=facts, violations=[violation])
     lacking = list(_lacking(model, request))
     if lacking:
         violations = [_violation(model, ability, field) for ability, field in lacking]
@@ -31,6 +36,12 @@ def refusal(model: ModelEntry, request: ChatRequest) -> Failure | None:
         text = f"{violations[0].field}: {violations[0].description}"
         return InvalidRequest(Reason.MODEL_FEATURE_UNSUPPORTED, text, metadata=facts, violations=violations)
     return _too_long(model, request.options.max_tokens)
+
+
+def _leaves_choice(request: ChatRequest) -> bool:
+    """Whether the model is to decide about a tool. Once it has an answer of one, such a model goes on in words."""
+    is_answered = bool(request.messages) and request.messages[-1].tool_result is not None
+    return bool(request.options.tools) and request.options.tool_choice in {"", "auto"} and not is_answered
 
 
 def sees(model: ModelEntry) -> bool:

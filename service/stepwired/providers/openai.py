@@ -6,6 +6,7 @@ from stepwired.events import ChatRequest, Embeddings, EmbedRequest
 from stepwired.providers.base import Attempting, once
 from stepwired.providers.decoder import Decoder
 from stepwired.providers.embedding import embed
+from stepwired.providers.openai_calls import CallDecoder, in_words, is_by_format, is_call
 from stepwired.providers.openai_embed import OpenAIEmbed
 from stepwired.providers.openai_request import chat_body
 from stepwired.providers.openai_stream import OpenAIDecoder
@@ -20,10 +21,15 @@ class OpenAI(ChatWire):
         return "chat/completions"
 
     def chat_body(self, request: ChatRequest) -> bytes:
+        if is_by_format(request.options, self.endpoint.quirks):
+            request = in_words(request)
         return chat_body(request, self.endpoint.quirks, self.endpoint.name)
 
     def decoder(self, asked: Asked, request: ChatRequest) -> Decoder:
-        return OpenAIDecoder(asked, self.endpoint.budget, request.options, len(request.messages), self.endpoint.quirks)
+        quirks = self.endpoint.quirks
+        reads_call = is_call(request.options) and is_by_format(request.options, quirks)
+        kind = CallDecoder if reads_call else OpenAIDecoder
+        return kind(asked, self.endpoint.budget, request.options, len(request.messages), quirks)
 
     async def embed(
         self, request: EmbedRequest, dimensions: int | None = None, attempt: Attempting = once

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import ChatOptions
@@ -41,6 +42,10 @@ class Quirks:
 
     tokenizes: bool = False
     """Whether it has llama.cpp's own `apply-template` and `tokenize` beside the wire."""
+
+    tools_by_format: Literal["never", "forced", "always"] = "never"
+    """When a tool call is asked for as JSON of a schema, see `openai_calls`: where there has to be one, since not every
+    server sees to that; or always, since the model's chat template knows no tools."""
 
     short_ids: bool = False
     """Whether it takes ids of tool calls of nine letters and digits only."""
