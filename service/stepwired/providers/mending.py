@@ -20,9 +20,18 @@ def mended(data: bytes, kind: type[T]) -> T:
     if "\ufffd" not in text and "\\ud" not in text.lower():
         raise ValueError("there is nothing to mend")
     try:
-        return msgspec.convert(json.loads(text), kind)
+        said = json.loads(text)
+        if isinstance(said, dict):
+            for name in _raw_fields(kind) & said.keys():
+                said[name] = msgspec.Raw(json.dumps(said[name]).encode())
+        return msgspec.convert(said, kind)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+
+
+def _raw_fields(kind: type[Any]) -> frozenset[str]:
+    """Fields, as JSON names them, that are read later: no other value would do for them."""
+    return frozenset(field.encode_name for field in msgspec.structs.fields(kind) if field.type is msgspec.Raw)
 
 
 def written(value: dict[str, Any]) -> str:
