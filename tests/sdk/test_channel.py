@@ -120,6 +120,7 @@ def test_methods_that_are_repeated_exist_and_the_others_change_something() -> No
     assert once == {
         "Chat",
         "CollectStep",
+        "Converse",
         "DeleteConversation",
         "DeletePipeline",
         "ImportConversation",

@@ -13,7 +13,7 @@ MAX_RECEIVE_BYTES = 8 * 1024 * 1024
 #: deletion, an import or a run may have happened although its answer was lost: those are the caller's to repeat.
 #: A watch goes on by itself, from where it was.
 IDEMPOTENT = {
-    "stepwire.v1.ChatService": ("ListModels", "GetModel"),
+    "stepwire.v1.ChatService": ("ListModels", "GetModel", "CountTokens"),
     "stepwire.v1.EmbedService": (
         "ListEmbeddingModels",
         "GetEmbeddingModel",

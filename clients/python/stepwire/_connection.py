@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
 
 from stepwire import _channel, _status, errors
-from stepwire._at_once import at_once
+from stepwire._line import FAILED_WRITE, Line, ending
 from stepwire.v1 import chat_pb2_grpc, conversation_pb2_grpc, embed_pb2_grpc, pipeline_pb2_grpc, step_run_pb2_grpc
 
 if TYPE_CHECKING:
@@ -28,11 +28,6 @@ R = TypeVar("R")
 
 #: What is sent beside a request: names and values.
 Metadata: TypeAlias = tuple[tuple[str, str], ...] | None
-
-_FAILED_WRITE = "Internal error from Core"
-
-ENDING_S = 5.0
-"""How long what a call ended with may come after a write that failed because of that."""
 
 
 class Connection:
@@ -150,7 +145,7 @@ class Connection:
         async with aclosing(requests):
             call = method(timeout=_finite(self.long_timeout_s if timeout_s is None else timeout_s))
             endings: list[grpc.aio.AioRpcError] = []
-            call.add_done_callback(lambda ended: endings.append(_ending(ended)))
+            call.add_done_callback(lambda ended: endings.append(ending(ended)))
             try:
                 with self._own_errors(endings):
                     async for request in requests:
@@ -202,7 +197,7 @@ class Connection:
         except grpc.aio.AioRpcError as failed:
             # A write that fails because the call has ended replaces what it ended with, or is replaced by it (grpc
             # issue 36066, open).
-            told = [ending for ending in endings if ending.details() != _FAILED_WRITE]
+            told = [each for each in endings if each.details() != FAILED_WRITE]
             raise _status.of_call(told[0] if told else failed, self.target) from None
         except asyncio.CancelledError:
             # Closing the channel ends calls this way too, in tasks that nobody has cancelled and that
@@ -218,81 +213,6 @@ class Connection:
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self.target, options=_channel.options())
         return self._channel
-
-
-class Line(Generic[Q, R]):
-    """One call in which both sides talk. One task may read while another writes."""
-
-    def __init__(self, connection: Connection, call: grpc.aio.StreamStreamCall[Q, R]) -> None:
-        self._connection = connection
-        self._call = call
-        # Not by `call.read`: after a write that failed, because the call has ended, that gives no more of what came.
-        self._responses = call.__aiter__()
-        self._ending: grpc.aio.AioRpcError | None = None
-        self._ended = asyncio.Event()
-        call.add_done_callback(self._note)
-
-    async def read(self, idle_s: float = math.inf) -> R | None:
-        """Wait for the next message; None at the end.
-
-        Args:
-            idle_s: How long the other side may be silent.
-
-        Raises:
-            errors.Error: The call failed, or the other side was silent for too long.
-        """
-        try:
-            read: R | None = await self._connection._read(lambda: anext(self._responses, grpc.aio.EOF), idle_s)
-            return read
-        except errors.ServerError as failed:
-            if failed.message != _FAILED_WRITE:
-                raise
-            # It is a write that failed, because the call has ended; with what, is about to be told.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(ENDING_S):
-                    await self._ended.wait()
-            if self._ending is None:
-                raise
-        if self._ending.code() is grpc.StatusCode.OK:
-            return None
-        raise _status.of_call(self._ending, self._connection.target)
-
-    def _note(self, call: grpc.aio.Call) -> None:
-        ending = _ending(call)
-        if ending.details() != _FAILED_WRITE:
-            self._ending = ending
-            self._ended.set()
-
-    async def write(self, request: Q) -> bool:
-        """Send a message, when there is room for it. Not to be cancelled, unless the call is to end with it.
-
-        Returns:
-            Whether it could be sent; False after the end of the call, of which `read` tells.
-        """
-        try:
-            await self._call.write(request)
-        except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
-            return False
-        return True
-
-    async def done(self) -> None:
-        """Say that nothing more will be sent."""
-        with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
-            await self._call.done_writing()
-
-    def cancel(self) -> None:
-        """End the call; does nothing to one that is over."""
-        self._call.cancel()
-
-
-def _ending(call: grpc.aio.Call) -> grpc.aio.AioRpcError:
-    """Note what a call has just ended with. Its status is there, so that nothing has to be waited for."""
-    return grpc.aio.AioRpcError(
-        at_once(call.code()),
-        initial_metadata=grpc.aio.Metadata(),
-        trailing_metadata=at_once(call.trailing_metadata()),
-        details=at_once(call.details()),
-    )
 
 
 def _finite(limit_s: float | None) -> float | None:

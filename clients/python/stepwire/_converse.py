@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Self
 
 from stepwire import _asking, _requests, errors, replies
-from stepwire._connection import Connection, Line, Metadata
+from stepwire._connection import Connection, Metadata
+from stepwire._line import Line
 from stepwire._requests import MessageLike, OptionsLike
 from stepwire._tools import Tools
 from stepwire.v1 import chat_pb2, message_pb2

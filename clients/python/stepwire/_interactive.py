@@ -7,8 +7,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from stepwire._connection import Connection, Line
+from stepwire._connection import Connection
 from stepwire._functions import Functions
+from stepwire._line import Line
 from stepwire._serving import Calls
 from stepwire.v1 import step_run_pb2
 

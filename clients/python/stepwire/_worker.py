@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 from stepwire import _requests, _status, _values, errors
 from stepwire._aio import DEFAULT_TARGET
-from stepwire._connection import Connection, Line
+from stepwire._connection import Connection
 from stepwire._functions import Callback, Functions, cut
 from stepwire._interactive import outbox
+from stepwire._line import Line
 from stepwire._serving import Calls
 from stepwire.v1 import step_run_pb2
 
