@@ -88,6 +88,29 @@ def test_calls_are_told_after_the_last_piece_and_before_the_end() -> None:
     assert (last.reason, last.provider_reason) == (FinishReason.TOOL_USE, "stop")
 
 
+@pytest.mark.parametrize(
+    ("reason", "said", "is_called"),
+    [
+        (FinishReason.TOOL_USE, "tool_calls", True),
+        (FinishReason.STOP, "stop", True),
+        (FinishReason.UNKNOWN, "", True),
+        (FinishReason.UNKNOWN, "engine_fell_over", False),
+        (FinishReason.LENGTH, "length", False),
+        (FinishReason.CONTENT_FILTER, "content_filter", False),
+    ],
+)
+def test_a_call_that_may_have_been_cut_off_before_its_arguments_is_none(
+    reason: FinishReason, said: str, is_called: bool
+) -> None:
+    reply, events = begun()
+    reply.tool(0, events, tool_id="1", name="delete_all", arguments="")
+    reply.tool(0, events, arguments=" ")
+    reply.stop(reason, said)
+    last = finished(reply, events)
+    assert [event.tool_use.input for event in events if isinstance(event, ToolCalled)] == [{}] * is_called
+    assert any(message.tool_use is not None for message in last.messages) is is_called
+
+
 def test_a_signature_goes_back_with_the_first_message_even_without_a_thought() -> None:
     reply, events = begun()
     reply.signature = b"proof"

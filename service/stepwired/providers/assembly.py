@@ -212,13 +212,16 @@ class Assembly:
 
     def _called(self) -> list[ToolCalled]:
         called: list[ToolCalled] = []
+        # What was cut off must not be executed, nor what may have been.
+        is_cut = self.reason in _CUT or (self.reason is FinishReason.UNKNOWN and bool(self.provider_reason))
         for parts in self._tools.values():
+            if is_cut and not parts.has_arguments:
+                continue
             use = parts.use(f"call_{self._first_id}_{parts.index}")
             if use is not None:
                 self._check_use(parts.index, use)
                 called.append(ToolCalled(parts.index, use))
-            elif self.reason not in _CUT:
-                # What was cut off must not be executed; a model that stopped by itself has said all of it.
+            elif self.reason not in _CUT:  # a model that stopped by itself has said all of it
                 raise self.malformed("a tool call without a name or with an input that is no JSON object")
         return called
 

@@ -73,6 +73,11 @@ class ToolParts:
         except ValueError:
             return False
 
+    @property
+    def has_arguments(self) -> bool:
+        """Whether any of its input has come. None is also how some models write that a tool needs none."""
+        return any(piece and not piece.isspace() for piece in self.arguments)
+
     def use(self, made_up_id: str) -> ToolUse | None:
         """The whole of it; None if it has no name, or its input is no JSON object that could be sent and stored.
 
