@@ -220,6 +220,16 @@ async def test_leaving_a_run_cancels_its_coroutines_and_closes_its_generators(ta
         assert await asyncio.to_thread(closed.wait, HANG_S)
 
 
+async def test_a_run_that_ends_while_its_function_still_yields_loses_nothing_and_leaves_nothing(target: str) -> None:
+    async with AsyncClient(target) as api:
+        before = asyncio.all_tasks()
+        for _ in range(30):
+            assert await api.collect([slowly_to, steps.take(2)], 1000) == [1, 2]
+        async with asyncio.timeout(HANG_S):
+            while asyncio.all_tasks() - before:  # noqa: ASYNC110  gRPC's own, which nobody tells of
+                await asyncio.sleep(0.01)
+
+
 def test_a_call_that_is_no_longer_needed_is_cancelled_and_its_thread_forgotten(client: Client) -> None:
     release, ended = threading.Event(), threading.Event()
 
