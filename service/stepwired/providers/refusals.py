@@ -151,7 +151,8 @@ def _about_the_request(asked: Asked, said: Said, facts: dict[str, str]) -> Failu
         return InvalidRequest(Reason.CONTENT_BLOCKED, text, metadata=facts, subject=asked.subject)
     if said.status == 413 or (said.status == 400 and _SIZE_TEXT.search(said.message)):
         text = f"the request is larger than {asked.provider} takes"
-        return InvalidRequest(Reason.PROVIDER_REQUEST_TOO_LARGE, text, metadata=facts)
+        violation = Violation(_field(asked, said) or "messages", text, Reason.PROVIDER_REQUEST_TOO_LARGE)
+        return InvalidRequest(Reason.PROVIDER_REQUEST_TOO_LARGE, text, metadata=facts, violations=[violation])
     if said.status == 404 and ("model" in said.message.lower() or "model_not_found" in said.words):
         return NotFound(
             Reason.MODEL_NOT_FOUND,
