@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable, Sequence
 
 from stepwired import jsonschemas, jsonvalue
@@ -27,13 +28,16 @@ from stepwired.events import (
 from stepwired.limits import KIB
 from stepwired.providers import faults
 from stepwired.providers.base import Budget
-from stepwired.providers.pieces import DEPTH, Pieces, ToolParts, joined, whole
+from stepwired.providers.pieces import DEPTH, Pieces, ToolParts, joined, logprob_bytes, whole
 from stepwired.providers.refusals import Asked
 
 TOOL_CALLS = 128
 """Most tool calls of one reply: as many as there may be tools."""
 
 _LIGHT_BYTES = 64 * KIB
+_WAITING_TOKENS = 4096
+"""Most tokens that wait for their text; of more, the first are forgotten. Characters have a handful."""
+
 _MODEL_CHARACTERS = 256
 _REASON_CHARACTERS = 64
 
@@ -79,7 +83,8 @@ class Assembly:
         self._tools: dict[Hashable, ToolParts] = {}
         self._half = ""
         self._reasoning_half = ""
-        self._logprobs: tuple[TokenLogprob, ...] = ()
+        self._waiting: deque[TokenLogprob] = deque(maxlen=_WAITING_TOKENS)
+        self._logprob_bytes = 0
 
     @property
     def is_light(self) -> bool:
@@ -97,13 +102,16 @@ class Assembly:
         """Add to the text. Tokens whose text is still to come wait for it."""
         if self.has_surrogates and text:
             text, self._half = joined(self._half + text)
-        if self._logprobs:
-            logprobs, self._logprobs = self._logprobs + logprobs, ()
+        if logprobs:
+            self._logprob_bytes += sum(map(logprob_bytes, logprobs))
         if text:
+            if self._waiting:
+                logprobs = (*self._waiting, *logprobs)
+                self._waiting.clear()
             self.texts.append(text)
             events.append(TextDelta(text, logprobs))
         elif logprobs:
-            self._logprobs = logprobs[-_LIGHT_BYTES:]
+            self._waiting.extend(logprobs)
 
     def think(self, text: str, events: list[Event]) -> None:
         """Add to the reasoning."""
@@ -161,12 +169,17 @@ class Assembly:
         Returns:
             How many bytes of text there may be until the next look.
         """
-        most_bytes = self._budget.text_bytes
-        for what, pieces in (("text", self.texts), ("reasoning", self._reasonings)):
-            if pieces.measure() > most_bytes:
+        room_bytes = text_bytes = self._budget.text_bytes
+        for what, size_bytes, most_bytes in (
+            ("text", self.texts.measure(), text_bytes),
+            ("reasoning", self._reasonings.measure(), text_bytes),
+            ("probabilities", self._logprob_bytes, self._budget.logprob_bytes),
+        ):
+            if size_bytes > most_bytes:
                 events.clear()
                 raise faults.too_large(self._asked.provider, what, most_bytes)
-        return most_bytes - max(self.texts.size_bytes, self._reasonings.size_bytes)
+            room_bytes = min(room_bytes, most_bytes - size_bytes)
+        return room_bytes
 
     def finish(self, events: list[Event]) -> None:
         """Tell the end: whole tool calls, then `Finished`.

@@ -102,6 +102,9 @@ class Budget:
     """A reply's text, and as much again of its reasoning, UTF-8. Together with `tool_bytes` a reply stays below what
     we can send, store and read back."""
 
+    logprob_bytes: int = 32 * MIB
+    """All probabilities of tokens and their alternatives that come with a reply."""
+
     tool_bytes: int = 1 * MIB
     """All tool calls of a reply together: inputs as they came, names and ids."""
 

@@ -8,12 +8,15 @@ from typing import Any
 import msgspec
 
 from stepwired import jsonvalue
-from stepwired.events import Json, ToolUse, Usage, UsageSource
+from stepwired.events import Json, TokenLogprob, ToolUse, Usage, UsageSource
 
 DEPTH = 32
 """Nesting of JSON that models write; what callers may nest, too: protobuf refuses to read somewhat deeper."""
 
 _INT32_MAX = 2**31 - 1
+
+_LOGPROB_BYTES = 24
+"""What a token and each of its alternatives take as JSON beside their letters, at the least."""
 
 
 class Pieces(list[str]):
@@ -106,6 +109,11 @@ def mended(value: Json) -> Json:
             return {whole(name): mended(item) for name, item in value.items()}
         case _:
             return value
+
+
+def logprob_bytes(token: TokenLogprob) -> int:
+    """Size of a token with its alternatives: no more than their JSON had."""
+    return _LOGPROB_BYTES + len(token.token) + sum(_LOGPROB_BYTES + len(other.token) for other in token.top)
 
 
 def usage_of(
