@@ -241,7 +241,7 @@ def test_the_commands_of_the_page_run(real_target: str, tmp_path: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("shout@1\nONE!\nTWO!\n")
+    assert done.stdout.startswith('shout@1\n"ONE!"\n"TWO!"\n')
 
 
 def test_the_program_of_the_page_runs(real_target: str, tmp_path: Path) -> None:
