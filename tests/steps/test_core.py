@@ -160,6 +160,18 @@ async def test_a_raised_failure_stands_behind_what_was_made_and_the_next_input_g
     assert await outputs(each(run), [0, 1, 2]) == [0, 1, -1, 2]
 
 
+async def test_a_raised_failure_stands_behind_results_that_place_themselves() -> None:
+    async def run(given: Input) -> Results:
+        for path in ((0, 1), (3, 0), (1, 0)):
+            yield Placed(path, given.value)
+        yield given.value
+        raise refusal(-1)
+
+    async with aclosing(each(run)(placed([7]))) as stream:
+        found = [(item.path, number(item)) async for item in stream]
+    assert found == [((0, 0, 1), 7), ((0, 3, 0), 7), ((0, 1, 0), 7), ((0, 4), 7), ((0, 5), -1)]
+
+
 async def test_gather_waits_for_all_and_lets_failures_pass() -> None:
     stage = chained([each(a_step(table([[1], [-1], [2, 3]]))), gather(Numbers)])
     async with aclosing(stage(placed([0, 1, 2]))) as stream:
