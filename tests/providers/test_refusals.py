@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwired.errors import Failure, InvalidRequest, Misconfigured, NotFound, Reason, Throttled, Unavailable
-from stepwired.providers import said
+from stepwired.providers import said as error_body
 from stepwired.providers.refusals import Asked, of_event, of_response
 from stepwired.providers.said import redacted
 
@@ -94,6 +98,55 @@ def test_each_refusal_has_its_reason(status: int, body: Any, reason: Reason, kin
 )
 def test_an_error_inside_a_stream_means_what_its_status_would(said: Any, reason: Reason) -> None:
     assert of_event(ASKED, said).reason is reason
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"type": "invalid_request_error", "code": "model_not_found"}, Reason.MODEL_NOT_FOUND),
+        ({"type": "model_not_found", "code": "Invalid_Request_Error"}, Reason.MODEL_NOT_FOUND),
+        ({"type": "invalid_request_error", "code": "rate_limit_exceeded"}, Reason.PROVIDER_RATE_LIMITED),
+        ({"type": "model_not_found", "code": "rate_limit_exceeded"}, Reason.PROVIDER_RATE_LIMITED),
+        ({"type": "rate_limit_exceeded", "code": "model_not_found"}, Reason.MODEL_NOT_FOUND),
+        ({"type": "permission_error", "status": "not_found_error"}, Reason.PROVIDER_PERMISSION_DENIED),
+        ({"type": "invalid_request_error", "code": "what_is_this"}, Reason.PROVIDER_REJECTED_REQUEST),
+    ],
+)
+@pytest.mark.parametrize("seed", range(4))  # of the order in which words lie in a set
+def test_of_several_words_the_one_that_says_most_decides_whatever_lies_first_in_memory(
+    said: dict[str, str], reason: Reason, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(error_body, "frozenset", partial(_Shuffled, random.Random(seed)), raising=False)
+    assert of_event(ASKED, {"message": "no"} | said).reason is reason
+
+
+class _Shuffled(frozenset[str]):
+    """A set that is walked through in an order of its own, as in another process."""
+
+    __slots__ = ("_dice",)
+
+    def __new__(cls, _: random.Random, words: Iterable[str] = ()) -> _Shuffled:
+        return super().__new__(cls, words)
+
+    def __init__(self, dice: random.Random, _: Iterable[str] = ()) -> None:
+        self._dice = dice
+
+    def __iter__(self) -> Iterator[str]:
+        words = sorted(super().__iter__())
+        self._dice.shuffle(words)
+        return iter(words)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(429, error(code="insufficient_quota")), (402, error()), (403, error()), (401, error())]
+)
+def test_whose_account_it_is_that_a_provider_refuses_is_said(status: int, body: Any) -> None:
+    ours = refuse(status, body)
+    theirs = of_response(replace(ASKED, is_callers=True), status, {}, json.dumps(body).encode())
+    assert "came with this call" in str(theirs)
+    assert "server" not in str(theirs)
+    assert "came with this call" not in str(ours)
+    assert (theirs.reason is ours.reason) is (status != 401)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +251,7 @@ def test_a_refused_text_is_named_in_our_words(texts: int, param: str | None, fie
 
 def test_what_hides_keys_takes_time_that_grows_no_faster_than_the_text() -> None:
     begun_s = time.monotonic()
-    assert said._SECRETS.sub("***", "x" * 300_000) == "x" * 300_000  # ten minutes, if it grows with the square
+    assert error_body._SECRETS.sub("***", "x" * 300_000) == "x" * 300_000  # ten minutes, if it grows with the square
     assert time.monotonic() - begun_s < 30
     assert "secret" not in redacted("x" * 100 + "_key=secret", "")
 

@@ -165,7 +165,9 @@ async def _embed_batch(
 ) -> Embeddings:
     address = await host.endpoint.at(request.caller_key)
     model, count = request.model, len(request.texts)
-    asked = Asked(host.endpoint.name, model, address.key(), count, first_text)
+    asked = Asked(
+        host.endpoint.name, model, address.key(), count, first_text, is_callers=host.endpoint.keys == "caller"
+    )
     budget = host.endpoint.budget
     body = form.body(model, request.texts)
     most_bytes = _ROOM_BYTES + count * (dimensions or _DIMENSIONS) * _NUMBER_BYTES + 2 * len(body)

@@ -75,6 +75,9 @@ class Asked:
     first_text: int = 0
     """Which of the caller's texts is the first of these."""
 
+    is_callers: bool = False
+    """Whether the key is the caller's, and so the account: not this server's."""
+
     @property
     def subject(self) -> Subject:
         return Subject("provider", f"{self.provider}:{self.model}")
@@ -164,19 +167,30 @@ def _about_the_request(asked: Asked, said: Said, facts: dict[str, str]) -> Failu
 
 
 def _about_the_account(asked: Asked, said: Said, facts: dict[str, str]) -> Failure | None:
-    """What the operator of this server can change."""
+    """What the owner of the key can change: the operator of this server, or the caller who brought it."""
+    provider = asked.provider
+    account = "the account whose key came with this call" if asked.is_callers else "this server's account"
+    key = "the key that came with this call" if asked.is_callers else "its key"
     if said.words & _QUOTA or (said.status in (400, 403, 429) and _SPENT_TEXT.search(said.message)):
-        text = f"the quota of this server's account at {asked.provider} is used up"
+        text = f"the quota of {account} at {provider} is used up"
         return Throttled(Reason.PROVIDER_QUOTA_EXHAUSTED, text, metadata=facts, subject=asked.subject)
     if said.status == 402 or said.words & _ACCOUNT:
-        reason, text = Reason.PROVIDER_ACCOUNT_PROBLEM, f"{asked.provider} does not serve this server's account"
+        reason, text = Reason.PROVIDER_ACCOUNT_PROBLEM, f"{provider} does not serve {account}"
     elif said.status == 401 or said.words & _KEY:
-        reason, text = Reason.PROVIDER_API_KEY_INVALID, f"invalid api key: {asked.provider} refused the configured one"
+        if asked.is_callers:
+            return _callers_key(provider, facts)
+        reason, text = Reason.PROVIDER_API_KEY_INVALID, f"invalid api key: {provider} refused the configured one"
     elif said.status == 403:
-        reason, text = Reason.PROVIDER_PERMISSION_DENIED, f"{asked.provider} does not allow its key to do this"
+        reason, text = Reason.PROVIDER_PERMISSION_DENIED, f"{provider} does not allow {key} to do this"
     else:
         return None
     return Misconfigured(reason, text, metadata=facts, subject=asked.subject)
+
+
+def _callers_key(provider: str, facts: Mapping[str, str]) -> Failure:
+    text = f"invalid api key: {provider} refused the key that came with this call"
+    known = {key: value for key, value in facts.items() if key in {"provider", "httpStatus"}}
+    return InvalidRequest(Reason.PROVIDER_CALLER_KEY_INVALID, text, metadata=known)
 
 
 def _about_the_moment(asked: Asked, said: Said, facts: dict[str, str], wait_s: float | None) -> Failure | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from stepwired.errors import Failure, InvalidRequest, Reason
+from stepwired.errors import Failure, Reason
 from stepwired.events import (
     Attempt,
     Batch,
@@ -215,7 +215,6 @@ class _Course:
         Raises:
             Failure: Nothing does.
         """
-        failure = self._told(failure)
         self._note(failure.reason)
         if has_begun and not self._may_restart:
             raise failure
@@ -266,15 +265,6 @@ class _Course:
         # Who says when to come back after a rate limit has room for us then: that is no load that an outage gets.
         is_invited = hint_s is not None and failure.reason is Reason.PROVIDER_RATE_LIMITED
         return wait_s if is_invited or self.route.budget.spend() else None
-
-    def _told(self, failure: Failure) -> Failure:
-        """The failure as the caller may read it: whose the key was that is no good, only the endpoint knows."""
-        if failure.reason is not Reason.PROVIDER_API_KEY_INVALID or self.route.endpoint.keys != "caller":
-            return failure
-        name = self.route.endpoint.name
-        facts = {key: value for key, value in failure.metadata.items() if key in {"provider", "httpStatus"}}
-        text = f"invalid api key: {name} refused the key that came with this call"
-        return InvalidRequest(Reason.PROVIDER_CALLER_KEY_INVALID, text, metadata=facts)
 
     def _note(self, reason: str) -> None:
         endpoint, model = self.route.endpoint.name, self.route.model.provider_model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,9 @@ _STATUS_OF = {
     "timeout_error": 504,
 }
 """The status that a word means where an error comes without one, inside a stream that began with 200."""
+
+_VAGUE = frozenset({"invalid_request_error", "badrequesterror"})
+"""What is said of any refusal: where another word says more, that holds."""
 
 _LIMIT = re.compile(r"maximum context length is (\d{1,9})\b", re.IGNORECASE)
 _REQUESTED = re.compile(r"(?:resulted in|requested|contains(?: at least)?) (\d{1,9}) ", re.IGNORECASE)
@@ -82,7 +86,7 @@ def read(key: str, status: int, body: Any) -> Said:
     words = frozenset(word.lower() for word in named)
     if not status:
         status = code if isinstance(code, int) and 400 <= code <= 599 else 0
-        status = status or next((_STATUS_OF[word] for word in words if word in _STATUS_OF), 500)
+        status = status or _status_of(named)
     limit, requested = _counts(text)
     return Said(
         status=status,
@@ -95,6 +99,12 @@ def read(key: str, status: int, body: Any) -> Said:
         wait_s=details.wait_s,
         is_typed=isinstance(body, dict) and body.get("type") == "error",
     )
+
+
+def _status_of(named: Iterable[str]) -> int:
+    """What words mean that came without a status: the first that says anything, details before code before type."""
+    known = [word for given in named if (word := given.lower()) in _STATUS_OF]
+    return next((_STATUS_OF[word] for word in sorted(known, key=_VAGUE.__contains__)), 500)
 
 
 def redacted(text: str, key: str) -> str:

@@ -85,7 +85,7 @@ async def _ask(wire: ChatWire, request: ChatRequest, path: str, body: dict[str, 
     """Post and read JSON; None if the answer is none."""
     endpoint = wire.endpoint
     address = await endpoint.at(request.caller_key)
-    asked = Asked(endpoint.name, request.model, address.key())
+    asked = Asked(endpoint.name, request.model, address.key(), is_callers=endpoint.keys == "caller")
     budget = replace(endpoint.budget, first_byte_s=COUNT_S, total_s=COUNT_S)
     raw = await asyncio.to_thread(msgspec.json.encode, body)
     url = _url(address, path, request.model)

@@ -101,7 +101,7 @@ class ChatWire(ABC):
         """
         self.check_options(request.options)
         address = await self.endpoint.at(request.caller_key)
-        asked = Asked(self.endpoint.name, request.model, address.key())
+        asked = Asked(self.endpoint.name, request.model, address.key(), is_callers=self.endpoint.keys == "caller")
         decoder = self.decoder(asked, request)
         is_large = sum(len(image.data) for message in request.messages for image in message.images) > _LARGE_BYTES
         url = address.url(self.chat_path(request), request.model)
