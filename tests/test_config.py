@@ -140,6 +140,14 @@ def test_images_come_from_nowhere_else_unless_the_file_says_so(tmp_path: Path) -
     assert config.load({}, file=file).images == config.Images("public", ("*.example.com",), (tmp_path,))
 
 
+def test_no_step_is_a_tool_unless_the_file_says_so(tmp_path: Path) -> None:
+    assert config.load({}).tools == config.Tools(allow=())
+    file = write(tmp_path, '[tools]\nallow = ["weather", "shout"]\n')
+    assert config.load({}, file=file).tools.allow == ("weather", "shout")
+    [fault] = faults({}, write(tmp_path, '[tools]\nallow = ["weather@2"]\n'))
+    assert fault.startswith("tools.allow: 'weather@2' names a version")
+
+
 def test_functions_are_run_by_two_processes_unless_the_file_says_otherwise(tmp_path: Path) -> None:
     assert config.load({}).functions == config.Functions(enabled=True, processes=2)
     file = write(tmp_path, "[functions]\nenabled = false\nprocesses = 5\n")

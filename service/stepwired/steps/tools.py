@@ -1,4 +1,7 @@
-"""Steps as tools of chat models: which may be, what they say of themselves, and runs of them as text."""
+"""Steps as tools of chat models: which may be, what they say of themselves, and runs of them as text.
+
+Arguments of a tool are an object. A step whose input is another thing gets it as the field `input` of one.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ from stepwired.steps.results import ErrorMode, Item, Metadata, RunFinished, Valu
 from stepwired.steps.spec import Spec
 
 _DESCRIPTION_BYTES = 8 * KIB
+
+_INPUT = "input"
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -44,8 +49,8 @@ class Tools:
         found = await self._registry().find(name) if self._is_tool(name.partition("@")[0]) else None
         if found is None or found.input_schema is None:
             return None
-        schema = _encode(dict(found.input_schema))
-        if found.input_schema.get("type") != "object" or not _is_usable(schema):
+        schema = _encode(_arguments(found.input_schema))
+        if not _is_usable(schema):
             return None
         if isinstance(found, NamedStep):
             description = found.description
@@ -57,6 +62,9 @@ class Tools:
 
     async def run(self, name: str, value: Json, *, limit_bytes: int) -> ToolAnswer:
         """See `events.ToolSteps`."""
+        found = await self._registry().find(name)
+        if found is not None and found.input_schema is not None and not _is_object(found.input_schema):
+            value = _unwrapped(value)
         run_id = str(uuid.uuid4())
         answer = _Answer(limit_bytes)
         facts: Mapping[str, Json] = {}
@@ -132,6 +140,21 @@ def _usage(usage: Usage) -> dict[str, Json]:
         if (count := getattr(usage, field)) is not None:
             counts[field] = count
     return counts
+
+
+def _is_object(schema: Mapping[str, Json]) -> bool:
+    return schema.get("type", "object" if "properties" in schema else "") == "object"
+
+
+def _arguments(schema: Mapping[str, Json]) -> dict[str, Json]:
+    """What a model is told of a step's input."""
+    if _is_object(schema):
+        return {**schema, "type": "object"}
+    return {"type": "object", "properties": {_INPUT: dict(schema)}, "required": [_INPUT]}
+
+
+def _unwrapped(value: Json) -> Json:
+    return value[_INPUT] if isinstance(value, dict) and value.keys() == {_INPUT} else value
 
 
 def _is_usable(schema: bytes) -> bool:
