@@ -180,8 +180,8 @@ bench: .venv/dev ## Measure: CPU per token, latency, memory
 	@$(BIN)/python -m benchmarks
 
 .PHONY: soak
-soak: .venv/dev ## Kill the server 200 times under load, and measure the store; tells what it saw
-	@STEPWIRE_KILLS=$${STEPWIRE_KILLS:-200} $(BIN)/python -m pytest -q -s tests/soak
+soak: .venv/dev ## Kill the server 200 times under load, limit 100 clients, and measure the store; tells what it saw
+	@STEPWIRE_KILLS=$${STEPWIRE_KILLS:-200} STEPWIRE_CLIENTS=$${STEPWIRE_CLIENTS:-100} $(BIN)/python -m pytest -q -s tests/soak
 	@$(BIN)/python -m tests.soak.figures
 
 .PHONY: clean
