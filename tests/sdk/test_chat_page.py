@@ -54,4 +54,4 @@ def test_the_commands_run(far_server: Server, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     sent = [request for name, request in far_server.script.calls if name == "StreamChat"]
     assert sent[0].options.response_format.schema_json
-    assert sent[1].options.tools[0].step == "upper"
+    assert sent[1].options.tools[0].step == "weather"
