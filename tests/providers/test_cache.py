@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import threading
+import tracemalloc
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import replace
 
 import pytest
 
 from stepwired.errors import Failure, Reason, Unavailable
 from stepwired.events import (
+    Attempt,
     Batch,
     ChatOptions,
     ChatRequest,
+    Event,
     Finished,
     FinishReason,
     Image,
@@ -21,6 +25,7 @@ from stepwired.events import (
     Role,
     Started,
     TextDelta,
+    TokenLogprob,
     Tool,
     ToolCallDelta,
     ToolCalled,
@@ -28,49 +33,15 @@ from stepwired.events import (
     ToolUse,
     Usage,
 )
+from stepwired.providers import cache_chat
 from stepwired.providers.base import Endpoint, ModelEntry, static
-from stepwired.providers.cache import Memory, digest
+from stepwired.providers.cache import Memory, digest_of
 from stepwired.providers.cache_chat import Replies
 from tests.providers.retrying import Seen, good, read
 
 ENDPOINT = Endpoint("at-a", static("http://127.0.0.1:9"))
 MODEL = ModelEntry("a", "chat", "at-a", "their-a")
 REQUEST = ChatRequest("a", messages=(Message(text="hi"),), options=ChatOptions(cache=True))
-
-
-def test_the_least_recently_used_goes_first() -> None:
-    memory: Memory[str] = Memory(4 * 300)
-    for key in (b"a", b"b", b"c", b"d"):
-        memory.put(key, key.decode(), 44)
-    assert memory.get(b"a") == "a"
-    memory.put(b"e", "e", 44)
-    assert [memory.get(key) for key in (b"a", b"b", b"c", b"d", b"e")] == ["a", None, "c", "d", "e"]
-    assert memory.size_bytes == 4 * 300
-
-
-def test_what_is_larger_than_all_of_it_is_not_kept_and_drives_nothing_out() -> None:
-    memory: Memory[str] = Memory(1000)
-    memory.put(b"a", "a", 10)
-    memory.put(b"b", "b", 1000)
-    assert (memory.get(b"a"), memory.get(b"b")) == ("a", None)
-    memory.put(b"a", "A", 1000)  # its old value is no longer true
-    assert memory.get(b"a") is None
-    assert (len(memory), memory.size_bytes) == (0, 0)
-
-
-def test_what_is_old_is_gone() -> None:
-    now_s = 0.0
-    memory: Memory[str] = Memory(1000, 10.0, now=lambda: now_s)
-    memory.put(b"a", "a", 10)
-    now_s = 9.9
-    assert memory.get(b"a") == "a"
-    now_s = 10.0
-    assert memory.get(b"a") is None
-    assert memory.size_bytes == 0
-
-
-def test_parts_of_a_key_do_not_run_together() -> None:
-    assert digest(b"ab", b"c") != digest(b"a", b"bc")
 
 
 class Model:
@@ -179,8 +150,10 @@ async def test_callers_with_keys_of_their_own_share_nothing() -> None:
     assert model.asked == 2
 
 
-def ended(reason: FinishReason, provider: str = "at-a") -> list[Batch]:
-    return [[Started("their-a", provider), TextDelta("x"), Finished(reason, "their-a", provider, Usage(), ())]]
+def ended(reason: FinishReason, provider: str = "at-a", tried: tuple[str, ...] = ("their-a",)) -> list[Batch]:
+    attempts = tuple(Attempt(provider, model, "", 0.0, 0.0) for model in tried)
+    last = Finished(reason, "their-a", provider, Usage(), (), attempts=attempts)
+    return [[Started("their-a", provider), TextDelta("x"), last]]
 
 
 @pytest.mark.parametrize(
@@ -190,6 +163,7 @@ def ended(reason: FinishReason, provider: str = "at-a") -> list[Batch]:
         ended(FinishReason.CONTENT_FILTER),
         ended(FinishReason.UNKNOWN),
         ended(FinishReason.STOP, "at-b"),  # a fallback
+        ended(FinishReason.STOP, tried=("their-a", "their-b")),  # a fallback at the same endpoint
         [[Started("their-a", "at-a"), TextDelta("x")], Unavailable(Reason.PROVIDER_STREAM_TRUNCATED, "cut")],
     ],
 )
@@ -198,6 +172,101 @@ async def test_what_is_not_whole_or_not_the_models_own_is_not_kept(script: list[
     await ask(cache, model)
     await ask(cache, model)
     assert model.asked == 2
+
+
+async def test_a_reply_of_the_model_itself_is_kept_however_often_it_was_tried() -> None:
+    cache, model = replies(), Model(*ended(FinishReason.STOP, tried=("their-a", "their-a")))
+    await ask(cache, model)
+    await ask(cache, model)
+    assert model.asked == 1
+
+
+class Piece(str):
+    """A text that counts how much of others is copied to join it."""
+
+    __slots__ = ()
+    copied = 0
+
+    def __add__(self, other: str) -> Piece:
+        Piece.copied += len(self) + len(other)
+        return Piece(str(self) + other)
+
+    def __radd__(self, other: str) -> Piece:
+        Piece.copied += len(self) + len(other)
+        return Piece(other + str(self))
+
+
+@pytest.mark.parametrize("kind", [TextDelta, ReasoningDelta, lambda text: ToolCallDelta(0, "1", "f", text)])
+async def test_keeping_a_reply_copies_no_piece_twice(kind: Callable[[str], Event]) -> None:
+    Piece.copied = 0
+    script = good("a")
+    script[1:1] = [[kind(Piece("xy"))] for _ in range(1000)]
+    cache, model = replies(), Model(*script)
+    await ask(cache, model)
+    kept = (await ask(cache, model)).events
+    assert Piece.copied == 0
+    assert (len(kept), "xy" * 1000 in str(kept[1]), model.asked) == (3, True, 1)
+
+
+async def test_logprobs_stay_with_the_text_that_they_are_of() -> None:
+    tokens = [TokenLogprob(text, -1.0, (TokenLogprob("z", -2.0),)) for text in "abc"]
+    script = good("a")
+    script[1:1] = [[TextDelta("a", (tokens[0],)), TextDelta("bc", (tokens[1], tokens[2]))]]
+    cache, model = replies(), Model(*script)
+    await ask(cache, model)
+    assert (await ask(cache, model)).events[1] == TextDelta("abc", tuple(tokens))
+
+
+LARGE = {
+    "picture": Message(text="hi", images=(Image(data=b"x" * 300_000),)),
+    "text": Message(text="x" * 300_000),
+    "result": Message(tool_result=ToolResult("1", "x" * 300_000)),
+    "call": Message(Role.ASSISTANT, tool_use=ToolUse("1", "f", {"a": [1] * 10_000})),
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+async def test_a_large_request_is_hashed_beside_the_loop(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loops = threading.get_ident()
+    seen: list[bool] = []
+
+    def spy(parts: Iterable[bytes]) -> bytes:
+        seen.append(threading.get_ident() == loops)
+        return digest_of(parts)
+
+    monkeypatch.setattr(cache_chat, "digest_of", spy)
+    cache, model = replies(), Model(*good("a", "x"))
+    for _ in range(2):
+        await ask(cache, model, replace(REQUEST, messages=(LARGE[what],)))
+    await ask(cache, model)
+    assert (model.asked, seen) == (2, [False, False, True])
+
+
+async def test_pictures_are_hashed_as_they_are_and_in_their_places() -> None:
+    cache, model = replies(), Model(*good("a", "x"))
+    one, two = Image(data=b"1"), Image(data=b"2")
+    for images in ((one, two), (two, one), (one,), (replace(one, detail="low"),), (one, two)):
+        await ask(cache, model, replace(REQUEST, messages=(Message(images=images),)))
+    for texts in (((one,), (two,)), ((one, two), ())):
+        await ask(cache, model, replace(REQUEST, messages=tuple(Message(images=images) for images in texts)))
+    assert model.asked == 6
+
+
+async def test_a_reply_weighs_what_it_takes_in_memory() -> None:
+    memory: Memory[tuple[Event, ...]] = Memory(100_000_000)
+    script = good("a")
+    top = [tuple(TokenLogprob(f"token {place} {rank}", -rank / 7) for rank in range(20)) for place in range(1000)]
+    script[1:1] = [[TextDelta("x", (TokenLogprob("x", -0.5, each),))] for each in top]
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        copy = [tuple(TokenLogprob("".join([one.token, ""]), one.logprob * 1.5) for one in each) for each in top]
+        held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    await ask(Replies(memory), Model(*script))
+    assert copy
+    assert 0.8 * held < memory.size_bytes < 2 * held
 
 
 async def test_a_reply_that_its_reader_left_is_not_kept() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from typing import Generic, Protocol, TypeVar
+
+import msgspec
 
 V = TypeVar("V")
 
@@ -88,8 +92,29 @@ class InMemory:
 
 def digest(*parts: bytes) -> bytes:
     """A key for what these parts are together: with their lengths, so that `ab`, `c` is another than `a`, `bc`."""
+    return digest_of(parts)
+
+
+def digest_of(parts: Iterable[bytes]) -> bytes:
+    """As `digest`, of parts that are made one by one and need not all be in memory."""
     sha = hashlib.sha256()
     for part in parts:
         sha.update(len(part).to_bytes(8, "big"))
         sha.update(part)
     return sha.digest()
+
+
+def memory_bytes(value: object) -> int:
+    """What a value and all that it holds take in memory, but for what every process has only once.
+
+    Cost: about 0.5 us for each object.
+    """
+    size = sys.getsizeof(value)
+    if value is None or isinstance(value, str | bytes | int | float | Enum):
+        return size
+    if isinstance(value, Mapping):
+        return size + sum(memory_bytes(name) + memory_bytes(item) for name, item in value.items())
+    if isinstance(value, Iterable):
+        return size + sum(map(memory_bytes, value))
+    names = value.__struct_fields__ if isinstance(value, msgspec.Struct) else getattr(value, "__slots__", ())
+    return size + sum(memory_bytes(getattr(value, name)) for name in names)
