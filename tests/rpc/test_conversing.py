@@ -127,6 +127,20 @@ async def test_messages_are_read_one_ahead_and_a_wait_for_one_may_be_cancelled()
     await within(listening)
 
 
+async def test_the_end_of_a_stream_is_not_told_while_the_call_may_have_been_cancelled() -> None:
+    heard = Listening(numbers(1, []), doubt_s=3600)
+    listening = asyncio.create_task(heard.listen())
+    assert await within(anext(heard)) == 0
+    waiting = asyncio.ensure_future(anext(heard))
+    for _ in range(2000):  # more turns than there ever were between the end of a stream and its cancel
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    heard.leave()
+    await within(listening)
+
+
 async def test_nothing_is_read_any_more_when_nobody_listens() -> None:
     seen: list[int] = []
     heard = Listening(numbers(3, seen))

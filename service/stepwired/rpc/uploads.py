@@ -10,6 +10,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from stepwired.errors import Failure, InvalidRequest, Reason, Subject, Throttled, Violation
 from stepwired.limits import Limits
+from stepwired.rpc.listening import doubt
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -123,8 +124,7 @@ class Upload:
         self._add(first.chunk)
         async for piece in others:
             self._add(piece.chunk)
-        # gRPC ends the stream of a caller who cancelled just like one that is whole, and cancels us a turn later.
-        await asyncio.sleep(0)
+        await doubt()  # what a caller sent who then cancelled is no whole file
 
     async def read(self, convert: Callable[Concatenate[bytearray, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Convert the file in a thread. It counts until the thread is done, even if nobody waits for that any more.
