@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum, auto
+from typing import Self
 
 
 class Reason(StrEnum):
@@ -205,6 +206,14 @@ class Failure(Exception):
         self.told_to_wait_s = retry_after_s
         self.violations = tuple(violations)
         self.subject = subject
+
+    def again(self) -> Self:
+        """The same failure for one more who meets it. Each needs its own: runs write into it where it was met, and
+        each raise adds to its traceback, and so to what it keeps alive.
+        """
+        fresh = type(self).__new__(type(self), *self.args)
+        vars(fresh).update(vars(self), metadata=dict(self.metadata))
+        return fresh
 
     @property
     def is_transient(self) -> bool:

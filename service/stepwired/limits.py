@@ -217,6 +217,9 @@ class Limits:
     worker_known_s: float = 600.0
     """How long a step is still known after that: its calls fail with NO_WORKER, which may be tried again."""
 
+    worker_steps_known: int = 1000
+    """Steps that are known without a worker, each with its schemas. Beyond that, the one left first is forgotten."""
+
     worker_heartbeat_s: float = 5.0
     """How often workers and the server tell each other that they are alive. Who is silent for three times is dead."""
 

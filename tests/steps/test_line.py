@@ -10,7 +10,8 @@ import pytest
 from stepwired.errors import Failure, Reason, StepFailed, Unavailable
 from stepwired.events import Json
 from stepwired.limits import Limits
-from stepwired.steps.line import Asked, Dropped, Line, OpenCall
+from stepwired.steps.line import Asked, Dropped, Line
+from stepwired.steps.opened import OpenCall
 from stepwired.steps.remote import Facts
 
 T = TypeVar("T")

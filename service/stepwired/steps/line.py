@@ -8,8 +8,9 @@
 The other side sends the outputs of all its calls over the one stream, and the runs take them at their own pace. A call
 holds few of them: then the stream is read no further until one is taken, so that the other side is slowed down. But a
 call whose run waits for its next output must not wait behind one whose run takes nothing, perhaps because it waits for
-the first. While there is such a call, the stream is read on, and up to `Limits.stream_outputs_bytes` are held; and if
-then nothing at all is taken for `Limits.stalled_reader_s`, the call that holds most of it fails.
+the first; nor must one that cannot begin, because the other side takes no more at once. While there is such a call, the
+stream is read on, and up to `Limits.stream_outputs_bytes` are held; and if then nothing at all is taken for
+`Limits.stalled_reader_s`, the call that holds most of it fails.
 
 Knows no transport: whoever has the stream feeds it in and carries away what is to be sent.
 """
@@ -18,15 +19,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Self
 
 from stepwired.errors import Failure, Reason, Throttled
 from stepwired.events import Json
 from stepwired.limits import Limits
+from stepwired.steps.opened import OpenCall
 from stepwired.steps.remote import Facts
 
 #: What an output takes beside its bytes.
@@ -56,63 +56,6 @@ class Dropped:
     call_id: str
 
 
-class OpenCall:
-    """A call, as the run that needs it sees it: its outputs, in order. Closed by whoever opened it.
-
-    Raises what ended it, behind its last output.
-    """
-
-    __slots__ = ("_bytes", "_failure", "_is_over", "_line", "_outputs", "_waiter", "call_id", "was_answered")
-
-    def __init__(self, line: Line, call_id: str) -> None:
-        self.call_id = call_id
-        self.was_answered = False
-        """Whether anything came of it, so that it cannot be run again unnoticed."""
-        self._line = line
-        self._outputs: deque[tuple[Json, int]] = deque()
-        self._bytes = 0
-        self._is_over = False
-        self._failure: Failure | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Json:
-        while not self._outputs:
-            if self._is_over:
-                raise self._failure or StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            self._line._hunger(self)
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-                self._line._hungry.discard(self)
-        value, size = self._outputs.popleft()
-        self._bytes -= size
-        self._line._took(self, size)
-        return value
-
-    def close(self) -> None:
-        """Take no more of it. The other side is told, unless it has answered already. Safe to call twice."""
-        self._line._close(self)
-
-    def _put(self, value: Json, size: int) -> None:
-        self._outputs.append((value, size))
-        self._bytes += size
-        self._wake()
-
-    def _end(self, failure: Failure | None) -> None:
-        if not self._is_over:
-            self._is_over, self._failure = True, failure
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-
 class Line:
     """All calls over one stream.
 
@@ -120,12 +63,20 @@ class Line:
         limits: How much of what nobody has taken yet is held.
         wake: Is told when there is something to send.
         freed: Is told when fewer calls are open.
+        is_waited_for: Whether somebody waits for a call to end, so that another may begin. Who begins to says `look`.
     """
 
-    def __init__(self, limits: Limits, wake: Callable[[], None], freed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        wake: Callable[[], None],
+        freed: Callable[[], None] = lambda: None,
+        is_waited_for: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._limits = limits
         self._wake = wake
         self._freed = freed
+        self._is_waited_for = is_waited_for
         self._calls: dict[str, OpenCall] = {}
         self._unsent: dict[str, Asked | Dropped] = {}
         self._lost: Failure | None = None
@@ -151,7 +102,7 @@ class Line:
         self._count += 1
         opened = OpenCall(self, str(self._count))
         if self._lost is not None:
-            opened._end(self._lost)
+            opened.end(self._lost.again())
             return opened
         until_s = None if facts.time_left_s is None else time.monotonic() + facts.time_left_s
         self._calls[opened.call_id] = opened
@@ -185,21 +136,21 @@ class Line:
         opened.was_answered = True
         size = size_bytes + _OUTPUT_BYTES
         self._bytes += size
-        opened._put(value, size)
-        if len(opened._outputs) >= self._limits.call_outputs or opened._bytes >= self._limits.call_outputs_bytes:
+        opened.put(value, size)
+        if opened.is_full(self._limits):
             self._full.add(opened)
 
     def finish(self, call_id: str, failure: Failure | None = None) -> None:
         """The other side has answered a call to its end, or failed at it."""
         if (opened := self._calls.pop(call_id, None)) is not None:
             opened.was_answered = True
-            opened._end(failure)
+            opened.end(failure)
             self._freed()
 
     def fail(self, call_id: str, failure: Failure, *, is_sent: bool = True) -> None:
         """End a call that the other side has not answered to its end, and tell it so if it knows of it."""
         if (opened := self._calls.get(call_id)) is not None:
-            opened._end(failure)
+            opened.end(failure)
             self._drop(opened, is_sent=is_sent)
 
     def lose(self, failure: Failure) -> None:
@@ -208,7 +159,11 @@ class Line:
         self._unsent.clear()
         lost, self._calls = tuple(self._calls.values()), {}
         for opened in lost:
-            opened._end(failure)
+            opened.end(failure.again())
+        self._changed.set()
+
+    def look(self) -> None:
+        """Look again whether the stream has to be read on: somebody begins to wait for a call to end."""
         self._changed.set()
 
     async def room(self) -> None:
@@ -217,7 +172,7 @@ class Line:
         takes, since = self._takes, loop.time()
         while self._full:
             self._changed.clear()
-            if not self._hungry:
+            if not self._hungry and not self._is_waited_for():
                 await self._changed.wait()
             elif self._bytes < self._limits.stream_outputs_bytes:
                 return
@@ -232,39 +187,45 @@ class Line:
 
     def _relieve(self) -> None:
         """Fail the call that holds most, whether or not the other side has come to its end."""
-        most = max(self._full, key=lambda opened: opened._bytes)
+        most = max(self._full, key=lambda opened: opened.held_bytes)
         limit = self._limits.stream_outputs_bytes
         text = f"more than {limit} bytes of outputs wait on one stream, most of them of this call, and none is taken"
         facts = {"limitName": "stream_outputs_bytes", "limit": str(limit)}
         self._discard(most)
-        most._is_over, most._failure = True, Throttled(Reason.STEP_LIMIT_EXCEEDED, text, metadata=facts)
+        most.end(Throttled(Reason.STEP_LIMIT_EXCEEDED, text, metadata=facts), is_late=True)
         if most.call_id in self._calls:
             self._drop(most)
 
-    def _hunger(self, opened: OpenCall) -> None:
+    # What follows is for open calls.
+
+    def hungers(self, opened: OpenCall) -> None:
+        """The run of this call waits for an output."""
         self._hungry.add(opened)
         self._changed.set()
 
-    def _took(self, opened: OpenCall, size: int) -> None:
+    def fed(self, opened: OpenCall) -> None:
+        """It does no more."""
+        self._hungry.discard(opened)
+
+    def took(self, opened: OpenCall, size: int) -> None:
+        """It has taken an output of so many bytes."""
         self._bytes -= size
         self._takes += 1
         if opened in self._full:
-            limits = self._limits
-            if len(opened._outputs) < limits.call_outputs and opened._bytes < limits.call_outputs_bytes:
+            if not opened.is_full(self._limits):
                 self._full.discard(opened)
             self._changed.set()
 
-    def _close(self, opened: OpenCall) -> None:
-        opened._end(None)
+    def leave(self, opened: OpenCall) -> None:
+        """Nobody wants anything of it any more."""
+        opened.end(None)
         self._discard(opened)
         if opened.call_id in self._calls:
             self._drop(opened)
 
     def _discard(self, opened: OpenCall) -> None:
         """Forget what a call holds."""
-        self._bytes -= opened._bytes
-        opened._bytes = 0
-        opened._outputs.clear()
+        self._bytes -= opened.drop()
         self._full.discard(opened)
         self._changed.set()
 

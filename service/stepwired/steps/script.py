@@ -43,7 +43,7 @@ def javascript(
         try:
             return [(answer,) for answer in await run.call(source, calls)]
         except Failure as failure:  # no process can be had; each input is told, and none of the others is lost
-            return [(failure,)] * len(inputs)
+            return [(failure.again(),) for _ in inputs]
 
     return many
 

@@ -7,10 +7,8 @@ come of it: so a step of a worker runs at least once, and its results are given 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,45 +18,15 @@ from stepwired import versions
 from stepwired.errors import Conflict, Failure, InvalidRequest, Reason, Subject, Throttled, Unavailable, Violation
 from stepwired.events import Json
 from stepwired.limits import Limits
-from stepwired.steps.line import Line, OpenCall
+from stepwired.steps.line import Line
 from stepwired.steps.named import NamedStep
+from stepwired.steps.opened import OpenCall
 from stepwired.steps.remote import Facts
+from stepwired.steps.services import Service, Services, Waiting
 from stepwired.steps.sources import StepInfo
 from stepwired.steps.worker import Registration, Worker, WorkerStep
 
 _log = logging.getLogger(__name__)
-
-
-class _Waiting:
-    """A call that waits for a worker. Whoever gives it one opens the call, so that the room is taken at once."""
-
-    __slots__ = ("facts", "given", "number", "opened", "value")
-
-    def __init__(self, number: int, value: Json, facts: Facts) -> None:
-        self.number = number
-        self.value = value
-        self.facts = facts
-        self.opened: OpenCall | None = None
-        self.given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-
-class _Service:
-    """A step, its workers, and the calls that wait for one of them."""
-
-    def __init__(self, step: WorkerStep) -> None:
-        self.step = step
-        self.workers: list[Worker] = []
-        self.waiting: deque[_Waiting] = deque()
-        self.timer: asyncio.TimerHandle | None = None
-        self.is_given_up = False
-        """There has been no worker for so long that no call waits for one any more."""
-
-    def free_worker(self) -> Worker | None:
-        return min((each for each in self.workers if each.has_room), key=lambda each: each.load, default=None)
-
-    def stop_timer(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
 
 
 class Workers:
@@ -79,7 +47,7 @@ class Workers:
         self._limits = limits
         self._is_taken = is_taken
         self._is_tool = is_tool
-        self._services: dict[tuple[str, str], _Service] = {}
+        self._services = Services(limits, self._refuse_waiting)
         self._waiting_count = 0
         self._numbers = count(1)
 
@@ -100,12 +68,9 @@ class Workers:
                 raise Conflict(Reason.STEP_EXISTS, text, subject=Subject("step", name))
         if different := tuple(self._differences(registration.steps)):
             raise InvalidRequest.of(different)
-        worker = Worker(registration, Line(self._limits, wake, lambda: self._give_work(worker)))
-        for step in registration.steps:
-            service = self._services.setdefault(step.key, _Service(step))
-            service.stop_timer()
-            service.step, service.is_given_up = step, False
-            service.workers.append(worker)
+        line = Line(self._limits, wake, lambda: self._give_work(worker), lambda: self._is_waited_for(worker))
+        worker = Worker(registration, line)
+        self._services.join(worker)
         _log.info("worker joined id=%s name=%s steps=%d", worker.id, registration.name, len(registration.steps))
         self._give_work(worker)
         return worker
@@ -115,12 +80,7 @@ class Workers:
         if worker.is_leaving:
             return
         worker.is_leaving = True
-        for step in worker.registration.steps:
-            service = self._services[step.key]
-            service.workers.remove(worker)
-            if not service.workers:
-                loop = asyncio.get_running_loop()
-                service.timer = loop.call_later(self._limits.worker_wait_s, self._give_up, service)
+        self._services.retire(worker)
 
     def leave(self, worker: Worker) -> None:
         """Take note that a worker is gone, and what it was called for with it. Safe to call twice."""
@@ -134,7 +94,7 @@ class Workers:
 
     async def find(self, name: str, version: str) -> NamedStep | None:
         """Look up a step; the highest version if none is named, of those that are served just now if any is."""
-        known = [service for key, service in self._services.items() if key[0] == name and version in {"", key[1]}]
+        known = [service for service in self._services.of(name) if version in {"", service.step.version}]
         if not known:
             return None
         step = max(known, key=lambda service: (bool(service.workers), versions.rank(service.step.version))).step
@@ -174,7 +134,7 @@ class Workers:
         while True:
             time_left_s = None if until_s is None else max(0.0, until_s - time.monotonic())
             now = replace(facts, attempt=facts.attempt + lost_count, time_left_s=time_left_s)
-            waiting = _Waiting(number, value, now)
+            waiting = Waiting(number, value, now)
             try:
                 opened = await self._opened(key, waiting, is_new=not lost_count)
                 async for output in opened:
@@ -190,7 +150,7 @@ class Workers:
             finally:
                 self._dismiss(key, waiting)
 
-    async def _opened(self, key: tuple[str, str], waiting: _Waiting, *, is_new: bool) -> OpenCall:
+    async def _opened(self, key: tuple[str, str], waiting: Waiting, *, is_new: bool) -> OpenCall:
         """Get a worker for a call, and wait for one if there is none."""
         service = self._services.get(key)
         if service is None or service.is_given_up:
@@ -204,19 +164,20 @@ class Workers:
             self._waiting_count += 1
             # One that lost its worker has waited longer than those that wait for their first.
             service.waiting.append(waiting) if is_new else service.waiting.appendleft(waiting)
+            for each in service.workers:  # the end of a call may stand behind what they have sent already
+                each.line.look()
             await waiting.given
         assert waiting.opened is not None
         return waiting.opened
 
-    def _open(self, worker: Worker, key: tuple[str, str], waiting: _Waiting) -> None:
+    def _open(self, worker: Worker, key: tuple[str, str], waiting: Waiting) -> None:
         worker.last_used = next(self._numbers)
         waiting.opened = worker.line.open(key[0], waiting.value, waiting.facts)
 
     def _give_work(self, worker: Worker) -> None:
         """Hand to a worker that has room what waits longest."""
         while self._waiting_count and worker.has_room and not worker.is_leaving:
-            services = [self._services[step.key] for step in worker.registration.steps]
-            crowded = [service for service in services if service.waiting]
+            crowded = [service for service in self._services.served_by(worker) if service.waiting]
             if not crowded:
                 return
             service = min(crowded, key=lambda each: each.waiting[0].number)
@@ -225,11 +186,17 @@ class Workers:
                 self._open(worker, service.step.key, waiting)
                 waiting.given.set_result(None)
 
-    def _next_of(self, service: _Service) -> _Waiting:
+    def _is_waited_for(self, worker: Worker) -> bool:
+        """Whether a call waits for one of the worker's to end."""
+        if not self._waiting_count or worker.is_leaving:
+            return False
+        return any(service.waiting for service in self._services.served_by(worker))
+
+    def _next_of(self, service: Service) -> Waiting:
         self._waiting_count -= 1
         return service.waiting.popleft()
 
-    def _dismiss(self, key: tuple[str, str], waiting: _Waiting) -> None:
+    def _dismiss(self, key: tuple[str, str], waiting: Waiting) -> None:
         """Take a call back, wherever it is."""
         service = self._services.get(key)
         if waiting.opened is not None:
@@ -238,15 +205,12 @@ class Workers:
             service.waiting.remove(waiting)
             self._waiting_count -= 1
 
-    def _give_up(self, service: _Service) -> None:
-        """Let nobody wait any longer for a worker of this step, and forget it after a while."""
-        service.is_given_up = True
+    def _refuse_waiting(self, service: Service) -> None:
+        """Let nobody wait any longer for a worker of this step."""
         while service.waiting:
             waiting = self._next_of(service)
             if not waiting.given.done():
                 waiting.given.set_exception(_no_worker(service.step.key))
-        loop = asyncio.get_running_loop()
-        service.timer = loop.call_later(self._limits.worker_known_s, self._services.pop, service.step.key, None)
 
     def _differences(self, steps: Sequence[WorkerStep]) -> Iterator[Violation]:
         for index, step in enumerate(steps):
