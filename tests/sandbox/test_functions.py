@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stepwired.errors import Failure, InvalidRequest, Reason, StepFailed, Throttled
+from stepwired.errors import Failure, InvalidRequest, Reason, StepFailed
 from stepwired.events import MAX_SAFE_INTEGER, Json
 from stepwired.limits import Limits
 from stepwired.sandbox.calls import Run
 from stepwired.sandbox.pool import Sandbox
 from stepwired.steps.functions import Functions
-from tests.sandbox.outcomes import INPUT, INVALID, OUTPUT, short
+from tests.sandbox.outcomes import INVALID, OUTPUT, short
 
 pytestmark = pytest.mark.anyio
 
@@ -67,6 +67,8 @@ async def test_the_functions_of_the_guide_run_as_they_stand(
         ("() => 4 / 2", 2),
         ("() => new Date(0)", "1970-01-01T00:00:00.000Z"),
         ("() => new Map([[1, 2]])", {}),
+        ("() => [new Number(5), new String('x'), new Boolean(false), Object.create(null)]", [5, "x", False, {}]),
+        ("() => { class A { b = 1 } return new A(); }", {"b": 1}),
         ("function named(x) { return named.name; }", "named"),
         ("(...all) => all.length", 0),
         ("() => typeof Atomics + typeof SharedArrayBuffer + typeof performance", "undefined" * 3),
@@ -99,6 +101,11 @@ async def test_a_value_is_json_as_javascript_says_it(run: Run, source: str, expe
         ("() => 1e300", "2^53-1"),
         ("() => JSON.rawJSON('12345678901234567890')", "2^53-1"),
         ("() => JSON.rawJSON('1e999')", "NaN"),
+        ("() => new Number(NaN)", "NaN or infinity"),
+        ("() => ({a: [new Number(1 / 0)]})", "NaN or infinity"),
+        ("() => Object(Symbol())", "a symbol"),
+        ("() => ({a: Object(Symbol())})", "a symbol"),
+        ("() => JSON.rawJSON('\"\\ud800\"')", "surrogate"),
         ("() => '\\ud800'", "surrogate"),
         ("() => ({'\\udfff': 1})", "surrogate"),
         ("() => 'a\\0b'", "NUL"),
@@ -223,29 +230,6 @@ async def test_many_calls_keep_their_order(run: Run) -> None:
     assert await run.call("(x, y) => [x, y.length]", [[x, "a" * 300] for x in range(many)]) == [
         [x, 300] for x in range(many)
     ]
-
-
-@pytest.mark.parametrize(("length", "fits"), [(1024 * 1024 - 4, True), (1024 * 1024 - 3, False)])
-async def test_arguments_may_have_a_mebibyte(run: Run, length: int, fits: bool) -> None:
-    made = await run.call("(x) => x.length", [["x" * length], ["y"]])
-    assert short(made) == [length if fits else INPUT, 1]
-
-
-@pytest.mark.parametrize(
-    ("source", "outcome"),
-    [
-        ("() => 'x'.repeat(1024 * 1024 - 2)", None),
-        ("() => 'x'.repeat(1024 * 1024 - 1)", OUTPUT),
-        ("() => 'ä'.repeat(512 * 1024 - 1)", None),
-        ("() => 'ä'.repeat(512 * 1024)", OUTPUT),
-        ("() => '😀'.repeat(256 * 1024)", OUTPUT),
-    ],
-)
-async def test_a_value_may_have_a_mebibyte_of_utf_8(run: Run, source: str, outcome: str | None) -> None:
-    made = await run.call(f"(x) => x ? 1 : ({source})()", [[True], [False], [True]])
-    assert [made[0], made[2]] == [1, 1]
-    assert outcome is None or isinstance(made[1], Throttled)
-    assert outcome is None or short(made)[1] == outcome
 
 
 @pytest.mark.parametrize("value", [2**53, -(2**60), 1e300, math.nan, math.inf, "\0", "\ud800", {"a": [2**53]}])

@@ -186,14 +186,6 @@ async def test_where_no_process_can_be_started_it_says_so_and_tries_again(
     await run.aclose()
 
 
-async def test_an_open_that_is_cancelled_leaves_nothing() -> None:
-    opening = asyncio.create_task(Sandbox.open(Limits(), processes_count=2))
-    await asyncio.sleep(0)
-    opening.cancel()
-    await asyncio.wait([opening])
-    assert opening.cancelled()
-
-
 async def test_a_process_that_does_not_answer_is_replaced(one: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire.Budget, "wall_s", 0.5)
     run = one.run()

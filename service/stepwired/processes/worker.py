@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from contextlib import suppress
 from typing import Self
@@ -59,6 +60,12 @@ class Worker(Child):
                     ours.close() if writer is None else writer.close()
                     if worker is not None:
                         await worker.end(grace_s=0.0)
+
+    def has_hung_up(self) -> bool:
+        """Whether its end of the socket is closed. Before a question is asked nothing else is to be read."""
+        poll = select.poll()
+        poll.register(self.writer.get_extra_info("socket"), select.POLLIN)
+        return bool(poll.poll(0))
 
     async def ask(self, question: bytes, *, most_bytes: int) -> bytes:
         """Send a question and wait for its answer. After a cancel or a failure the worker is of no further use.

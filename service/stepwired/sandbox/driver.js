@@ -5,7 +5,9 @@
   const { parse, stringify } = JSON;
   const { apply, getPrototypeOf } = Reflect;
   const { now } = Date;
-  const { slice, toWellFormed, startsWith } = String.prototype;
+  const { slice, toWellFormed, isWellFormed, startsWith } = String.prototype;
+  const { valueOf: numberOf } = Number.prototype, { valueOf: symbolOf } = Symbol.prototype;
+  const { isArray } = Array, plain = Object.prototype, AnyTypeError = TypeError;
   const { toString } = Function.prototype;
   const AnyError = Error, Internal = InternalError, Range = RangeError, AnyPromise = Promise;
   const asynchronous = getPrototypeOf(async () => {});
@@ -25,8 +27,27 @@
     throw what;
   };
 
+  const isA = (kindOf, value) => {
+    try {
+      apply(kindOf, value, []);
+      return true;
+    } catch (error) {
+      if (error instanceof AnyTypeError) return false;
+      throw error;
+    }
+  };
+
   const checked = (key, value) => {
     switch (typeof value) {
+      case "object": {
+        if (value === null || isArray(value)) break;
+        const kind = getPrototypeOf(value);
+        if (kind === plain || kind === null) break;
+        // What `new Number` and `Object` make of a number or a symbol says neither NaN nor itself.
+        if (isA(numberOf, value)) return checked(key, apply(numberOf, value, []));
+        if (isA(symbolOf, value)) refuse("a symbol, which JSON cannot say");
+        break;
+      }
       case "number":
         if (value - value !== 0) refuse("NaN or infinity, which JSON cannot say");
         break;
@@ -50,7 +71,10 @@
       case "object": {
         if (value instanceof AnyPromise) refuse("a Promise: a function has to return its value, it cannot wait");
         const text = stringify(value, checked);
-        return text === undefined ? "null" : text;
+        if (text === undefined) return "null";
+        // Other texts are written with escapes; what `JSON.rawJSON` holds is not.
+        if (!apply(isWellFormed, text, [])) refuse("half a surrogate pair, which JSON cannot say");
+        return text;
       }
       default:
         return refuse(`a ${typeof value}, which JSON cannot say`);

@@ -17,12 +17,16 @@ from stepwired.processes.child import StartFailed
 from stepwired.processes.worker import Ended, Worker
 from stepwired.sandbox import wire
 from stepwired.sandbox.calls import Run, source_fault
+from stepwired.sandbox.outcomes import SIGNAL_OF_TIME
 from stepwired.sandbox.turns import Job, Turns
 
 _LOG = logging.getLogger("stepwired.sandbox")
 
 _VERDICTS = 1024
 """Sources of which it is remembered whether they are functions."""
+
+_DYING_S = 1.0
+"""How long a process that hung up may take to end. Who kills it before that does not learn what ended it."""
 
 _UNMADE = "it cannot be made within its limits"
 
@@ -99,15 +103,8 @@ class Sandbox:
             if not job.answer.done():
                 job.answer.set_exception(_closed())
 
-    async def _ask(self, ask: wire.Ask, home: int = -1) -> Job:
-        """Have a question answered; whoever asked before gets the answer before. When cancelled, it is dropped.
-
-        Args:
-            ask: The question.
-            home: The process that is preferred.
-
-        Returns:
-            The question with its answer.
+    async def _ask(self, job: Job) -> None:
+        """Have a job answered; whoever asked before gets the answer before. When cancelled, its answer is dropped.
 
         Raises:
             Broken: INTERNAL: no process can be started.
@@ -115,12 +112,10 @@ class Sandbox:
         """
         if self._is_closed:
             raise _closed()
-        job = Job(ask, home)
         self._jobs.add(job)
         try:
             self._turns.put(job)
             await job.answer
-            return job
         finally:
             self._jobs.discard(job)
 
@@ -137,13 +132,24 @@ class Sandbox:
         if key in self._verdicts:
             self._verdicts.move_to_end(key)
             return self._verdicts[key]
-        answer = (await self._ask(wire.Ask(next(self._runs), source))).answer.result()
+        answer = await self._verdict(source)
         if answer is None:
             return _UNMADE
         verdict = self._verdicts[key] = wire.read_verdict(answer).fault
         if len(self._verdicts) > _VERDICTS:
             self._verdicts.popitem(last=False)
         return verdict
+
+    async def _verdict(self, source: str) -> bytes | None:
+        """What a process says of a source; None where that cost it its life, in the second as in the first."""
+        answer = None
+        for _ in range(2):
+            job = Job(wire.Ask(next(self._runs), source))
+            await self._ask(job)
+            answer = job.answer.result()
+            if answer is not None or job.ended_by == SIGNAL_OF_TIME:
+                break
+        return answer
 
     async def _work(self, place: int, ready: asyncio.Future[bool]) -> None:
         """Answer questions with one process after the other, until cancelled."""
@@ -152,23 +158,34 @@ class Sandbox:
             if not ready.done():
                 ready.set_result(self._workers[place] is not None)
             while True:
-                job = await self._turns.take(place)
-                if self._workers[place] is None:
-                    await self._start(place)
-                try:
-                    await self._serve(place, job)
-                finally:
-                    if job is not None and not job.answer.done():
-                        job.answer.set_exception(_closed() if self._is_closed else _none_can_be_started())
-                if self._workers[place] is None:
-                    await self._start(place)  # at once: the next who asks need not wait for it
+                await self._answer(place, await self._turns.take(place))
         finally:
             await self._end(place)
+
+    async def _answer(self, place: int, job: Job | None) -> None:
+        """See to it that a job gets its answer, and the place its process, whatever happens."""
+        try:
+            worker = self._workers[place]
+            if worker is not None and worker.has_hung_up():  # it was ended while nobody asked, so by none of ours
+                await self._replace(place, worker, _DYING_S)
+            if self._workers[place] is None:
+                await self._start(place)
+            await self._serve(place, job)
+        except Exception:  # noqa: BLE001  whatever it is, it has to cost this job alone
+            _LOG.exception("a process that runs functions could not be asked")
+            await self._end(place)
+        finally:
+            if job is not None and not job.answer.done():
+                job.answer.set_exception(_closed() if self._is_closed else _none_can_be_started())
+        if self._workers[place] is None:
+            await self._start(place)  # at once: the next who asks need not wait for it
 
     async def _serve(self, place: int, job: Job | None) -> None:
         worker = self._workers[place]
         if worker is None:
             return
+        if job is not None and job.answer.done():
+            job = None  # nobody waits for it any more
         dropped, self._ended_runs[place] = self._ended_runs[place], []
         if job is None and not dropped:
             return
@@ -176,15 +193,23 @@ class Sandbox:
         if dropped:
             ask = msgspec.structs.replace(ask, dropped=dropped)
         answer = None
+        if job is not None:
+            job.place = place
         try:
             async with asyncio.timeout(self._budget.wall_s):
                 answer = await worker.ask(wire.encode(ask), most_bytes=self._budget.answer_bytes)
-        except (TimeoutError, Ended):
-            await self._end(place)
-            _LOG.warning("a process that runs functions was replaced (%s)", worker.how_it_ended)
+        except TimeoutError:
+            await self._replace(place, worker, 0.0)
+        except Ended:
+            await self._replace(place, worker, _DYING_S)
         if job is not None and not job.answer.done():
-            job.place, job.ended_by = place, worker.ended_by
+            job.ended_by = worker.ended_by
             job.answer.set_result(answer)
+
+    async def _replace(self, place: int, worker: Worker, grace_s: float) -> None:
+        """End a process of which there is nothing more to be had; `_start` makes the next."""
+        await self._end(place, grace_s)
+        _LOG.warning("a process that runs functions was replaced (%s)", worker.how_it_ended)
 
     async def _start(self, place: int) -> None:
         self._ended_runs[place].clear()  # it will know nothing of them
@@ -193,11 +218,13 @@ class Sandbox:
             self._workers[place] = await Worker.begin("stepwired.sandbox", "functions", said, self._start_timeout_s)
         except (StartFailed, OSError) as error:
             _LOG.error("no process that runs functions can be started: %s", error)
+        except Exception:  # noqa: BLE001  whatever it is, who waits for a process is told that there is none
+            _LOG.exception("no process that runs functions can be started")
 
-    async def _end(self, place: int) -> None:
+    async def _end(self, place: int, grace_s: float = 0.0) -> None:
         worker, self._workers[place] = self._workers[place], None
         if worker is not None:
-            await worker.end()
+            await worker.end(grace_s)
 
 
 def _closed() -> Failure:

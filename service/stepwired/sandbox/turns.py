@@ -18,11 +18,11 @@ class Job:
     """One question that some process shall answer."""
 
     ask: wire.Ask
-    home: int
+    home: int = -1
     """The process that has the function ready, if it is free."""
 
     place: int = -1
-    """The process that got the question."""
+    """The process that got the question; it may keep something for the run from then on."""
 
     ended_by: int = 0
     """The signal that ended the process before it could answer."""

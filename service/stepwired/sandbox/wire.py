@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from stepwired.limits import KIB, Limits
+from stepwired.limits import KIB, MIB, Limits
 
 SLICE_S = 0.02
 """After so long a process answers with what is done, so that others get their turn."""
@@ -49,7 +49,7 @@ class Budget(msgspec.Struct, frozen=True):
     @property
     def answer_bytes(self) -> int:
         """No answer is longer: two outputs at UTF-8's worst, and what was thrown."""
-        return 3 * (self.output_bytes + FLUSH_LENGTH) + 8 * 1024 * KIB
+        return 3 * (self.output_bytes + FLUSH_LENGTH) + 8 * MIB
 
 
 class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
