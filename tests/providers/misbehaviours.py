@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from stepwired.errors import Reason
-from tests.fakeprov import behaviours
-from tests.providers.misbehaving import WIRES, Row, broken_later, cut_off, framed, limited, then_good, ways
+from tests.fakeprov import Behaviour, behaviours
+from tests.providers.misbehaving import WIRES, Row, Talk, broken_later, cut_off, framed, limited, then_good, ways
 
 _SOON = {"first_byte_s": 0.2}
 _R = Reason
 
 
-def _date(form: str) -> dict[str, str]:
-    return {"retry-after": time.strftime(form, time.gmtime(time.time() + 30))}
+def _until(form: str) -> Callable[[Talk], Behaviour]:
+    """A limit until a date in this form, half a minute after it is made."""
+
+    def behave(talk: Talk) -> Behaviour:
+        return limited({"retry-after": time.strftime(form, time.gmtime(time.time() + 30))})(talk)
+
+    return behave
 
 
 _BEFORE = [
     Row("F01 429", limited({"retry-after": "2"}), text="whole", asked=2, least_s=2.0, most_s=2.5),
     *(
-        Row(f"F02 {form}", limited(_date(form)), text="whole", asked=2, least_s=1.0, most_s=31.0)
+        Row(f"F02 {form}", _until(form), text="whole", asked=2, least_s=1.0, most_s=31.0)
         for form in ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
     ),
     Row(

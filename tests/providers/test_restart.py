@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from stepwired.errors import Reason
 from stepwired.events import Finished, Restarted, Started, TextDelta
 from tests.providers.retrying import RESTARTING, Model, Script, Time, ask, failing, good, started
@@ -36,3 +38,16 @@ async def test_with_restart_too_attempts_come_to_an_end() -> None:
     assert model.asked == 3
     assert seen.failure is not None
     assert [type(event) for event in seen.events] == [Started, *[TextDelta, Restarted] * 2, TextDelta]
+
+
+@pytest.mark.parametrize(("reason", "asked"), [(R.PROVIDER_STREAM_TRUNCATED, 3), (R.PROVIDER_STREAM_STALLED, 2)])
+async def test_with_restart_a_reply_that_breaks_off_before_its_first_word_begins_again_too(
+    reason: Reason, asked: int
+) -> None:
+    cut: Script = [[started("a")], failing(reason)]
+    seen = await ask(Time(), [Model("a", cut, good("a", "x")).route()], RESTARTING)
+    assert [type(event) for event in seen.events] == [Started, TextDelta, Finished]  # nothing to be forgotten
+    assert seen.attempts == [("at-a", reason), ("at-a", "")]
+    model = Model("a", cut)
+    assert (await ask(Time(), [model.route()], RESTARTING)).failure is not None
+    assert model.asked == asked

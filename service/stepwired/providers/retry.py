@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from stepwired.errors import Failure, Reason
+from stepwired.errors import Failure, InvalidRequest, Reason
 from stepwired.events import (
     Attempt,
     Batch,
@@ -48,7 +48,7 @@ class _Again:
     """Before anything of the reply was passed on."""
 
     amid: int
-    """After that, with `restart`."""
+    """After that, with `restart`; with that, as often before it, too."""
 
 
 _AGAIN: Mapping[Reason, _Again] = {
@@ -76,6 +76,18 @@ _ELSEWHERE = frozenset(_AGAIN) | {
     Reason.MODEL_NOT_FOUND,
     Reason.MODEL_LOAD_FAILED,
 }
+
+#: Refusals of a request that another model may well take.
+_OF_ONE_MODEL = frozenset(
+    {
+        Reason.CONTEXT_LENGTH_EXCEEDED,
+        Reason.MODEL_FEATURE_UNSUPPORTED,
+        Reason.MAX_TOKENS_TOO_LARGE,
+        Reason.PROVIDER_REQUEST_TOO_LARGE,
+        Reason.PROVIDER_REJECTED_REQUEST,
+        Reason.PROVIDER_CALLER_KEY_INVALID,
+    }
+)
 
 _log = logging.getLogger(__name__)
 
@@ -173,6 +185,7 @@ class _Course:
         "_repeats",
         "_restart_reason",
         "_routes",
+        "_telling",
         "_transient",
         "_wait_s",
         "route",
@@ -195,6 +208,7 @@ class _Course:
         self._began_at: float | None = None
         self._restart_reason = ""
         self._transient: Failure | None = None
+        self._telling: Failure | None = None
 
     def begun(self, events: list[Event]) -> None:
         """The attempt has its first events. They are made to say so, if the caller has part of another attempt's."""
@@ -222,9 +236,11 @@ class _Course:
             self._restart_reason = failure.reason
         if failure.is_transient:
             self._transient = failure
+        if self._place == 0 or not isinstance(failure, InvalidRequest):
+            self._telling = failure
         wait_s = self._wait_for(failure, has_begun=has_begun or bool(self._restart_reason))
         if wait_s is None:
-            if failure.reason not in _ELSEWHERE or not self._has_fallback:
+            if not (failure.reason in _ELSEWHERE or self._is_fallbacks_own(failure)) or not self._has_fallback:
                 raise self._final(failure)
             self._place += 1
             self.route = self._routes[self._place]
@@ -246,7 +262,11 @@ class _Course:
     def _wait_for(self, failure: Failure, *, has_begun: bool) -> float | None:
         """Seconds until the same model is asked again; None if it is not."""
         again = _AGAIN.get(failure.reason)
-        if again is None or self._repeats >= (again.amid if has_begun else again.before):
+        if again is None:
+            return None
+        # Who wants a reply to begin again wants it no less where nothing of it has to be forgotten.
+        most = again.amid if has_begun else max(again.before, again.amid * self._may_restart)
+        if self._repeats >= most:
             return None
         if failure.reason is Reason.PROVIDER_PROTOCOL_ERROR and "httpStatus" in failure.metadata:
             return None  # it answered in order, only not what was asked
@@ -271,8 +291,13 @@ class _Course:
         until = self._now() if self._began_at is None else self._began_at
         self._attempts.append(Attempt(endpoint, model, reason, max(until - self._asked_at, 0.0), self._wait_s))
 
+    def _is_fallbacks_own(self, failure: Failure) -> bool:
+        """Whether a fallback only cannot take what another could: it has no say then."""
+        return self._place > 0 and isinstance(failure, InvalidRequest) and failure.reason in _OF_ONE_MODEL
+
     def _final(self, failure: Failure) -> Failure:
-        """What the caller is told: that trying again may help, if it may."""
+        """What the caller is told: that trying again may help, if it may; not what a fallback only could not read."""
+        failure = self._telling or failure
         told = failure if failure.is_transient or self._transient is None else self._transient
         if len(self._attempts) > 1:
             told.metadata["attempts"] = str(len(self._attempts))
