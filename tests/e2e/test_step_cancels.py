@@ -13,14 +13,14 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from google.protobuf import json_format
 
-from stepwire.v1 import step_run_pb2, step_run_pb2_grpc
+from stepwire.v1 import step_run_pb2_grpc
 from tests.e2e.conftest import Scripted
 from tests.e2e.test_cancel import CLOSED_S, descriptors, until_asked
 from tests.fakeprov import Behaviour, behaviours
 from tests.fakeprov.provider import Exchange
 from tests.program import HANG_S
+from tests.rpc.talking import begun
 
 MANY = 64
 CHAT = {"step": {"chat": {}}, "max_concurrency": MANY}
@@ -56,16 +56,7 @@ class Runs:
 
     async def begin(self, method: str, steps: Steps, value: Any, timeout_s: float | None = None) -> Any:
         """The call, of which nothing has been read."""
-        fields = {"steps": steps, "input": value, "error_mode": "ERROR_MODE_CONTINUE"}
-        if method == "CollectStep":
-            request = json_format.ParseDict(fields, step_run_pb2.CollectStepRequest())
-            return self._stub.CollectStep(request, timeout=timeout_s)
-        start = json_format.ParseDict(fields, step_run_pb2.RunStepRequest())
-        if method == "RunStep":
-            return self._stub.RunStep(start, timeout=timeout_s)
-        call = self._stub.RunInteractive(timeout=timeout_s)
-        await call.write(step_run_pb2.RunInteractiveRequest(start=start))
-        return call
+        return await begun(self._stub, method, steps, value, timeout_s)
 
     async def results(self, steps: Steps, value: Any) -> list[str]:
         """Texts of messages and reasons of failures, to the end of a run."""
@@ -183,7 +174,7 @@ async def test_a_deadline_closes_every_socket(runs: Runs) -> None:
 _LEAVER = """
 import sys, grpc
 from google.protobuf import json_format
-from stepwire.v1 import step_run_pb2, step_run_pb2_grpc
+from stepwire.v1 import step_run_pb2_grpc
 stub = step_run_pb2_grpc.StepRunServiceStub(grpc.insecure_channel(sys.argv[1]))
 for event in stub.RunStep(json_format.Parse(sys.argv[2], step_run_pb2.RunStepRequest())):
     pass

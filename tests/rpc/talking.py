@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from google.protobuf import struct_pb2
+from google.protobuf import json_format, struct_pb2
 
 from stepwire.v1 import step_run_pb2, step_run_pb2_grpc
 from stepwired.errors import Failure
@@ -218,3 +218,17 @@ def saying(server: Talking) -> Iterator[Callable[[str, Sequence[Any]], Awaitable
 
 def number(value: float) -> struct_pb2.Value:
     return struct_pb2.Value(number_value=value)
+
+
+async def begun(stub: Any, method: str, steps: Sequence[Any], value: Any, timeout_s: float | None = None) -> Any:
+    """A run that goes on behind failures, begun by any of the three calls that can; nothing of it has been read."""
+    fields = {"steps": steps, "input": value, "error_mode": "ERROR_MODE_CONTINUE"}
+    if method == "CollectStep":
+        return stub.CollectStep(json_format.ParseDict(fields, V.CollectStepRequest()), timeout=timeout_s)
+    start = json_format.ParseDict(fields, V.RunStepRequest())
+    if method == "RunStep":
+        return stub.RunStep(start, timeout=timeout_s)
+    call = stub.RunInteractive(timeout=timeout_s)
+    with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):  # its deadline may have passed
+        await within(call.write(V.RunInteractiveRequest(start=start)))
+    return call
