@@ -153,7 +153,7 @@ class Everything:
             "questions to functions": len(self.functions.sandbox._jobs),
             "calls of the worker": sum(worker.line.open_count for worker in service.workers),
             "calls that wait for the worker": self._workers._waiting_count + len(service.waiting),
-            "threads": LIMITS.step_threads - self._registry._threads._room._value,
+            "threads": LIMITS.step_threads - self._registry._threads.free_count,
             "waits": self.waits.working,
         }
 
