@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stepwired.errors import InvalidRequest, Reason
+from stepwired.errors import Reason
 from stepwired.events import (
     ChatOptions,
     ChatRequest,
@@ -19,7 +19,7 @@ from stepwired.events import (
     Tool,
 )
 from stepwired.providers.anthropic_request import messages_body, turns
-from tests.providers.wires import replied, request_of, result, use
+from tests.providers.wires import refused, replied, request_of, result, use
 
 KIND = "anthropic"
 MODEL = "claude-sonnet-4-6"
@@ -161,7 +161,7 @@ def test_schemas_are_sent_as_they_are_written() -> None:
         ("claude-3-7-sonnet-latest", "low", None, {"type": "enabled", "budget_tokens": 4096}, None, 8192),
         ("claude-sonnet-4-20250514", "minimal", None, {"type": "enabled", "budget_tokens": 1024}, None, 5120),
         ("claude-opus-4-1", "high", 8000, {"type": "enabled", "budget_tokens": 6000}, None, 8000),
-        ("claude-haiku-4-5", "high", 1100, {"type": "enabled", "budget_tokens": 1024}, None, 1100),
+        ("claude-haiku-4-5", "high", 1366, {"type": "enabled", "budget_tokens": 1024}, None, 1366),
         (MODEL, "high", None, {"type": "adaptive", "display": "summarized"}, {"effort": "high"}, 4096),
         ("claude-opus-5", "xhigh", 9, {"type": "adaptive", "display": "summarized"}, {"effort": "xhigh"}, 9),
         ("claude-opus-5", "none", None, {"type": "disabled"}, None, 4096),
@@ -187,10 +187,21 @@ def test_models_are_told_how_much_to_think_in_their_own_way(
     ],
 )
 def test_what_a_model_cannot_be_told_is_refused(model: str, options: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequest) as failed:
-        body(model, **options)
-    assert failed.value.reason is Reason.MODEL_FEATURE_UNSUPPORTED
-    assert [violation.field for violation in failed.value.violations] == [f"options.{list(options)[-1]}"]
+    refusal = refused(KIND, request_of(model, **options))
+    assert refusal is not None
+    assert refusal.reason is Reason.MODEL_FEATURE_UNSUPPORTED
+    assert [violation.field for violation in refusal.violations] == [f"options.{list(options)[-1]}"]
+    assert refusal.metadata == {"model": model, "feature": list(options)[-1]}
+
+
+@pytest.mark.parametrize("max_tokens", [1, 1000, 1365])
+def test_a_model_that_thinks_in_tokens_is_not_left_too_few_for_its_reply(max_tokens: int) -> None:
+    refusal = refused(KIND, request_of("claude-haiku-4-5", reasoning_effort="low", max_tokens=max_tokens))
+    assert refusal is not None
+    assert refusal.metadata["feature"] == "reasoning_effort"
+    assert {"1024", str(max_tokens)} <= set(str(refusal).split())
+    assert refused(KIND, request_of("claude-haiku-4-5", reasoning_effort="none", max_tokens=max_tokens)) is None
+    assert refused(KIND, request_of(MODEL, reasoning_effort="low", max_tokens=max_tokens)) is None
 
 
 def test_a_schema_is_asked_for_natively_where_the_model_can() -> None:

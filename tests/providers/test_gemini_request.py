@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from stepwired.errors import InvalidRequest, Reason
+from stepwired.errors import Reason
 from stepwired.events import (
     ChatOptions,
     ChatRequest,
@@ -19,10 +19,8 @@ from stepwired.events import (
     Tool,
     ToolUse,
 )
-from stepwired.providers.base import Endpoint, static
-from stepwired.providers.gemini import Gemini
 from stepwired.providers.gemini_request import contents, generate_body
-from tests.providers.wires import replied, request_of, result, use
+from tests.providers.wires import refused, replied, request_of, result, use
 
 MODEL = "gemini-2.5-flash"
 WEATHER = Tool("get_weather", "The weather", b'{"type":"object","properties":{"b":{},"a":{}}}')
@@ -196,10 +194,10 @@ def test_a_model_that_does_not_think_needs_not_be_told_not_to() -> None:
     [("gemini-2.0-flash", "low"), (MODEL, "xhigh"), ("gemini-3-pro-preview", "xhigh"), ("gemini-3-flash", "none")],
 )
 def test_what_a_model_cannot_be_told_is_refused(model: str, effort: str) -> None:
-    with pytest.raises(InvalidRequest) as failed:
-        body(model, reasoning_effort=effort)
-    assert failed.value.reason is Reason.MODEL_FEATURE_UNSUPPORTED
-    assert [violation.field for violation in failed.value.violations] == ["options.reasoning_effort"]
+    refusal = refused("gemini", request_of(model, reasoning_effort=effort))
+    assert refusal is not None
+    assert refusal.reason is Reason.MODEL_FEATURE_UNSUPPORTED
+    assert [violation.field for violation in refusal.violations] == ["options.reasoning_effort"]
 
 
 @pytest.mark.parametrize(
@@ -210,11 +208,10 @@ def test_what_a_model_cannot_be_told_is_refused(model: str, effort: str) -> None
     ],
 )
 def test_what_the_wire_has_no_word_for_is_refused(options: ChatOptions, fields: list[str]) -> None:
-    wire = Gemini(Endpoint("acme", static("http://127.0.0.1:1"), wire="gemini"), cast("Any", None))
-    with pytest.raises(InvalidRequest) as failed:
-        wire.check_options(options)
-    assert failed.value.reason is Reason.MODEL_FEATURE_UNSUPPORTED
-    assert [violation.field for violation in failed.value.violations] == fields
+    refusal = refused("gemini", ChatRequest(MODEL, options=options))
+    assert refusal is not None
+    assert refusal.reason is Reason.MODEL_FEATURE_UNSUPPORTED
+    assert [violation.field for violation in refusal.violations] == fields
 
 
 def test_a_signature_goes_back_with_its_call() -> None:

@@ -30,6 +30,7 @@ from stepwired.providers.ollama import Ollama
 from stepwired.providers.ollama_request import chat_body, chat_messages
 from tests.fakeprov import Behaviour, Provider, behaviours
 from tests.providers.conftest import KEY, REQUEST, ask
+from tests.providers.wires import refused
 
 LINES = {"content-type": "application/x-ndjson"}
 SCHEMA = b'{"type":"object","properties":{"z":{"type":"string"},"a":{"type":"integer"}}}'
@@ -126,6 +127,23 @@ def test_pictures_are_sent_by_their_bytes() -> None:
     assert said == [{"role": "user", "content": "What?", "images": [base64.b64encode(b"png").decode()]}]
 
 
+def test_a_picture_by_its_address_is_refused_for_nobody_would_fetch_it() -> None:
+    there, here = Image(uri="https://example.com/cat.png"), Image(data=b"png")
+    message = Message(text="What?", images=(here, there))
+    hidden = Message(images=(there,), metadata={"hidden": True})
+    refusal = refused("ollama", ChatRequest("m", messages=(hidden, message)))
+    assert refusal is not None
+    assert [violation.field for violation in refusal.violations] == ["messages[1].images[1].uri"]
+    assert refusal.metadata == {"model": "m", "feature": "images"}
+    stored, ours = Image(blob_id="sha256:00"), Image(uri=there.uri, fetch=True)  # their bytes are put in later
+    assert refused("ollama", ChatRequest("m", messages=(Message(images=(here, stored, ours)),))) is None
+
+
+def test_a_result_that_is_an_error_says_so() -> None:
+    history = [Message(Role.TOOL, tool_result=ToolResult("1", "no light", is_error=True))]
+    assert chat_messages("", history) == [{"role": "tool", "content": "Error: no light"}]
+
+
 def test_equal_requests_give_equal_bytes_whatever_the_order_of_keys() -> None:
     one, other = (
         ChatRequest("m", messages=(Message(Role.ASSISTANT, tool_use=ToolUse("1", "look", given)),))
@@ -204,6 +222,7 @@ async def test_a_line_without_an_end_is_read_as_far_as_an_event_may_be_large(htt
         (ChatOptions(reasoning_effort="minimal"), "options.reasoning_effort"),
         (ChatOptions(logit_bias=((1, 1.0),)), "options.logit_bias"),
         (ChatOptions(parallel_tool_calls=False), "options.parallel_tool_calls"),
+        (ChatOptions(tools=(Tool("f"), Tool("g", strict=True))), "options.tools[1].strict"),
     ],
 )
 async def test_what_ollama_has_no_place_for_is_refused_before_it_is_asked(

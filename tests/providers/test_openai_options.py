@@ -19,8 +19,9 @@ from stepwired.events import (
     ToolUse,
 )
 from stepwired.providers.openai_request import chat_body, chat_messages, is_strict
-from stepwired.providers.quirks import VENDORS, Quirks, unsupported
+from stepwired.providers.quirks import VENDORS, Quirks, unsaid
 from tests.providers.test_openai_request import result, use
+from tests.providers.wires import refused, request_of
 
 SCHEMA = b'{"type":"object","properties":{"z":{"type":"string"},"a":{"type":"integer"}}}'
 LOOK = Tool("look", "Looks.", SCHEMA)
@@ -119,21 +120,21 @@ def test_each_vendor_is_sent_what_it_reads(vendor: str, given: dict[str, Any], s
 
 
 def test_what_an_endpoint_has_no_place_for_is_refused_all_at_once() -> None:
-    refusal = unsupported(ChatOptions(seed=0, logit_bias=((1, 1.0),), top_p=1.0), VENDORS["deepseek"].unsupported)
+    refusal = refused("openai", request_of("m", seed=0, logit_bias=((1, 1.0),), top_p=1.0), VENDORS["deepseek"])
     assert refusal is not None
     assert refusal.reason is Reason.MODEL_FEATURE_UNSUPPORTED
     assert [violation.field for violation in refusal.violations] == ["options.logit_bias", "options.seed"]
-    assert unsupported(ChatOptions(top_p=1.0), VENDORS["deepseek"].unsupported) is None
+    assert refusal.metadata == {"model": "m", "feature": "logit_bias"}
+    assert refused("openai", request_of("m", top_p=1.0), VENDORS["deepseek"]) is None
 
 
 def test_an_effort_that_an_endpoint_does_not_know_is_refused() -> None:
     efforts = VENDORS["deepseek"].efforts
-    refusal = unsupported(ChatOptions(reasoning_effort="none"), (), efforts)
-    assert refusal is not None
-    assert refusal.violations[0].field == "options.reasoning_effort"
-    assert unsupported(ChatOptions(reasoning_effort="low"), (), efforts) is None
-    assert unsupported(ChatOptions(), (), efforts) is None
-    assert unsupported(ChatOptions(reasoning_effort="none"), ()) is None
+    ((field, _),) = unsaid(ChatOptions(reasoning_effort="none"), (), efforts)
+    assert field == "options.reasoning_effort"
+    assert list(unsaid(ChatOptions(reasoning_effort="low"), (), efforts)) == []
+    assert list(unsaid(ChatOptions(), (), efforts)) == []
+    assert list(unsaid(ChatOptions(reasoning_effort="none"), ())) == []
 
 
 def thought(signature: bytes = b"", provider: str = "acme") -> Reasoning:

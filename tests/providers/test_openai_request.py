@@ -73,6 +73,11 @@ def test_tool_uses_in_a_row_are_one_message_with_their_results_behind() -> None:
     assert [(message["tool_call_id"], message["content"]) for message in said[1:3]] == [("1", "a"), ("2", "b")]
 
 
+def test_a_result_that_is_an_error_says_so() -> None:
+    failed = Message(Role.TOOL, tool_result=ToolResult("1", "no light", is_error=True))
+    assert chat_messages("", [failed]) == [{"role": "tool", "tool_call_id": "1", "content": "Error: no light"}]
+
+
 def test_text_before_a_tool_use_is_part_of_the_same_message() -> None:
     said = chat_messages("", [Message(text="?"), Message(Role.ASSISTANT, "I look."), use("1"), result("1", "a")])
     assert [message["role"] for message in said] == ["user", "assistant", "tool"]

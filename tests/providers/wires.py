@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
-from stepwired.errors import Reason
+from stepwired.errors import InvalidRequest, Reason
 from stepwired.events import (
     ChatOptions,
     ChatRequest,
@@ -20,6 +20,7 @@ from stepwired.events import (
 )
 from stepwired.providers.base import Budget, Endpoint, static
 from stepwired.providers.http import Http
+from stepwired.providers.quirks import Quirks
 from stepwired.providers.wire import ChatWire
 from stepwired.providers.wires import WIRES
 from tests.fakeprov import Behaviour, Provider, behaviours
@@ -35,6 +36,16 @@ def make(kind: str, http: Http, base_url: str, *, embed_batch: int = 2048, **bud
     wire = WIRES[kind](endpoint, http)
     assert isinstance(wire, ChatWire)
     return wire
+
+
+def refused(kind: str, request: ChatRequest, quirks: Quirks | None = None) -> InvalidRequest | None:
+    """What the wire says of a request before anything is sent."""
+    endpoint = Endpoint("acme", static("http://127.0.0.1:1"), wire=kind, quirks=quirks or Quirks())
+    try:
+        WIRES[kind](endpoint, cast("Any", None)).check(request)
+    except InvalidRequest as refusal:
+        return refusal
+    return None
 
 
 def recorded(kind: str, name: str) -> bytes:

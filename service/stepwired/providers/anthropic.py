@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from stepwired.events import ChatRequest, Embeddings, EmbedRequest
 from stepwired.providers import faults
-from stepwired.providers.anthropic_request import messages_body, reply_tool
+from stepwired.providers.anthropic_request import messages_body, reply_tool, unsaid
 from stepwired.providers.anthropic_stream import AnthropicDecoder
 from stepwired.providers.base import Address, Attempting, once
 from stepwired.providers.decoder import Decoder
@@ -31,6 +31,10 @@ class Anthropic(ChatWire):
     def decoder(self, asked: Asked, request: ChatRequest) -> Decoder:
         by_tool = reply_tool(request.options, request.model)
         return AnthropicDecoder(asked, self.endpoint.budget, request.options, len(request.messages), by_tool)
+
+    def unsaid(self, request: ChatRequest) -> Iterator[tuple[str, str]]:
+        yield from super().unsaid(request)
+        yield from unsaid(request)
 
     def headers(self, address: Address) -> Mapping[str, str]:
         key = address.key()

@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 
 from stepwired.events import ChatOptions, ChatRequest, Image, Message, ResponseFormat, Role, Tool, ToolResult, ToolUse
-from stepwired.providers import faults
-from stepwired.providers.anthropic_models import BUDGETS, DEFAULT_MAX_TOKENS, MIN_BUDGET, Traits, traits_of
+from stepwired.providers.anthropic_models import BUDGETS, DEFAULT_MAX_TOKENS, MIN_BUDGET, traits_of
 from stepwired.providers.anthropic_thoughts import blocks_of
 from stepwired.providers.history import in_order
 
@@ -42,9 +41,6 @@ def messages_body(request: ChatRequest, provider: str) -> bytes:
     Args:
         request: What is asked, with the provider's name of the model.
         provider: The endpoint, whose own thoughts go back to it.
-
-    Raises:
-        InvalidRequest: MODEL_FEATURE_UNSUPPORTED: something that the model does not know.
     """
     options = request.options
     thinking = _Thinking.of(request.model, options)
@@ -152,9 +148,7 @@ def _tools(request: ChatRequest, *, is_thinking: bool) -> dict[str, Any]:
     if tools and options.parallel_tool_calls is not None and choice.get("type") != "none":
         choice = (choice or {"type": "auto"}) | {"disable_parallel_tool_use": not options.parallel_tool_calls}
     if name := reply_tool(options, request.model):
-        if is_thinking:
-            what = f"{request.model} cannot be held to a format while it thinks"
-            raise _unsupported(request.model, "response_format", what)
+        assert not is_thinking, "it is refused before a wire is asked"
         assert options.response_format is not None, "or there would be no such tool"
         only = not tools or options.tool_choice == "none"
         if only:
@@ -208,28 +202,45 @@ class _Thinking:
     @staticmethod
     def of(model: str, options: ChatOptions) -> _Thinking:
         effort, traits = options.reasoning_effort, traits_of(model)
+        assert not _effort_fault(model, options), "it is refused before a wire is asked"
         if not effort:
             return _Thinking()
         if effort == "none":
             return _Thinking({"type": "disabled"} if traits.thinking else None)
-        if traits.thinking == "budget" and effort in BUDGETS:
+        if traits.thinking == "budget":
             return _budgeted(BUDGETS[effort], options.max_tokens)
-        if traits.thinking == "adaptive" and effort in traits.efforts:
-            return _Thinking({"type": "adaptive", "display": "summarized"}, effort=effort)
-        raise _unsupported(model, "reasoning_effort", f"{model} knows no reasoning_effort {effort}{_known(traits)}")
+        return _Thinking({"type": "adaptive", "display": "summarized"}, effort=effort)
 
 
 def _budgeted(budget: int, max_tokens: int | None) -> _Thinking:
-    """Thinking is part of the tokens that a caller allows: it leaves a quarter of them for the reply."""
     if max_tokens is not None:
-        budget = min(budget, max(MIN_BUDGET, max_tokens * 3 // 4))
+        budget = min(budget, _most_thoughts(max_tokens))
     return _Thinking({"type": "enabled", "budget_tokens": budget}, budget)
 
 
-def _known(traits: Traits) -> str:
-    known = sorted(BUDGETS if traits.thinking == "budget" else traits.efforts)
-    return f": it knows none, {', '.join(known)}" if known else ""
+def _most_thoughts(max_tokens: int) -> int:
+    """Thinking is part of the tokens that a caller allows: it leaves a quarter of them for the reply."""
+    return max_tokens * 3 // 4
 
 
-def _unsupported(model: str, feature: str, what: str) -> Exception:
-    return faults.unsupported(model, feature, what, f"options.{feature}")
+def unsaid(request: ChatRequest) -> Iterator[tuple[str, str]]:
+    """Options that the model does not know, or not together: the field of each, and why."""
+    model, options = request.model, request.options
+    if why := _effort_fault(model, options):
+        yield "options.reasoning_effort", why
+    elif _Thinking.of(model, options).is_on and reply_tool(options, model):
+        yield "options.response_format", f"{model} cannot be held to a format while it thinks"
+
+
+def _effort_fault(model: str, options: ChatOptions) -> str:
+    """Why the model cannot be told to think so much; empty if it can."""
+    effort, traits, max_tokens = options.reasoning_effort, traits_of(model), options.max_tokens
+    if effort in {"", "none"} or (traits.thinking == "adaptive" and effort in traits.efforts):
+        return ""
+    if traits.thinking != "budget" or effort not in BUDGETS:
+        known = sorted(BUDGETS if traits.thinking == "budget" else traits.efforts)
+        others = f": it knows none, {', '.join(known)}" if known else ""
+        return f"{model} knows no reasoning_effort {effort}{others}"
+    if max_tokens is not None and (most := _most_thoughts(max_tokens)) < MIN_BUDGET:
+        return f"{model} thinks with {MIN_BUDGET} tokens at least, and {max_tokens} max_tokens leave {most} for it"
+    return ""

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from urllib.parse import quote
 
 from stepwired.errors import InvalidRequest, Reason
-from stepwired.events import Batch, ChatOptions, ChatRequest, Embeddings, EmbedRequest, Price
+from stepwired.events import Batch, ChatRequest, Embeddings, EmbedRequest, Price
 from stepwired.limits import KIB, MIB
 from stepwired.providers import faults
 from stepwired.providers.quirks import Quirks
@@ -220,8 +220,8 @@ class Wire(Protocol):
     needs_max_tokens: bool
     """Whether a request has to say how long the reply may be."""
 
-    def check_options(self, options: ChatOptions) -> None:
-        """Refuse what this wire has no words for.
+    def check(self, request: ChatRequest) -> None:
+        """Refuse what this wire, or the model, has no words for. The model is named as the provider names it.
 
         Raises:
             InvalidRequest: MODEL_FEATURE_UNSUPPORTED, with each such field.

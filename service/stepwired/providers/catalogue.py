@@ -26,6 +26,7 @@ from stepwired.providers.cache_embed import Vectors
 from stepwired.providers.catalogue_abilities import abilities, refusal
 from stepwired.providers.catalogue_cost import priced
 from stepwired.providers.catalogue_pictures import Resolve, StoredPictures
+from stepwired.providers.counting import guard
 from stepwired.providers.http import Http
 from stepwired.providers.retry import Retry, Route
 from stepwired.providers.wires import WIRES
@@ -91,8 +92,11 @@ class Catalogue:
         self._defaults = {kind: self._default(kind) for kind in ("chat", "embed")}
         budgets = {name: RetryBudget() for name in self._endpoints}
         routes = {model.name: self._route(model, budgets[model.endpoint]) for model in self._models}
+        # Of the first model, whoever asks sees to it that it can read as much.
+        others = {name: replace(route, chat=guard(route.model, route.chat)) for name, route in routes.items()}
         self._routes = {
-            model.name: tuple(routes[each.name] for each in (model, *self._fallbacks(model))) for model in self._models
+            model.name: (routes[model.name], *(others[each.name] for each in self._fallbacks(model)))
+            for model in self._models
         }
 
     def resolve(self, name: str, kind: Kind) -> ModelEntry:
@@ -143,10 +147,20 @@ class Catalogue:
         """Why it is not even asked, because of itself or of its wire."""
         if (failure := refusal(model, request)) is None:
             try:
-                self._wires[model.endpoint].check_options(request.options)
+                self._wires[model.endpoint].check(self._asked(model, request))
             except Failure as unsupported:
+                unsupported.metadata["model"] = model.name  # the caller knows no other
                 return unsupported
         return failure
+
+    def _asked(self, model: ModelEntry, request: ChatRequest) -> ChatRequest:
+        """The request as its wire is asked."""
+        # A key that a caller brought goes to no endpoint that has its own.
+        key = request.caller_key if self._endpoints[model.endpoint].keys == "caller" else ""
+        options = request.options
+        if options.max_tokens is None and self._wires[model.endpoint].needs_max_tokens:
+            options = replace(options, max_tokens=model.max_output_tokens)
+        return replace(request, model=model.provider_model, caller_key=key, options=options)
 
     def checked(self, chat: Chat) -> Chat:
         """`chat`, which refuses at once what `check` refuses: before it stores a message that nobody will answer."""
@@ -167,13 +181,7 @@ class Catalogue:
         endpoint, wire = self._endpoints[model.endpoint], self._wires[model.endpoint]
 
         def chat(request: ChatRequest) -> AsyncGenerator[Batch, None]:
-            # A key that a caller brought goes to no endpoint that has its own.
-            key = request.caller_key if endpoint.keys == "caller" else ""
-            options = request.options
-            if wire.needs_max_tokens and options.max_tokens is None:
-                options = replace(options, max_tokens=model.max_output_tokens)
-            asked = replace(request, model=model.provider_model, caller_key=key, options=options)
-            return self._pictures.chat(wire.chat, asked)
+            return self._pictures.chat(wire.chat, self._asked(model, request))
 
         return Route(model, endpoint, budget, chat)
 

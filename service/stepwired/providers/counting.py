@@ -68,25 +68,34 @@ class Counting:
         """
 
         def run(request: ChatRequest) -> AsyncGenerator[Batch, None]:
-            model = self._place(request.model)[0]
-            most = model.context_length
-            if most is None or sum(map(_utf8_bytes, tokens.said(request))) <= most:
-                return chat(request)
-            return self._checked(chat, request, model, most)
+            return guard(self._place(request.model)[0], chat)(request)
 
         return run
 
-    async def _checked(
-        self, chat: Chat, request: ChatRequest, model: ModelEntry, most: int
-    ) -> AsyncGenerator[Batch, None]:
-        encoding = tokens.encoding_of(model.provider_model)
-        part = 1.0 if encoding else _LEAST_PART
-        least = await asyncio.to_thread(lambda: tokens.least_tokens(request, tokens.encoder(encoding or _ANY)))
-        if part * least > most:
-            raise _too_long(model, most, least)
-        async with aclosing(chat(request)) as batches:
-            async for batch in batches:
-                yield batch
+
+def guard(model: ModelEntry, chat: Chat) -> Chat:
+    """`chat`, which `model` answers; see `Counting.guarded`."""
+    most = model.context_length
+    if most is None:
+        return chat
+
+    def run(request: ChatRequest) -> AsyncGenerator[Batch, None]:
+        if sum(map(_utf8_bytes, tokens.said(request))) <= most:
+            return chat(request)
+        return _checked(chat, request, model, most)
+
+    return run
+
+
+async def _checked(chat: Chat, request: ChatRequest, model: ModelEntry, most: int) -> AsyncGenerator[Batch, None]:
+    encoding = tokens.encoding_of(model.provider_model)
+    part = 1.0 if encoding else _LEAST_PART
+    least = await asyncio.to_thread(lambda: tokens.least_tokens(request, tokens.encoder(encoding or _ANY)))
+    if part * least > most:
+        raise _too_long(model, most, least)
+    async with aclosing(chat(request)) as batches:
+        async for batch in batches:
+            yield batch
 
 
 def _utf8_bytes(text: str) -> int:

@@ -178,7 +178,7 @@ async def _embed_batch(
         headers=host.headers(address),
         budget=replace(budget, body_bytes=min(budget.body_bytes, most_bytes)),
     ) as reply:
-        await host.check(reply, asked, ("application/json", ""))
+        await host.check_reply(reply, asked, ("application/json", ""))
         answer = await reply.read_all()
     if len(answer) <= _LIGHT_BYTES:
         return read_embeddings(form, asked, answer, dimensions, body)

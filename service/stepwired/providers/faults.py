@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 from stepwired.errors import Failure, InvalidRequest, Misconfigured, Reason, Subject, Throttled, Unavailable, Violation
 
 _LATE = {"connect": "did not take a connection", "first_byte": "did not answer", "total": "did not finish"}
@@ -78,6 +81,15 @@ def unsupported(model: str, feature: str, what: str, field: str = "model") -> Fa
         metadata={"model": model, "feature": feature},
         violations=[Violation(field, what, Reason.MODEL_FEATURE_UNSUPPORTED)],
     )
+
+
+def unsupported_all(model: str, wrong: Iterable[tuple[str, str]]) -> InvalidRequest:
+    """It cannot do what these fields ask for, each with why; at least one, in the order of the request."""
+    reason = Reason.MODEL_FEATURE_UNSUPPORTED
+    failure = InvalidRequest.of([Violation(field, why, reason) for field, why in wrong])
+    option = re.fullmatch(r"options\.(\w+).*", failure.violations[0].field)
+    failure.metadata.update(model=model, feature=option[1] if option else "images")
+    return failure
 
 
 def _misconfigured(reason: Reason, provider: str, text: str, facts: dict[str, str]) -> Failure:

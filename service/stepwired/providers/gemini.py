@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
-from stepwired.errors import InvalidRequest, Reason, Violation
-from stepwired.events import ChatOptions, ChatRequest, Embeddings, EmbedRequest
+from stepwired.events import ChatRequest, Embeddings, EmbedRequest
 from stepwired.providers.base import Address, Attempting, once
 from stepwired.providers.decoder import Decoder
 from stepwired.providers.embedding import embed
 from stepwired.providers.gemini_embed import GeminiEmbed, model_path
-from stepwired.providers.gemini_request import STOPS, generate_body
+from stepwired.providers.gemini_request import STOPS, effort_fault, generate_body
 from stepwired.providers.gemini_stream import GeminiDecoder
 from stepwired.providers.refusals import Asked
 from stepwired.providers.wire import ChatWire
@@ -35,16 +34,15 @@ class Gemini(ChatWire):
         key = address.key()
         return address.headers() if address.key_header or not key else {"x-goog-api-key": key}
 
-    def check_options(self, options: ChatOptions) -> None:
-        super().check_options(options)
-        wrong: list[tuple[str, str]] = []
+    def unsaid(self, request: ChatRequest) -> Iterator[tuple[str, str]]:
+        yield from super().unsaid(request)
+        options = request.options
         if options.parallel_tool_calls is False:
-            wrong.append(("parallel_tool_calls", "Gemini cannot be kept from asking for several tools at once"))
+            yield "options.parallel_tool_calls", "Gemini cannot be kept from asking for several tools at once"
         if len(options.stop) > STOPS:
-            wrong.append(("stop", f"Gemini can be told {STOPS} texts to stop at, and not {len(options.stop)}"))
-        if wrong:
-            reason = Reason.MODEL_FEATURE_UNSUPPORTED
-            raise InvalidRequest.of([Violation(f"options.{name}", why, reason) for name, why in wrong])
+            yield "options.stop", f"Gemini can be told {STOPS} texts to stop at, and not {len(options.stop)}"
+        if why := effort_fault(request.model, options.reasoning_effort):
+            yield "options.reasoning_effort", why
 
     async def embed(
         self, request: EmbedRequest, dimensions: int | None = None, attempt: Attempting = once

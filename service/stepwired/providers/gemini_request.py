@@ -9,9 +9,7 @@ from typing import Any
 
 import msgspec
 
-from stepwired.errors import Failure
 from stepwired.events import ChatOptions, ChatRequest, Image, Message, Role, Tool, ToolResult, ToolUse
-from stepwired.providers import faults
 from stepwired.providers.gemini_thoughts import UNSIGNED, Signed, signed
 from stepwired.providers.history import in_order
 
@@ -41,9 +39,6 @@ def generate_body(request: ChatRequest, provider: str) -> bytes:
     Args:
         request: What is asked, with the provider's name of the model.
         provider: The endpoint, whose own signatures go back to it.
-
-    Raises:
-        InvalidRequest: MODEL_FEATURE_UNSUPPORTED: something that the model does not know.
     """
     options = request.options
     system = [request.system, *(message.text for message in request.messages if message.role is Role.SYSTEM)]
@@ -184,23 +179,19 @@ def _config(request: ChatRequest) -> dict[str, Any]:
     return {name: value for name, value in config.items() if value is not None}
 
 
+def effort_fault(model: str, effort: str) -> str:
+    """Why this model cannot be told to think so much; empty if it can."""
+    if not effort or (_THINKS_NOT.search(model) and effort == "none"):
+        return ""
+    known = () if _THINKS_NOT.search(model) else _BUDGETS if _BY_BUDGET.search(model) else _LEVELS
+    return "" if effort in known else f"{model} knows no reasoning_effort {effort}"
+
+
 def _thinking(model: str, effort: str) -> Part | None:
     """How much to think: a number of tokens for the 2.5 family, a word for later ones, as Google itself maps them."""
-    if not effort:
+    assert not effort_fault(model, effort), "it is refused before a wire is asked"
+    if not effort or _THINKS_NOT.search(model):
         return None
-    if _THINKS_NOT.search(model):
-        if effort == "none":
-            return None
-        raise _unknown_effort(model, effort)
     if _BY_BUDGET.search(model):
-        if effort not in _BUDGETS:
-            raise _unknown_effort(model, effort)
         return {"thinkingBudget": _BUDGETS[effort], "includeThoughts": effort != "none"}
-    if effort not in _LEVELS:
-        raise _unknown_effort(model, effort)
     return {"thinkingLevel": _LEVELS[effort], "includeThoughts": True}
-
-
-def _unknown_effort(model: str, effort: str) -> Failure:
-    what = f"{model} knows no reasoning_effort {effort}"
-    return faults.unsupported(model, "reasoning_effort", what, "options.reasoning_effort")

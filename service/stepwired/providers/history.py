@@ -6,12 +6,22 @@ from collections import deque
 from collections.abc import Iterable
 from itertools import groupby
 
-from stepwired.events import Message
+from stepwired.events import Message, ToolResult
 
 
 def uses_tool(message: Message) -> bool:
     """Whether it is a model's wish to have a tool called."""
     return message.tool_use is not None
+
+
+def is_hidden(message: Message) -> bool:
+    """Whether no model is to see it."""
+    return message.metadata.get("hidden") is True
+
+
+def told_result(result: ToolResult) -> str:
+    """What a tool answered, for wires that cannot say by a field that it failed."""
+    return f"Error: {result.result}" if result.is_error else result.result
 
 
 def in_order(messages: Iterable[Message]) -> list[Message]:
@@ -21,7 +31,7 @@ def in_order(messages: Iterable[Message]) -> list[Message]:
     them, in the uses' order, wherever they stood. A result whose use comes later or never, or has a result already,
     stays where it is: the provider will say what it thinks.
     """
-    visible = [message for message in messages if message.metadata.get("hidden") is not True]
+    visible = [message for message in messages if not is_hidden(message)]
     groups = [list(group) for _, group in groupby(visible, key=uses_tool)]
     answers = _answers(groups)
     placed = {id(answer) for answer in answers.values()}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stepwired.errors import Failure, InvalidRequest, Reason, Violation
-from stepwired.events import ChatOptions, ChatRequest, Embeddings, EmbedRequest
+from stepwired.errors import Failure
+from stepwired.events import ChatRequest, Embeddings, EmbedRequest
 from stepwired.providers.base import Attempting, once
 from stepwired.providers.decoder import Decoder
 from stepwired.providers.embedding import embed
+from stepwired.providers.history import is_hidden
 from stepwired.providers.ollama_embed import OllamaEmbed
 from stepwired.providers.ollama_refusals import meant
 from stepwired.providers.ollama_request import EFFORTS, chat_body
@@ -34,11 +35,18 @@ class Ollama(ChatWire):
     def decoder(self, asked: Asked, request: ChatRequest) -> Decoder:
         return OllamaDecoder(asked, self.endpoint.budget, request.options, len(request.messages))
 
-    def check_options(self, options: ChatOptions) -> None:
-        super().check_options(options)
+    def unsaid(self, request: ChatRequest) -> Iterator[tuple[str, str]]:
+        for at, message in enumerate(request.messages):
+            for place, image in enumerate(message.images):
+                if image.uri and not image.fetch and not is_hidden(message):
+                    yield f"messages[{at}].images[{place}].uri", "Ollama fetches no images: send their bytes"
+        yield from super().unsaid(request)
+        options = request.options
         if options.tool_choice not in ("", "auto", "none"):
-            why = "Ollama cannot be told that a tool has to be called"
-            raise InvalidRequest.of([Violation("options.tool_choice", why, Reason.MODEL_FEATURE_UNSUPPORTED)])
+            yield "options.tool_choice", "Ollama cannot be told that a tool has to be called"
+        for place, tool in enumerate(options.tools):
+            if tool.strict:
+                yield f"options.tools[{place}].strict", "Ollama holds no model to the schema of a tool"
 
     def refusal(self, asked: Asked, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         return meant(asked, of_response(asked, status, headers, body))

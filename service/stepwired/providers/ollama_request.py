@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from stepwired.events import ChatOptions, ChatRequest, Message, Role, Tool
-from stepwired.providers.history import in_order
+from stepwired.events import ChatOptions, ChatRequest, Image, Message, Role, Tool
+from stepwired.providers.history import in_order, told_result
 
 _encode = msgspec.json.encode
 
@@ -55,7 +55,7 @@ def chat_messages(system: str, messages: Iterable[Message], provider: str = "") 
     names: dict[str, str] = {}
     for message in in_order(messages):
         if (result := message.tool_result) is not None:
-            answer = {"role": Role.TOOL.value, "content": result.result}
+            answer = {"role": Role.TOOL.value, "content": told_result(result)}
             if name := names.get(result.tool_id):
                 answer["tool_name"] = name
             said.append(answer)
@@ -69,16 +69,17 @@ def chat_messages(system: str, messages: Iterable[Message], provider: str = "") 
         else:
             said.append({"role": message.role.value, "content": message.text})
             if message.images:
-                said[-1]["images"] = [_image(image.data) for image in message.images]
+                said[-1]["images"] = [_image(image) for image in message.images]
         reasoning = message.reasoning
         if reasoning is not None and reasoning.text and reasoning.provider == provider:
             said[-1].setdefault("thinking", reasoning.text)
     return said
 
 
-def _image(data: bytes) -> msgspec.Raw:
+def _image(image: Image) -> msgspec.Raw:
+    assert image.data, "addresses are refused, and the bytes of stored pictures put in, before a wire is asked"
     # Copied as it is: looking for what has to be escaped, where nothing is, takes 30 ms for a large picture.
-    return msgspec.Raw(b'"%b"' % b64encode(data))
+    return msgspec.Raw(b'"%b"' % b64encode(image.data))
 
 
 def _tool(tool: Tool) -> dict[str, Any]:

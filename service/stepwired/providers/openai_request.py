@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from stepwired.events import ChatOptions, ChatRequest, Image, Json, Message, Reasoning, ResponseFormat, Role, Tool
-from stepwired.providers.history import in_order
+from stepwired.providers.history import in_order, told_result
 from stepwired.providers.quirks import Quirks
 
 _encode = msgspec.json.encode
@@ -70,7 +70,7 @@ def chat_messages(
     for message in in_order(messages):
         if (result := message.tool_result) is not None:
             tool_id = _tool_id(result.tool_id, quirks)
-            said.append({"role": Role.TOOL.value, "tool_call_id": tool_id, "content": result.result})
+            said.append({"role": Role.TOOL.value, "tool_call_id": tool_id, "content": told_result(result)})
             continue
         if (use := message.tool_use) is not None:
             function = {"name": use.name, "arguments": _sorted(use.input)}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import ChatOptions
 
 
@@ -51,8 +50,8 @@ class Quirks:
     """Whether it takes ids of tool calls of nine letters and digits only."""
 
 
-def unsupported(options: ChatOptions, names: Iterable[str], efforts: Iterable[str] = ()) -> InvalidRequest | None:
-    """The refusal of options that are set and cannot be sent, all at once; None if there are none.
+def unsaid(options: ChatOptions, names: Iterable[str], efforts: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
+    """Options that are set and cannot be sent: the field of each, and why.
 
     Args:
         options: What is asked for.
@@ -61,13 +60,11 @@ def unsupported(options: ChatOptions, names: Iterable[str], efforts: Iterable[st
     """
     unset = ChatOptions()
     why = "the provider of this model knows no such option"
-    wrong = {name: why for name in sorted(names) if getattr(options, name) != getattr(unset, name)}
+    for name in sorted(names):
+        if getattr(options, name) != getattr(unset, name):
+            yield f"options.{name}", why
     if options.reasoning_effort and (known := tuple(efforts)) and options.reasoning_effort not in known:
-        wrong["reasoning_effort"] = f"the provider of this model knows {', '.join(known)}"
-    if not wrong:
-        return None
-    reason = Reason.MODEL_FEATURE_UNSUPPORTED
-    return InvalidRequest.of([Violation(f"options.{name}", text, reason) for name, text in wrong.items()])
+        yield "options.reasoning_effort", f"the provider of this model knows {', '.join(known)}"
 
 
 #: Known servers. What is not here is read with the defaults.

@@ -76,6 +76,7 @@ _WIRES: Mapping[str, Callable[[ChatWire, ChatRequest], Awaitable[int | None]]] =
 
 
 async def _body(wire: ChatWire, request: ChatRequest) -> dict[str, Any]:
+    wire.check(request)
     raw = await asyncio.to_thread(wire.chat_body, request)
     body: dict[str, Any] = msgspec.json.decode(raw)
     return body
@@ -90,7 +91,7 @@ async def _ask(wire: ChatWire, request: ChatRequest, path: str, body: dict[str, 
     raw = await asyncio.to_thread(msgspec.json.encode, body)
     url = _url(address, path, request.model)
     async with wire.http.post(endpoint.name, url, raw, headers=wire.headers(address), budget=budget) as reply:
-        await wire.check(reply, asked, ("application/json",))
+        await wire.check_reply(reply, asked, ("application/json",))
         answer = await reply.read_all(_ANSWER_BYTES)
         await reply.finish()
     try:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from stepwired.errors import Failure
-from stepwired.events import Batch, ChatOptions, ChatRequest
+from stepwired.events import Batch, ChatRequest
 from stepwired.limits import KIB
 from stepwired.providers import faults
 from stepwired.providers.base import Address, Endpoint
 from stepwired.providers.decoder import Decoder
 from stepwired.providers.http import Http
-from stepwired.providers.quirks import unsupported
+from stepwired.providers.quirks import unsaid
 from stepwired.providers.refusals import BODY_BYTES, Asked, of_event, of_response
 from stepwired.providers.reply import Reply
 
@@ -62,7 +62,7 @@ class ChatWire(ABC):
 
     @abstractmethod
     def chat_body(self, request: ChatRequest) -> bytes:
-        """The request as JSON. Called in a thread if it has large pictures."""
+        """The request, which `check` has passed, as JSON. Called in a thread if it has large pictures."""
 
     @abstractmethod
     def decoder(self, asked: Asked, request: ChatRequest) -> Decoder:
@@ -80,16 +80,22 @@ class ChatWire(ABC):
         """What an error means that calls itself a success; see `refusals.of_event`."""
         return of_event(asked, error)
 
-    def check_options(self, options: ChatOptions) -> None:
+    def unsaid(self, request: ChatRequest) -> Iterator[tuple[str, str]]:
+        """Fields of a request for which the wire or the model has no words, each with why."""
+        quirks = self.endpoint.quirks
+        yield from unsaid(request.options, self.unsupported | quirks.unsupported, self.efforts or quirks.efforts)
+
+    def check(self, request: ChatRequest) -> None:
         """Refuse what cannot be asked for: an option that is left out would be a reply to another request.
+
+        Args:
+            request: As it would be sent, with the provider's name of the model.
 
         Raises:
             InvalidRequest: MODEL_FEATURE_UNSUPPORTED, with each such field.
         """
-        quirks = self.endpoint.quirks
-        refusal = unsupported(options, self.unsupported | quirks.unsupported, self.efforts or quirks.efforts)
-        if refusal is not None:
-            raise refusal
+        if wrong := list(self.unsaid(request)):
+            raise faults.unsupported_all(request.model, wrong)
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[Batch, None]:
         """Yield the events of one reply in batches, one batch per read; see `events.Chat`.
@@ -99,7 +105,7 @@ class ChatWire(ABC):
         Raises:
             Failure: As `refusals` and `faults` make them. Before the first batch nothing of the reply was made known.
         """
-        self.check_options(request.options)
+        self.check(request)
         address = await self.endpoint.at(request.caller_key)
         asked = Asked(self.endpoint.name, request.model, address.key(), is_callers=self.endpoint.keys == "caller")
         decoder = self.decoder(asked, request)
@@ -115,7 +121,7 @@ class ChatWire(ABC):
                 if batch := await self._read_whole(reply, asked, decoder):
                     yield batch
             else:
-                await self.check(reply, asked, self.content_types)
+                await self.check_reply(reply, asked, self.content_types)
             while not is_whole and (chunk := await _read(reply, decoder)):
                 if batch := decoder.feed(chunk):
                     reply.end_silence()
@@ -128,7 +134,7 @@ class ChatWire(ABC):
                 yield batch
             await reply.finish()
 
-    async def check(self, reply: Reply, asked: Asked, content_types: Sequence[str]) -> None:
+    async def check_reply(self, reply: Reply, asked: Asked, content_types: Sequence[str]) -> None:
         """Refuse what is not the answer, by status, content type, or an error that calls itself a success."""
         if reply.status != 200:
             raise self.refusal(asked, reply.status, reply.headers, await _error_body(reply))
@@ -148,7 +154,7 @@ class ChatWire(ABC):
     async def _read_whole(self, reply: Reply, asked: Asked, decoder: Decoder) -> Batch:
         """Read JSON that was to be a stream: servers do it for errors, and some for every reply."""
         if reply.status != 200:
-            await self.check(reply, asked, ())
+            await self.check_reply(reply, asked, ())
         budget = self.endpoint.budget
         most_bytes = 4 * (budget.text_bytes + budget.tool_bytes)
         body = await reply.read_all(most_bytes + 1)
