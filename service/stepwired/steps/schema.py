@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
 from stepwired.errors import InvalidRequest, Reason, StepFailed
 from stepwired.events import Json
 from stepwired.jsonschemas import compiled
+from stepwired.limits import MIB
+from stepwired.schema_costs import part, pointer_of
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,16})?([eE][+-]?[0-9]{1,2})?")
 
@@ -21,7 +24,9 @@ def converter(schema: Mapping[str, Json] | None, *, is_input: bool) -> Converter
     """Compile what makes the inputs or results of a step fit its schema; None where anything fits.
 
     Where a schema wants a number, an integer or a boolean and gets the text of one, that is taken for it, and the other
-    way round; fields with a `default` that are missing are put in.
+    way round; of several types that it allows, the first that the value can be taken for. Fields with a `default` that
+    are missing are put in; nothing is put into these. It reads `type`, `properties` and `items`, those behind `$ref`
+    and in `allOf` too, and those of the only choice beside null in an `anyOf` or `oneOf`.
 
     Args:
         schema: JSON Schema.
@@ -32,12 +37,15 @@ def converter(schema: Mapping[str, Json] | None, *, is_input: bool) -> Converter
     """
     if schema is None:
         return None
-    written = dict(schema)
-    checked = compiled(msgspec.json.encode(written))
+    raw = msgspec.json.encode(dict(schema))
+    checked = compiled(raw)
+    reader = _Reader(msgspec.json.decode(raw))
 
     def convert(value: Json) -> Json:
-        fitted = _fitted(value, written)
-        if (fault := checked.fault(fitted)) is None:
+        fitting = _Fitting(reader)
+        fitted = fitting.fitted(value, reader.whole)
+        fault = checked.fault(fitted) if fitting.left_bytes >= 0 else ("$", "its defaults make it too large")
+        if fault is None:
             return fitted
         where, why = fault
         facts = {"jsonPath": where}
@@ -48,28 +56,112 @@ def converter(schema: Mapping[str, Json] | None, *, is_input: bool) -> Converter
     return convert
 
 
-def _fitted(value: Json, schema: Json) -> Json:
-    if not isinstance(schema, Mapping):
+@dataclass(slots=True)
+class _Said:
+    """What a schema and all that it points to say."""
+
+    types: Sequence[str] = ()
+    properties: dict[str, Json] = field(default_factory=dict)
+    items: Json = None
+    default: bytes | None = None
+    """As JSON: what a step is given, it may change."""
+
+
+class _Reader:
+    """Reads schemas, each once."""
+
+    def __init__(self, whole: Json) -> None:
+        self.whole = whole
+        self._known: dict[int, _Said] = {}
+
+    def said(self, schema: Json) -> _Said:
+        if (known := self._known.get(id(schema))) is None:
+            known = self._known[id(schema)] = _Said()
+            for each in self._all(schema):
+                types = each.get("type", ())
+                known.types = known.types or ((types,) if isinstance(types, str) else types)  # type: ignore[assignment]
+                known.properties = _mapping(each.get("properties")) | known.properties
+                known.items = each.get("items") if known.items is None else known.items
+                if known.default is None and "default" in each:
+                    known.default = msgspec.json.encode(each["default"])
+        return known
+
+    def _all(self, schema: Json) -> Iterator[dict[str, Json]]:
+        """A schema and those that hold with it, each once."""
+        waiting = [schema]
+        seen: set[int] = set()
+        while waiting:
+            each = waiting.pop()
+            if not isinstance(each, dict) or id(each) in seen:
+                continue
+            seen.add(id(each))
+            yield each
+            for keyword in ("anyOf", "oneOf"):
+                choices = [one for one in _list(each.get(keyword)) if one != {"type": "null"}]
+                waiting += choices if len(choices) == 1 else ()
+            waiting += reversed(_list(each.get("allOf")))
+            if "$ref" in each:
+                waiting.append(part(self.whole, pointer_of(str(each["$ref"]))))
+
+
+class _Fitting:
+    """One value that is made to fit."""
+
+    __slots__ = ("_reader", "left_bytes")
+
+    def __init__(self, reader: _Reader) -> None:
+        self._reader = reader
+        self.left_bytes = MIB
+        """What defaults may still add; few bytes could become many, one for each item."""
+
+    def fitted(self, value: Json, schema: Json) -> Json:
+        said = self._reader.said(schema)
+        if isinstance(value, dict):
+            return self._object(value, said.properties) if said.properties else value
+        if isinstance(value, list):
+            return [self.fitted(item, said.items) for item in value] if isinstance(said.items, dict) else value
+        return _fitted_scalar(value, said.types)
+
+    def _object(self, value: dict[str, Json], properties: Mapping[str, Json]) -> dict[str, Json]:
+        fitted = {key: self.fitted(item, properties[key]) if key in properties else item for key, item in value.items()}
+        for key, schema in properties.items():
+            if key not in fitted and (default := self._reader.said(schema).default) is not None:
+                self.left_bytes -= len(default)
+                if self.left_bytes >= 0:
+                    fitted[key] = msgspec.json.decode(default)
+        return fitted
+
+
+def _mapping(said: Json) -> dict[str, Json]:
+    return said if isinstance(said, dict) else {}
+
+
+def _list(said: Json) -> list[Json]:
+    return said if isinstance(said, list) else []
+
+
+def _fitted_scalar(value: Json, types: Sequence[str]) -> Json:
+    if any(_is(value, each) for each in types):
         return value
-    if isinstance(value, dict):
-        return _fitted_object(value, schema.get("properties"))
-    if isinstance(value, list):
-        items = schema.get("items")
-        return [_fitted(item, items) for item in value] if isinstance(items, Mapping) else value
-    return _fitted_scalar(value, schema.get("type"))
+    for wanted in types:
+        fitted = _as(value, wanted)
+        if fitted is not value:
+            return fitted
+    return value
 
 
-def _fitted_object(value: dict[str, Json], properties: Json) -> dict[str, Json]:
-    if not isinstance(properties, Mapping):
-        return value
-    fitted = {key: _fitted(item, properties[key]) if key in properties else item for key, item in value.items()}
-    for key, schema in properties.items():
-        if key not in fitted and isinstance(schema, Mapping) and "default" in schema:
-            fitted[key] = schema["default"]
-    return fitted
+def _is(value: Json, wanted: str) -> bool:
+    match wanted, value:
+        case ("null", None) | ("boolean", bool()) | ("string", str()):
+            return True
+        case (("integer" | "number"), bool()):
+            return False
+        case ("integer", int()) | ("number", int() | float()):
+            return True
+    return False
 
 
-def _fitted_scalar(value: Json, wanted: Json) -> Json:
+def _as(value: Json, wanted: str) -> Json:
     match wanted, value:
         case "string", bool() | int() | float():
             return msgspec.json.encode(value).decode()
