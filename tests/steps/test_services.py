@@ -16,6 +16,7 @@ async def sending(worker: Worker, call: Asked, count: int) -> None:
     for value in range(count):
         await worker.line.room()
         worker.line.output(call.call_id, value, 8)
+        await turns()  # what waits for it is no longer hungry then
     await worker.line.room()
     worker.line.finish(call.call_id)
 

@@ -17,9 +17,9 @@ _LOOKS = 6
 async def doubt(doubt_s: float = DOUBT_S) -> None:
     """Wait until the end of a request stream can be believed. To be called where a cancel of the call ends this.
 
-    gRPC ends the stream of a caller who cancelled just like one that is whole, and cancels the call only afterwards: the
-    worst of 400 that were measured, 7 ms and 1,100 turns of the loop later. Several waits, because a busy machine may
-    let a single one pass without having looked at what came.
+    gRPC ends the stream of a caller who cancelled just like one that is whole, and cancels the call only afterwards:
+    the worst of 400 that were measured, 7 ms and 1,100 turns of the loop later. Several waits, because a busy machine
+    may let a single one pass without having looked at what came.
     """
     for _ in range(_LOOKS):
         await asyncio.sleep(doubt_s / _LOOKS)
