@@ -168,21 +168,19 @@ class Model:
                 return self.one(case.then, value, attempt)
         return self.step(kind.otherwise, value, attempt) if kind.otherwise is not None else []
 
-    def retried(self, kind: spec.Retry, value: Json, outer: int) -> list[Result]:
-        for attempt in range(1, kind.max_attempts + 1):
-            before = dict(self.states)
-            made = self.one(kind.step, value, outer + attempt - 1)
-            failed = next((index for index, each in enumerate(made) if isinstance(each, Failed)), None)
-            if failed is None:
-                return made
-            first = made[failed]
-            again = isinstance(first, Failed) and first.reason == "PROVIDER_ERROR" and attempt < kind.max_attempts
-            if kind.emitted is Emitted.BUFFER and not again:
-                return [first]
-            if not again or (kind.emitted is Emitted.FAIL and failed > 0):
-                return made
+    def retried(self, kind: spec.Retry, value: Json, outer: int, attempt: int = 1) -> list[Result]:
+        before = dict(self.states)
+        made = self.one(kind.step, value, outer + attempt - 1)
+        failed = next((index for index, each in enumerate(made) if isinstance(each, Failed)), None)
+        if failed is None:
+            return made
+        again = made[failed] == Failed("PROVIDER_ERROR") and attempt < kind.max_attempts
+        if kind.emitted is Emitted.BUFFER and not again:
+            made = [made[failed]]
+        is_over = not again or (kind.emitted is Emitted.FAIL and failed > 0)
+        if not is_over or all(isinstance(each, Failed) for each in made):
             self.states = before
-        raise AssertionError
+        return made if is_over else self.retried(kind, value, outer, attempt + 1)
 
     def remembered(self, path: str, inner: Spec | None, initial: Json, value: Json) -> list[Result]:
         assert inner is not None

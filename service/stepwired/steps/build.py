@@ -143,9 +143,10 @@ class Builder:
         self, node: Spec, max_concurrency: int, *, as_completed: bool = False, fail_fast: bool = False
     ) -> BuiltStage:
         """One step on each of many values."""
+        before = len(self.memories)
         step, meter, is_placed = self.step(node)
-        if isinstance(node.kind, spec.State):
-            max_concurrency = 1  # its values are worked on one after the other anyway
+        if len(self.memories) > before:
+            max_concurrency = 1  # a state within sees its values one after the other, in the order of the inputs
         if max_concurrency == 1 and not fail_fast:
             return BuiltStage(each(step), meter, is_placed)
         unordered = as_completed and max_concurrency > 1

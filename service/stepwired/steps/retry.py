@@ -21,7 +21,7 @@ from stepwired.steps.meter import Meter
 from stepwired.steps.results import Placed, Value
 from stepwired.steps.script import Function
 from stepwired.steps.spec import Emitted
-from stepwired.steps.state import Memory
+from stepwired.steps.state import Memory, remembered
 from stepwired.steps.values import weigh
 
 
@@ -63,6 +63,16 @@ class Policy:
         """
         if attempt >= self.said.max_attempts or self.budget.retries <= 0 or _is_final(failure):
             return failure
+        self.budget.retries -= 1  # before anything is waited for, since others take from it meanwhile
+        decided: float | Failure = failure
+        try:
+            decided = await self._decided(given, failure, attempt)
+        finally:
+            if isinstance(decided, Failure):
+                self.budget.retries += 1
+        return decided
+
+    async def _decided(self, given: Input, failure: Failure, attempt: int) -> float | Failure:
         wanted = await self._is_wanted(given, failure, attempt)
         if isinstance(wanted, Failure):
             return wanted
@@ -72,11 +82,10 @@ class Policy:
         if isinstance(wait_s, Failure):
             return wait_s
         wait_s = max(wait_s, failure.told_to_wait_s or 0.0)
-        ends_s = self.budget.ends_s
-        if ends_s is not None and time.monotonic() + wait_s >= ends_s:
+        comes_s = time.monotonic() + wait_s
+        if any(ends_s is not None and comes_s >= ends_s for ends_s in (self.budget.ends_s, given.scope.ends_s)):
             failure.retry_after_s = wait_s
             return failure
-        self.budget.retries -= 1
         return wait_s
 
     async def _is_wanted(self, given: Input, failure: Failure, attempt: int) -> bool | Failure:
@@ -105,33 +114,40 @@ def retry(step: Step, policy: Policy, meter: Meter, memories: Sequence[Memory]) 
         step: What to run.
         policy: When to try again, and what to do with results that were made before a failure.
         meter: Counts the attempts.
-        memories: The states within `step`, which an attempt that failed leaves as it found them.
+        memories: The states within `step`, which no other input changes meanwhile. They stay as they were before the
+            input, unless the last attempt came to its end without a failure, or has given a value by which they show.
     """
     emitted = policy.said.emitted
 
     async def run(given: Input) -> Results:
         attempt = 1
         while True:
-            before = [memory.state for memory in memories]
+            put_back = remembered(memories)
             held = _Held(policy)
-            has_given = is_last = False
+            has_given = is_last = is_whole = False
             wait_s: float | None = None
-            async with aclosing(_never_raising(step, given, attempt)) as results:
-                async for made in results:
-                    result, failure = made, _failure_of(made)
-                    if failure is not None and not is_last and not (has_given and emitted is Emitted.FAIL):
-                        decided = await policy.wait_s(given, failure, attempt)
-                        if not isinstance(decided, Failure):
-                            wait_s = decided
-                            break
-                        is_last = True
-                        result = _in_place_of(made, decided)
-                    if emitted is Emitted.BUFFER:
-                        if not held.add(result) or is_last:
-                            break
+            try:
+                async with aclosing(_never_raising(step, given, attempt)) as results:
+                    async for made in results:
+                        result, failure = made, _failure_of(made)
+                        if failure is not None and not is_last and not (has_given and emitted is Emitted.FAIL):
+                            decided = await policy.wait_s(given, failure, attempt)
+                            if not isinstance(decided, Failure):
+                                wait_s = decided
+                                break
+                            is_last = True
+                            result = _in_place_of(made, decided)
+                        if emitted is Emitted.BUFFER:
+                            if not held.add(result) or is_last:
+                                break
+                        else:
+                            has_given |= failure is None
+                            yield result
                     else:
-                        has_given = True
-                        yield result
+                        is_whole = not is_last
+            finally:
+                if wait_s is not None or not (has_given or is_whole):
+                    put_back()
             if wait_s is None:
                 for result in held.results:
                     yield result
@@ -139,8 +155,6 @@ def retry(step: Step, policy: Policy, meter: Meter, memories: Sequence[Memory]) 
             attempt += 1
             meter.retrying(given.path, attempt, wait_s)
             await asyncio.sleep(wait_s)
-            for memory, state in zip(memories, before, strict=True):
-                memory.state = state
             if emitted is Emitted.RESTART:
                 meter.restarted(given.path, attempt)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from stepwired.errors import Failure
 from stepwired.events import Json
@@ -18,26 +17,33 @@ class Memory:
 
     def __init__(self, initial: Json) -> None:
         self.state = initial
-        self.turn = asyncio.Lock()
-        """Held by the value that is worked on; the others wait in the order in which they came."""
+
+
+def remembered(memories: Sequence[Memory]) -> Callable[[], None]:
+    """Note the states as they are now. What this returns puts them back."""
+    states = [memory.state for memory in memories]
+
+    def put_back() -> None:
+        for memory, state in zip(memories, states, strict=True):
+            memory.state = state
+
+    return put_back
 
 
 def remember(function: Function, memory: Memory, as_json: Callable[[Value], Json]) -> Step:
-    """Call `function` with each value and the state, strictly one after the other.
+    """Call `function` with each value and the state. It is given one value after the other: the builder sees to it.
 
     The state is replaced when the function has answered rightly, and stays as it was in every other case.
     """
 
     async def run(given: Input) -> Results:
-        async with memory.turn:
-            answer = await function(given, {"input": as_json(given.value), "state": memory.state})
-            if not isinstance(answer, Failure):
-                answer = _checked(answer, function, given)
-            if not isinstance(answer, Failure) and "state" in answer:
-                memory.state = answer["state"]
+        answer = await function(given, {"input": as_json(given.value), "state": memory.state})
+        if not isinstance(answer, Failure):
+            answer = _checked(answer, function, given)
         if isinstance(answer, Failure):
             yield answer
             return
+        memory.state = answer.get("state", memory.state)
         outputs = answer.get("outputs", [answer["output"]] if "output" in answer else [])
         assert isinstance(outputs, list)
         for output in outputs:
