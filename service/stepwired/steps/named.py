@@ -15,15 +15,17 @@ and in the package's `pyproject.toml`, so that the server finds it:
 A function gives one value, a generator one for each `yield`. What a function sees and gives is JSON. One that waits
 is `async def`; any other runs in a thread, at most `Limits.step_threads` at once, so that it cannot hold up the server,
 unless it says `quick=True`: then it runs in the event loop and has to return within a fraction of a millisecond. A
-thread cannot be stopped: when the run is cancelled, such a function runs on, and what it gives is dropped.
+thread cannot be stopped: when the run is cancelled, such a function runs on, and what it gives is dropped. A generator
+that is left before its end is closed in a thread, too; only a run that was cancelled does not wait for that.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from traceback import extract_tb
@@ -37,7 +39,7 @@ from stepwired.steps.core import Input, Results, Step
 from stepwired.steps.remote import Facts
 from stepwired.steps.results import Value
 from stepwired.steps.schema import converter
-from stepwired.steps.threads import Threads
+from stepwired.steps.threads import END, Drawn, Threads, contained
 from stepwired.steps.values import check
 from stepwired.versions import rank
 
@@ -146,32 +148,56 @@ async def _values(named: NamedStep, arguments: tuple[Any, ...], threads: Threads
     function = named.function
     if inspect.isasyncgenfunction(function):
         async with aclosing(cast(AsyncGenerator[Json, None], function(*arguments))) as made:
-            async for each in made:
-                yield each
+            with suppress(StopAsyncIteration):
+                while True:
+                    yield await _awaited(anext(made))
     elif inspect.iscoroutinefunction(function):
-        yield await function(*arguments)
+        yield await _awaited(function(*arguments))
     elif inspect.isgeneratorfunction(function):
-        async with aclosing(_in_turn(function(*arguments), None if named.quick else threads)) as made:
+        in_turn = _at_once(function(*arguments)) if named.quick else _in_turn(function(*arguments), threads)
+        async with aclosing(in_turn) as made:
             async for each in made:
                 yield each
     elif named.quick:
-        yield function(*arguments)
+        with contained:
+            made_at_once = function(*arguments)
+        yield made_at_once
     else:
         yield await threads.call(function, *arguments)
 
 
-_END = object()
-
-
-async def _in_turn(values: GeneratorType[Json, None, None], threads: Threads | None) -> AsyncGenerator[Json, None]:
-    """Give what a generator yields; with `threads`, each step of it is made in one."""
+async def _awaited(making: Awaitable[Json]) -> Any:
+    """What a function that waits makes. What is meant for the whole program, or for its own task, stays within it."""
     try:
-        while (each := next(values, _END) if threads is None else await threads.call(next, values, _END)) is not _END:
+        return await making
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"the function raised {type(error).__name__}").with_traceback(error.__traceback__) from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("the function cancelled itself").with_traceback(error.__traceback__) from error
+
+
+async def _at_once(values: GeneratorType[Json, None, None]) -> AsyncGenerator[Json, None]:
+    """Give what a quick generator yields."""
+    try:
+        while True:
+            with contained:
+                each = next(values, END)
+            if each is END:
+                return
             yield cast(Json, each)
     finally:
-        # One that is at work in a thread cannot be closed; it is dropped, and closed, when that returns.
-        if not values.gi_running:
+        with contained:
             values.close()
+
+
+async def _in_turn(values: GeneratorType[Json, None, None], threads: Threads) -> AsyncGenerator[Json, None]:
+    """Give what a generator yields, each made in a thread."""
+    async with aclosing(Drawn(values, threads)) as drawn:
+        while (each := await drawn.next()) is not END:
+            yield each
 
 
 def _failed(what: str, error: Exception) -> Failure:
