@@ -138,6 +138,16 @@ def test_a_long_chain_and_a_dense_net_are_looked_through_once() -> None:
     assert loops(net, pipeline("other@1", "n0", "n0")) == []
 
 
+def test_a_thousand_references_into_a_long_circle_are_each_told_soon_and_briefly() -> None:
+    """Each looked through anew, they would take minutes."""
+    chain = kept(*(pipeline(f"n{number}@1", f"n{number + 1}") for number in range(4000)))
+    found = loops(chain, pipeline("n4000@1", *["n1", "n7"] * 500))
+    assert len(found) == 1000
+    names = " → ".join(f"n{number}" for number in [4000, *range(1, 10)])
+    assert found[0][1] == f"{names} → (3990 more) → n4000"
+    assert max(len(text) for _, text in found) < 200
+
+
 REFERENCES = st.lists(st.tuples(st.sampled_from("abcd"), st.lists(st.sampled_from("abcd"), max_size=2)), max_size=8)
 
 

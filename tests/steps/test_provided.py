@@ -156,6 +156,28 @@ async def test_pipelines_are_looked_through_before_anything_runs(
     assert any(what in fault.description for fault in faults) if what else not faults
 
 
+async def test_what_was_meant_is_guessed_for_the_first_few_unknown_names_only() -> None:
+    """Each guess takes a while, and holds up everybody."""
+    registry = registry_of(Scripted(), others=[Saved(*(saved(f"summary-{number}", Spread()) for number in range(500)))])
+    asked = [Named("uper"), Named("upperr@2"), *(Named(f"sumary-{number}") for number in range(900))]
+    faults = await registry.validate(placed(*asked))
+    assert len(faults) == 902
+    guesses = ["did you mean" in fault.description for fault in faults]
+    assert guesses == [True] * 5 + [False] * 897
+    assert "did you mean `upper`?" in faults[0].description
+    [long] = await registry.validate(placed(Named("s" * 128)))
+    assert "ListSteps shows" in long.description
+
+
+async def test_names_behind_too_many_are_not_said_to_be_unknown() -> None:
+    wide = [saved(f"p{number}", Named(f"q{number}"), Named("upper")) for number in range(600)]
+    deep = [saved(f"q{number}", Spread()) for number in range(600)]
+    registry = registry_of(Scripted(), others=[Saved(*wide, *deep)])
+    faults = await registry.validate(placed(*(Named(f"p{number}") for number in range(600))))
+    assert faults
+    assert all("more than 1000 steps" in fault.description for fault in faults)
+
+
 async def test_functions_are_checked_before_anything_runs() -> None:
     inner = Spec(Javascript("(x) =>"), "steps[1].map.step")
     specs = placed(Javascript("double"), Map(inner))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,10 +12,18 @@ from stepwired.errors import Reason, Throttled, Violation
 from stepwired.limits import Limits
 from stepwired.steps import spec
 from stepwired.steps.sources import SavedPipeline, StepInfo
-from stepwired.steps.spec import Spec
 
 PROVIDER = "pipeline"
 """Who serves a saved pipeline, as lists of steps say it."""
+
+_SHOWN = 10
+"""Names of a way that are told."""
+
+_Key = tuple[str, str]
+"""Name and version."""
+
+_NEW: _Key = ("", "")
+"""What is just being saved; it may have no version yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +36,15 @@ class Listed:
     """What it takes in the store."""
 
     step_count: int
+    names: tuple[str, ...]
+    """What its steps name, each once."""
 
     @classmethod
     def of(cls, pipeline: SavedPipeline, description: str, size_bytes: int) -> Listed:
         """Count the steps of a pipeline, those within others too."""
-        return cls(pipeline, description, size_bytes, sum(1 for _ in _every(pipeline.steps)))
+        steps = list(spec.every(pipeline.steps))
+        names = tuple(dict.fromkeys(step.kind.name for step in steps if isinstance(step.kind, spec.Named)))
+        return cls(pipeline, description, size_bytes, len(steps), names)
 
 
 class Pipelines:
@@ -132,33 +145,53 @@ class Pipelines:
         Args:
             new: What is to be saved; without a version if it is to become the highest.
         """
-        harmless: set[tuple[str, str]] = set()
-        for step, name in _references(new.steps):
-            if way := self._way_back(new, name, harmless):
+        onwards = self._onwards(new)
+        for step in spec.every(new.steps):
+            if not isinstance(step.kind, spec.Named):
+                continue
+            way = [new.name, step.kind.name]
+            there = self._resolved(way[-1], new)
+            left = 0
+            while there is not None and there is not new and (after := onwards.get(_key(there))) is not None:
+                name, there, left = after
+                if len(way) == _SHOWN:
+                    way += [f"({left} more)", new.name]
+                    there = new
+                else:
+                    way.append(name)
+            if there is new:
                 text = f"leads back to the pipeline itself: {' → '.join(f'`{each}`' for each in way)}"
                 yield Violation(f"{step.path}.named", text, Reason.STEP_GRAPH_INVALID)
 
-    def _way_back(self, new: SavedPipeline, name: str, harmless: set[tuple[str, str]]) -> list[str]:
-        """The names on the way from `new` through a name in it to itself; none if there is no way."""
-        came_from: dict[tuple[str, str], tuple[str, str]] = {}
-        waiting = [(name, (new.name, ""))]
+    def _onwards(self, new: SavedPipeline) -> dict[_Key, tuple[str, SavedPipeline, int]]:
+        """From each pipeline that leads to `new`, the name in it by which the shortest way goes on, to what, and how
+        many names follow.
+        """
+        before: dict[_Key, list[tuple[_Key, str, SavedPipeline]]] = {}
+        """By what is named: what names it, and how."""
+
+        waiting: list[tuple[SavedPipeline, Iterable[str]]] = [(new, Listed.of(new, "", 0).names)]
+        seen = {_NEW}
         while waiting:
-            name, before = waiting.pop()
-            found = self._resolved(name, new)
-            if found is None:
-                continue
-            if found is new:
-                way = [name]
-                while before in came_from:
-                    way.append(before[0])
-                    before = came_from[before]
-                return [new.name, *reversed(way)]
-            key = found.name, found.version
-            if key not in harmless and key not in came_from:
-                came_from[key] = before
-                waiting += [(named, key) for _, named in _references(found.steps)]
-        harmless.update(came_from)
-        return []
+            there, names = waiting.pop()
+            for name in names:
+                if (found := self._resolved(name, new)) is None:
+                    continue
+                key = _NEW if found is new else _key(found)
+                if there is not new:
+                    before.setdefault(key, []).append((_key(there), name, found))
+                if key not in seen:
+                    seen.add(key)
+                    waiting.append((found, self._all[found.name][found.version].names))
+        onwards: dict[_Key, tuple[str, SavedPipeline, int]] = {}
+        nearest = deque([(_NEW, 0)])
+        while nearest:
+            there_key, left = nearest.popleft()
+            for key, name, found in before.get(there_key, ()):
+                if key not in onwards:
+                    onwards[key] = name, found, left
+                    nearest.append((key, left + 1))
+        return onwards
 
     def _resolved(self, reference: str, new: SavedPipeline) -> SavedPipeline | None:
         """What a reference means once `new` is saved."""
@@ -192,15 +225,5 @@ def _rank(listed: Listed) -> bytes:
     return versions.rank(listed.pipeline.version)
 
 
-def _references(steps: Iterable[Spec]) -> Iterator[tuple[Spec, str]]:
-    """The steps that name others, and what they name."""
-    for step in _every(steps):
-        if isinstance(step.kind, spec.Named):
-            yield step, step.kind.name
-
-
-def _every(steps: Iterable[Spec]) -> Iterator[Spec]:
-    """Steps and all within them, in the order of the spec."""
-    for step in steps:
-        yield step
-        yield from _every(spec.inside(step.kind))
+def _key(pipeline: SavedPipeline) -> _Key:
+    return pipeline.name, pipeline.version

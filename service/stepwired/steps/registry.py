@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from stepwired.steps.run import run
 from stepwired.steps.sources import Found, SavedPipeline, Source, StepInfo
 from stepwired.steps.spec import Spec
 from stepwired.steps.threads import Threads
-from stepwired.steps.validation import Known, Validation, names, sources
+from stepwired.steps.validation import Known, Validation, hints, names, sources
 
 _NO_JAVASCRIPT = "this server runs no JavaScript: its operator has turned that off"
 
@@ -137,15 +137,19 @@ class Registry:
                     yield event
 
     async def _plan(self, steps: Sequence[Spec], *, has_client: bool, has_events: bool) -> _Plan:
-        found = await self._resolved(steps)
+        found, unasked = await self._resolved(steps)
         scripts = await self._script_faults([*steps, *_steps_of(found)])
-        is_known = found.keys() >= set(names(steps, self._limits))
-        there = () if is_known else [info.name for info in await self.infos()]
-        known = Known(found, there, scripts, has_client, has_events)
+        unknown = [name for name in names(steps, self._limits) if name not in found and name not in unasked]
+        guessed = hints(unknown, [info.name for info in await self.infos()]) if unknown else {}
+        known = Known(found, unasked, guessed, scripts, has_client, has_events)
         return _Plan(found, tuple(Validation(known, self._limits).faults(steps)))
 
-    async def _resolved(self, steps: Sequence[Spec]) -> Mapping[str, Found]:
-        """Look up every name in `steps` and in the pipelines that they lead to, as many as one spec may hold."""
+    async def _resolved(self, steps: Sequence[Spec]) -> tuple[Mapping[str, Found], Collection[str]]:
+        """Look up every name in `steps` and in the pipelines that they lead to, as many as one spec may hold.
+
+        Returns:
+            What is found; and the names that were not looked up, the others being too many already.
+        """
         found: dict[str, Found] = {}
         waiting = names(steps, self._limits)
         seen = set(waiting)
@@ -158,7 +162,7 @@ class Registry:
                 more = [each for each in names(meant.steps, self._limits) if each not in seen]
                 seen.update(more)
                 waiting += more
-        return found
+        return found, frozenset(waiting)
 
     async def _script_faults(self, steps: Sequence[Spec]) -> Mapping[str, str]:
         asked = sources(steps, self._limits)
@@ -178,8 +182,8 @@ class _Python:
         self._is_tool = is_tool
 
     async def find(self, name: str, version: str) -> NamedStep | None:
-        versions = self._named.get(name, {})
-        return versions.get(version) if version else next(iter(versions.values()), None)
+        there = self._named.get(name, {})
+        return there.get(version) if version else next(iter(there.values()), None)
 
     async def infos(self) -> Sequence[StepInfo]:
         return [
@@ -192,8 +196,8 @@ class _Python:
                 step.output_schema,
                 step.input_schema is not None and self._is_tool(step.name),
             )
-            for versions in self._named.values()
-            for step in versions.values()
+            for there in self._named.values()
+            for step in there.values()
         ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import Any
@@ -214,6 +214,24 @@ def inside(kind: Kind | None) -> Iterator[Spec]:
     """The steps right within one, in the order of the spec."""
     if kind is not None:
         yield from _specs_in(kind)
+
+
+def every(steps: Iterable[Spec], *, most: int | None = None, depth: int | None = None) -> Iterator[Spec]:
+    """Steps and all within them, in the order of the spec.
+
+    Args:
+        steps: First to last.
+        most: How many at most; None for all.
+        depth: How deep at most, from 1; None for any.
+    """
+    waiting = [(step, 1) for step in reversed(list(steps))]
+    count = 0
+    while waiting and (most is None or count < most):
+        step, level = waiting.pop()
+        count += 1
+        yield step
+        if depth is None or level < depth:
+            waiting += [(inner, level + 1) for inner in reversed(list(inside(step.kind)))]
 
 
 def _specs_in(part: Any) -> Iterator[Spec]:

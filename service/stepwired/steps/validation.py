@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from stepwired.errors import Reason, Violation
 from stepwired.limits import Limits
@@ -13,6 +14,10 @@ from stepwired.steps.sources import Found, SavedPipeline
 from stepwired.steps.spec import Spec
 
 _NAME_CHARACTERS = 128
+_HINTS = 5
+_HINT_NAMES = 100
+_HINT_CHARACTERS = 40
+"""So many names, of so many characters, are held against so many others, those with the same first letter first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +27,11 @@ class Known:
     found: Mapping[str, Found]
     """What each name in it means, and each in the pipelines that it leads to."""
 
-    names: Sequence[str]
-    """All there are, to guess what was meant."""
+    unasked: Collection[str]
+    """Names that nobody was asked about, since there are more of them than a spec may have steps."""
+
+    hints: Mapping[str, str]
+    """What may be meant by names that mean nothing, as far as anybody could guess."""
 
     scripts: Mapping[str, str]
     """Why a source is no function, by the source; those that are good are not there."""
@@ -74,9 +82,9 @@ class Validation:
         match step.kind:
             case None:
                 yield _fault(step.path, "says nothing to do: set one of its kinds, such as `named` or `chat`")
-            case spec.Named(name) if name not in self._known.found:
-                near = difflib.get_close_matches(name[:_NAME_CHARACTERS].partition("@")[0], self._known.names, 1)
-                hint = f"; did you mean `{near[0]}`?" if near else "; ListSteps shows those there are"
+            case spec.Named(name) if name not in self._known.found and name not in self._known.unasked:
+                near = self._known.hints.get(name)
+                hint = f"; did you mean `{near}`?" if near else "; ListSteps shows those there are"
                 yield _fault(f"{step.path}.named", f"no step is called `{name[:_NAME_CHARACTERS]}`{hint}")
             case spec.Javascript(source) if source in self._known.scripts:
                 yield _fault(f"{step.path}.javascript", self._known.scripts[source])
@@ -165,25 +173,38 @@ def _missing(step: Spec) -> Iterator[Violation]:
 
 def sources(steps: Iterable[Spec], limits: Limits) -> list[str]:
     """The sources of all functions in JavaScript, each once."""
-    found = (step.kind.source for step in every(steps, limits) if isinstance(step.kind, spec.Javascript))
+    found = (step.kind.source for step in _every(steps, limits) if isinstance(step.kind, spec.Javascript))
     return [source for source in dict.fromkeys(found) if source]
 
 
 def names(steps: Iterable[Spec], limits: Limits) -> list[str]:
     """All that steps name, each once."""
-    return list(dict.fromkeys(step.kind.name for step in every(steps, limits) if isinstance(step.kind, spec.Named)))
+    return list(dict.fromkeys(step.kind.name for step in _every(steps, limits) if isinstance(step.kind, spec.Named)))
 
 
-def every(steps: Iterable[Spec], limits: Limits) -> Iterator[Spec]:
+def hints(unknown: Iterable[str], there: Iterable[str]) -> Mapping[str, str]:
+    """Guess what is meant by the first few of several names. Cost: some 10 ms.
+
+    Args:
+        unknown: Names, each perhaps with a version.
+        there: The names there are.
+    """
+    known = list(dict.fromkeys(there))
+    found = {}
+    for asked in islice(dict.fromkeys(unknown), _HINTS):
+        name = asked[: 2 * _HINT_CHARACTERS].partition("@")[0]
+        alike = [
+            each for each in known if len(each) <= _HINT_CHARACTERS and abs(len(each) - len(name)) <= len(name) // 2
+        ]
+        alike.sort(key=lambda each: each[:1] != name[:1])
+        if near := difflib.get_close_matches(name, alike[:_HINT_NAMES], 1):
+            found[asked] = near[0]
+    return found
+
+
+def _every(steps: Iterable[Spec], limits: Limits) -> Iterator[Spec]:
     """Steps and all within them, as many and as deep as a spec may have."""
-    waiting = [(step, 1) for step in reversed(list(steps))]
-    count = 0
-    while waiting and count < limits.step_nodes:
-        step, depth = waiting.pop()
-        count += 1
-        yield step
-        if depth < limits.step_depth:
-            waiting += [(inner, depth + 1) for inner in reversed(list(spec.inside(step.kind)))]
+    return spec.every(steps, most=limits.step_nodes, depth=limits.step_depth)
 
 
 def _fault(path: str, description: str) -> Violation:
