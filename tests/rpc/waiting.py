@@ -109,12 +109,15 @@ class Waits:
         yield 1
         yield self.thread(None)
 
+    def again(self, value: Json) -> Json:
+        return value
+
     async def busy(self, _: Json) -> Json:
         self.failed += 1
         raise Unavailable(Reason.PROVIDER_UNREACHABLE, "try again", retry_after_s=600)
 
     def named(self) -> dict[str, dict[str, NamedStep]]:
-        functions = [self.step, self.stream, self.thread, self.generator, self.busy]
+        functions = [self.step, self.stream, self.thread, self.generator, self.again, self.busy]
         return {each.__name__: {"1": NamedStep(each.__name__, each)} for each in functions}
 
 
@@ -126,11 +129,10 @@ def tasks() -> Counter[str]:
 class Everything:
     """A server with all of this, one worker, and what they hold."""
 
-    def __init__(self, client: Client, waits: Waits, functions: Counted, registry: Registry, workers: Workers) -> None:
+    def __init__(self, client: Client, waits: Waits, functions: Counted, workers: Workers) -> None:
         self.client = client
         self.waits = waits
         self.functions = functions
-        self._registry = registry
         self._workers = workers
         self.worker = Other(client.steps.ServeSteps(), V.ServeStepsRequest)
 
@@ -153,7 +155,7 @@ class Everything:
             "questions to functions": len(self.functions.sandbox._jobs),
             "calls of the worker": sum(worker.line.open_count for worker in service.workers),
             "calls that wait for the worker": self._workers._waiting_count + len(service.waiting),
-            "threads": LIMITS.step_threads - self._registry._threads.free_count,
+            "threads": sum(thread.name.startswith("step ") for thread in threading.enumerate()),
             "waits": self.waits.working,
         }
 
@@ -168,7 +170,13 @@ class Everything:
 
     async def works(self) -> None:
         """A run that needs all of it is answered."""
-        steps = [{"javascript": "(x) => x + 1"}, {"named": "work"}, {"render": {"template": "{{.}}"}}, {"chat": {}}]
+        steps = [
+            {"javascript": "(x) => x + 1"},
+            {"named": "work"},
+            {"named": "again"},
+            {"render": {"template": "{{.}}"}},
+            {"chat": {}},
+        ]
         request = json_format.ParseDict({"steps": steps, "input": 1, "run_id": "works"}, V.CollectStepRequest())
         run = asyncio.ensure_future(self.client.steps.CollectStep(request))
         while (call := await self.worker.asked()).run_id != "works":
@@ -187,7 +195,7 @@ async def serving(sandbox: Sandbox) -> AsyncIterator[Everything]:
     models = Models(waits.chat, waits.embed, lambda value: chat_request_of_json(value, LIMITS), as_json)
     registry = Registry(models, waits.named(), LIMITS, functions=functions, others=[workers, pipelines])
     async with serve(steps=registry, workers=workers, limits=LIMITS) as client:
-        everything = Everything(client, waits, functions, registry, workers)
+        everything = Everything(client, waits, functions, workers)
         try:
             await everything.ready()
             yield everything
