@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
 
-from stepwired.errors import Reason, Unavailable
+from stepwired.errors import Failure, Reason, Unavailable
 from stepwired.events import Json
 from stepwired.limits import Limits
 from stepwired.rpc.listening import Listening
 from stepwired.steps.remote import Served
 from tests.rpc.serving import read, told, until, within
-from tests.rpc.talking import Script, V, ended, talking
+from tests.rpc.talking import FACTS, Script, V, ended, talking
 
 CALL = "/stepwire.v1.StepRunService/RunInteractive"
 
@@ -88,6 +88,30 @@ async def test_a_caller_that_disconnects_ends_the_work() -> None:
             await read(call)
         await until(lambda: server.ended and not server.calls._tasks)
     assert [code for _, code, _ in server.metrics.calls] == ["CANCELLED"]
+
+
+async def test_a_run_whose_call_is_cancelled_begins_no_further_call() -> None:
+    begun: list[int] = []
+
+    async def script(served: Served) -> AsyncGenerator[Any, None]:
+        for index in range(1000):
+            begun.append(index)
+            try:
+                async with aclosing(served.call("f", index, FACTS)) as outputs:
+                    async for output in outputs:
+                        yield output
+            except Failure as failure:
+                yield failure
+
+    async with talking(script) as server:
+        for _ in range(20):
+            begun.clear()
+            caller = await server.caller()
+            await caller.asked()
+            caller.call.cancel()
+            await until(lambda: not server.calls._live and not server.calls._tasks)
+            assert begun == [0]
+    assert {code for _, code, _ in server.metrics.calls} == {"CANCELLED"}
 
 
 async def test_a_call_beyond_those_that_are_served_at_once_is_refused_unread() -> None:

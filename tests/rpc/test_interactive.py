@@ -339,27 +339,6 @@ async def test_cancelling_the_call_while_sixty_four_calls_are_open_leaves_nothin
     assert server.metrics.calls[0][1] == "CANCELLED"
 
 
-async def test_a_run_whose_call_is_cancelled_begins_no_further_call() -> None:
-    begun: list[int] = []
-
-    async def script(served: Served) -> AsyncGenerator[Any, None]:
-        for index in range(1000):
-            begun.append(index)
-            async with aclosing(catching(index)(served)) as outputs:
-                async for output in outputs:
-                    yield output
-
-    async with talking(script) as server:
-        for _ in range(20):
-            begun.clear()
-            caller = await server.caller()
-            await caller.asked()
-            caller.call.cancel()
-            await until(lambda: not server.calls._live and not server.calls._tasks)
-            assert begun == [0]
-    assert {code for _, code, _ in server.metrics.calls} == {"CANCELLED"}
-
-
 async def test_a_storm_of_cancelled_runs_leaves_nothing() -> None:
     async with talking(at_once(8)) as server:
         for turn in range(20):

@@ -126,6 +126,9 @@ class Finished(msgspec.Struct, frozen=True):
     provider_reason: str = ""
     """Why the model stopped, in the provider's own word."""
 
+    parent_id: str = ""
+    """With a conversation: the last of the stored messages that the model was sent. Not kept for repeats."""
+
 
 Event = Started | TextDelta | ReasoningDelta | ToolCallDelta | ToolCalled | ToolAnswered | Restarted | Finished
 

@@ -145,8 +145,9 @@ class Talk:
         """The turn after `last`, in which `said` is new."""
         reply = () if self._finished is None else self._finished.messages
         if last.conversation_id:  # the store remembers
-            parent_id = reply[-1].id if reply else ""
-            return replace(last, messages=said, parent_id=parent_id, if_revision=None)
+            stored = [message.id for message in reply if message.id]  # of an empty reply, nothing is
+            sent_id = "" if self._finished is None else self._finished.parent_id
+            return replace(last, messages=said, parent_id=stored[-1] if stored else sent_id, if_revision=None)
         kept = tuple(message for message in reply if not is_empty(message))
         return replace(last, messages=self._fitting((*last.messages, *kept, *said), path))
 

@@ -55,9 +55,12 @@ class WorkerServicer:
                     worker_id=worker.id, heartbeat_interval=status.duration(self._limits.worker_heartbeat_s)
                 )
             )
+            now = asyncio.get_running_loop().time
+            beat_s = now() + self._limits.worker_heartbeat_s
             while not (hearing.done() or (worker.is_leaving and not worker.line.open_count)):
-                if (response := await self._next(worker, bell)) is not None:
+                if (response := await self._next(worker, bell, beat_s)) is not None:
                     yield response
+                    beat_s = now() + self._limits.worker_heartbeat_s
             if hearing.done():
                 hearing.result()
         finally:
@@ -65,12 +68,15 @@ class WorkerServicer:
             hearing.cancel()
             await asyncio.gather(hearing, return_exceptions=True)
 
-    async def _next(self, worker: Worker, bell: asyncio.Event) -> step_run_pb2.ServeStepsResponse | None:
-        """What the worker has to be told next; None if it is worth a look whether that has changed."""
+    async def _next(self, worker: Worker, bell: asyncio.Event, beat_s: float) -> step_run_pb2.ServeStepsResponse | None:
+        """What the worker has to be told next; None if it is worth a look whether that has changed.
+
+        It hears that we are alive at `beat_s`, by the clock of the loop, however often the bell rings until then.
+        """
         bell.clear()
         if (told := worker.line.unsent()) is None:
             try:
-                async with asyncio.timeout(self._limits.worker_heartbeat_s):
+                async with asyncio.timeout_at(beat_s):
                     await bell.wait()
             except TimeoutError:
                 return step_run_pb2.ServeStepsResponse(heartbeat=step_run_pb2.WorkerHeartbeat())
@@ -109,7 +115,7 @@ class WorkerServicer:
                         raise convert.out_of_turn("register", "comes once, as the first message")
                     case _:
                         raise convert.out_of_turn("kind", "the message says nothing")
-                if worker.is_leaving:  # that may have been its last answer
+                if worker.is_leaving and not worker.line.open_count:  # that was its last answer
                     bell.set()
         finally:
             # Here, because whoever tells it things may hang in the middle of one for as long as it reads nothing.

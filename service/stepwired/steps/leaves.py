@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, fields, replace
+
+import msgspec
 
 from stepwired.errors import InvalidRequest, Reason
 from stepwired.events import (
@@ -29,6 +32,9 @@ from stepwired.steps.results import Value, Vector
 from stepwired.steps.similarity import rank
 from stepwired.steps.template import fill
 from stepwired.steps.values import check, too_large
+
+#: The name that the ids go under which inputs of chat steps have: they do not meet those of calls.
+REQUEST_SCOPE = "ChatStep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,10 @@ def _chat_request(leaf: spec.ChatLeaf, models: Models, value: Value) -> ChatRequ
             asked = models.chat_request(value)
         except InvalidRequest as failure:
             raise wrong(str(failure)) from None
+    if asked.request_id:  # another step asks another thing with the same input
+        said = msgspec.json.encode((leaf.model, leaf.system, leaf.options), order="deterministic")
+        digest = hashlib.sha256(asked.request_digest + said).digest()
+        asked = replace(asked, request_scope=REQUEST_SCOPE, request_digest=digest)
     return replace(
         asked,
         model=asked.model or leaf.model,

@@ -115,7 +115,7 @@ class _Recording:
     async def _store_reply(self, last_id: str, finished: Finished) -> Finished:
         reply = [_fresh(message) for message in finished.messages if not is_empty(message)]
         if not reply:
-            told = msgspec.structs.replace(finished, branched=False)
+            told = msgspec.structs.replace(finished, branched=False, parent_id=last_id)
             if self._call is not None:
                 await self._store.keep_reply(self._call, WholeReply(told))
             return told
@@ -127,7 +127,7 @@ class _Recording:
         except InvalidRequest as refusal:
             # The request was fine: all that can be wrong is what the model said.
             raise Broken(Reason.PROVIDER_PROTOCOL_ERROR, f"the model's reply cannot be stored: {refusal}") from None
-        return msgspec.structs.replace(finished, messages=stored, branched=branched)
+        return msgspec.structs.replace(finished, messages=stored, branched=branched, parent_id=last_id)
 
     async def _keep(self, last_id: str, left: list[Message]) -> None:
         """Store what is left of a reply, while the call is already ending for a reason that its caller must still hear
