@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -21,7 +22,7 @@ from stepwire.v1 import (
 )
 from tests.e2e.conftest import settings
 from tests.e2e.test_pipelines import Caller
-from tests.fakeprov import Behaviour, Provider
+from tests.fakeprov import Behaviour, Exchange, Provider
 from tests.fakeprov.behaviours import chunk, in_turn, reply, stalled, stream, usage
 from tests.program import HANG_S, Program, running
 from tests.rpc.serving import told, within
@@ -151,21 +152,51 @@ async def _until(is_so: Any) -> None:
         pass
 
 
+SLOW: list[dict[str, Any]] = [{"render": {"template": "Think of {{city}}."}}, {"chat": {"model": "fake"}}]
+
+
+class Slowly:
+    """A model that calls `slow`, which asks it something that it never answers; and has an answer to whatever came."""
+
+    def __init__(self) -> None:
+        self.thinks = asyncio.Event()
+        self.was_left = asyncio.Event()
+
+    async def __call__(self, exchange: Exchange) -> None:
+        last = exchange.request.json()["messages"][-1]
+        if last["role"] == "tool":
+            await reply(["Never mind."])(exchange)
+        elif last["content"] == "Think of Oslo.":
+            self.thinks.set()
+            try:
+                await exchange.gone()
+            finally:
+                self.was_left.set()
+        else:
+            await calling(("slow", {"city": "Oslo"}))(exchange)
+
+
 async def test_a_tool_that_takes_too_long_is_ended_and_the_model_is_told(talked: Talked) -> None:
-    steps: list[dict[str, Any]] = [{"render": {"template": "{{city}}"}}, {"chat": {"model": "fake"}}]
-    await talked.pipelines.save("slow", steps, input_schema=CITY)
-    answers = iter([calling(("slow", {"city": "Oslo"})), stalled(), reply(["Never mind."])])
-
-    async def behave(exchange: Any) -> None:
-        await next(answers)(exchange)
-
-    talked.provider.behaviour = behave
-    tools = {"tools": [{"name": "slow", "step": "slow"}], "tool_timeout": "0.3s"}
-    events = await talked.ask(options=tools)
+    await talked.pipelines.save("slow", SLOW, input_schema=CITY)
+    talked.provider.behaviour = Slowly()
+    events = await talked.ask(options={"tools": [{"name": "slow", "step": "slow"}], "tool_timeout": "0.3s"})
     (result,) = (event.tool_result for event in events if event.HasField("tool_result"))
     assert result.is_error
     assert json.loads(result.result)["error"]["reason"] == "STEP_TIMEOUT"
     assert events[-1].finished.messages[-1].text == "Never mind."
+
+
+async def test_a_cancelled_call_ends_the_tools_that_run(talked: Talked) -> None:
+    await talked.pipelines.save("slow", SLOW, input_schema=CITY)
+    talked.provider.behaviour = model = Slowly()
+    call = talked.chat.StreamChat(request(options={"tools": [{"name": "slow", "step": "slow"}]}), timeout=HANG_S)
+    async for event in call:
+        if event.tool_call.HasField("tool_use"):
+            break
+    await within(model.thinks.wait())
+    call.cancel()
+    await within(model.was_left.wait())
+    assert len(talked.provider.requests) == 2, "nobody was asked again"
 
 
 @pytest.mark.parametrize("step", ["upper", "nobody", "bare", "weather@9"])
