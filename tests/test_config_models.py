@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from stepwired import config
-from stepwired.events import Price
+from stepwired.events import EmbedRequest, Price
 from stepwired.explain import explain
+from stepwired.limits import Limits
 from stepwired.local.supervisor import Supervisor
 from stepwired.models import catalogue_of
 from stepwired.providers.catalogue import Catalogue
@@ -43,6 +46,58 @@ def test_an_endpoint_of_a_known_kind_needs_little_more_than_its_name(tmp_path: P
     row = KINDS[kind]
     assert (endpoint.wire, endpoint.api_key_env, endpoint.api_version) == (row.wire, row.api_key_env, row.api_version)
     assert endpoint.base_url == row.base_url or kind == "azure-openai"
+
+
+async def test_an_empty_key_file_is_a_fault_and_not_a_call_without_a_key(tmp_path: Path, http: Http) -> None:
+    (tmp_path / "key").write_text(" \n")
+    text = f'[endpoints.x]\nkind = "openai"\napi_key_file = "{tmp_path / "key"}"\n'
+    with pytest.raises(config.ConfigError, match=r"endpoints\.x\.api_key_file: is empty"):
+        models_of(tmp_path, http, text)
+    with pytest.raises(config.ConfigError, match="is empty"):
+        await explain(load(tmp_path, text), {})
+
+
+async def test_an_endpoint_says_how_many_texts_it_takes_at_once(tmp_path: Path, http: Http) -> None:
+    async with Provider(behaviours.embeddings(3)) as provider:
+        endpoint = f'[endpoints.x]\nbase_url = "{provider.base_url}"\nembed_batch = 2\n'
+        text = endpoint + '[models.m]\nendpoint = "x"\nkind = "embed"\ndimensions = 3\n'
+        made = await models_of(tmp_path, http, text).embed(EmbedRequest(("a", "b", "c"), "m"))
+    assert made.dimensions == 3
+    assert sorted(len(request.json()["input"]) for request in provider.requests) == [1, 2]
+    for wrong in (0, 2049):
+        with pytest.raises(config.ConfigError, match="embed_batch"):
+            load(tmp_path, endpoint.replace("embed_batch = 2", f"embed_batch = {wrong}"))
+
+
+SECTIONS = {
+    "server": config.Server,
+    "endpoints.NAME": config.Endpoint,
+    "models.NAME": config.Model,
+    "cache": config.Cache,
+    "local": config.Local,
+    "images": config.Images,
+    "functions": config.Functions,
+}
+
+
+def documented() -> dict[str, set[str]]:
+    """The keys in the first column of each section's table."""
+    found: dict[str, set[str]] = {}
+    section = ""
+    for line in (Path(__file__).parent.parent / "docs" / "configuration.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            section = line.partition("`[")[2].partition("]`")[0]
+        elif section and line.startswith("| `"):
+            found.setdefault(section, set()).update(re.findall(r"`(\w+)`", line.split("|")[1]))
+    return found
+
+
+def test_the_tables_of_the_docs_name_every_setting_and_no_other() -> None:
+    found = documented()
+    assert {name: found[name] for name in SECTIONS} == {
+        name: {field.name for field in fields(section)} for name, section in SECTIONS.items()
+    }
+    assert found["limits"] <= {field.name for field in fields(Limits)}
 
 
 def test_what_the_settings_say_wins_over_the_kind(tmp_path: Path) -> None:

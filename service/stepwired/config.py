@@ -75,9 +75,7 @@ def load(
     Raises:
         ConfigError: With every fault there is.
     """
-    source = file or (Path(named) if (named := environ.get("STEPWIRE_CONFIG")) else None)
-    if source is None and Path(FILE).is_file():
-        source = Path(FILE)
+    source = _source(environ, file)
     tables = _tables(source)
     reader = _Reader()
     environment = {
@@ -113,6 +111,12 @@ def load(
         in_file = f"{source}: " if source else ""
         raise ConfigError(f if f.startswith(("--", PREFIX)) else in_file + f for f in reader.faults)
     return settings
+
+
+def _source(environ: Mapping[str, str], file: Path | None) -> Path | None:
+    """The file to read, if there is one."""
+    source = file or (Path(named) if (named := environ.get("STEPWIRE_CONFIG")) else None)
+    return Path(FILE) if source is None and Path(FILE).is_file() else source
 
 
 def _origin(name: str, flags: Mapping[str, object], environment: Mapping[str, object]) -> str:

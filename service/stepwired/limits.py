@@ -12,6 +12,10 @@ from dataclasses import dataclass, fields
 KIB = 1024
 MIB = 1024 * KIB
 
+#: What a call to a provider may take, in seconds, and how many texts it may embed, unless its endpoint says so.
+CONNECT_S, FIRST_BYTE_S, IDLE_S, TOTAL_S = 5.0, 60.0, 60.0, 600.0
+EMBED_BATCH = 2048
+
 #: How far limits can be raised. Beyond those named here nothing could be sent, stored or read back; the rest is only
 #: sane. A message has a text or a tool's input, a thought and its proof of the size of a text, and metadata.
 _MOST = {

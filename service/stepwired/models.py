@@ -88,6 +88,8 @@ def _endpoint(name: str, given: config.Endpoint, limits: Limits, environ: Mappin
             key = given.api_key_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise config.ConfigError([f"endpoints.{name}.api_key_file: {error}"]) from error
+        if not key.strip():
+            raise config.ConfigError([f"endpoints.{name}.api_key_file: is empty: {given.api_key_file}"])
     budget = replace(
         _budget(limits),
         connect_s=given.connect_s,
@@ -104,6 +106,7 @@ def _endpoint(name: str, given: config.Endpoint, limits: Limits, environ: Mappin
         given.wire,
         given.api_key_env,
         budget,
+        given.embed_batch,
         identity=base_url,
         keys=given.keys,
         quirks=kind.quirks,

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 from platformdirs import user_data_path
 
-from stepwired.limits import MIB, Limits
+from stepwired.limits import CONNECT_S, EMBED_BATCH, FIRST_BYTE_S, IDLE_S, MIB, TOTAL_S, Limits
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(ge=0, le=1e7)]
@@ -79,10 +79,12 @@ class Endpoint:
     api_version: str = ""
     """Sent with each request to Azure."""
 
-    connect_s: Seconds = 5.0
-    first_byte_s: Seconds = 60.0
-    idle_s: Seconds = 60.0
-    total_s: Seconds = 600.0
+    connect_s: Seconds = CONNECT_S
+    first_byte_s: Seconds = FIRST_BYTE_S
+    idle_s: Seconds = IDLE_S
+    total_s: Seconds = TOTAL_S
+    embed_batch: Annotated[int, Meta(ge=1, le=EMBED_BATCH)] = EMBED_BATCH
+    """Most texts that it takes in one request; fewer, where its wire allows fewer."""
 
 
 Dollars = Annotated[float, Meta(ge=0, le=1e6)]

@@ -171,6 +171,32 @@ def test_what_is_known_of_a_model_holds_at_its_vendor_alone() -> None:
     assert known("azure-openai", "gpt-4o") is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "model"),
+    [
+        ("openai", "gpt-4o-2024-08-06", "gpt-4o"),
+        ("openai", "gpt-3.5-turbo-0125", "gpt-3.5-turbo"),
+        ("anthropic", "claude-sonnet-4-20250514", "claude-sonnet-4"),
+        ("anthropic", "claude-opus-4-1-20250805", "claude-opus-4-1"),
+        ("anthropic", "claude-sonnet-4-5", None),
+        ("anthropic", "claude-sonnet-4-6", None),
+        ("anthropic", "claude-sonnet-4-5-20250929", None),
+        ("anthropic", "claude-sonnet-4-20251399", None),
+        ("anthropic", "claude-sonnet-4-latest", None),
+        ("openai", "gpt-5-1", None),
+        ("openai", "o3-2", None),
+        ("openai", "gpt-5-1340", None),
+        ("openai", "gpt-4o-2024-08-06-2", None),
+        ("gemini", "gemini-2.5-pro-002", None),
+    ],
+)
+def test_a_name_with_a_date_behind_it_is_the_model_and_with_any_other_number_it_is_another(
+    kind: str, name: str, model: str | None
+) -> None:
+    assert known(kind, name) == (None if model is None else known(kind, model))
+    assert model is None or known(kind, name) is not None
+
+
 def test_every_kind_speaks_a_wire_that_there_is() -> None:
     assert {name: kind.wire for name, kind in KINDS.items() if kind.wire not in WIRES} == {}
 

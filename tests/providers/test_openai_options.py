@@ -46,6 +46,33 @@ def test_tools_are_sent_with_their_schema_byte_for_byte() -> None:
     assert sent["function"] == {"name": "bare", "parameters": {"type": "object", "properties": {}}, "strict": True}
 
 
+PLAIN = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        *("allOf", "anyOf", "default", "dependentRequired", "dependentSchemas", "else", "if", "maxProperties", "not"),
+        *("oneOf", "patternProperties", "prefixItems", "propertyNames", "then", "unevaluatedProperties", "x-of-mine"),
+    ],
+)
+def test_a_schema_with_words_that_strict_servers_refuse_is_not_called_strict(keyword: str) -> None:
+    assert is_strict(json.dumps(PLAIN).encode())
+    assert not is_strict(json.dumps(PLAIN | {keyword: {}}).encode())
+    inner = {"type": "string", keyword: []} if keyword != "anyOf" else {"anyOf": [{keyword: 1, "not": {}}]}
+    assert not is_strict(json.dumps(PLAIN | {"properties": {"a": inner}}).encode())
+    below = {"$defs": {"b": {"type": "array", "items": inner}}}
+    assert not is_strict(json.dumps(PLAIN | below).encode())
+
+
+def test_a_property_may_have_any_name_and_schemas_lie_wherever_they_may() -> None:
+    named = {name: {"type": "string"} for name in ("default", "not", "allOf", "if", "properties")}
+    schema: Any = {"type": "object", "properties": named, "required": [*named], "additionalProperties": False}
+    schema["$defs"] = {"default": {"anyOf": [{"type": "array", "items": PLAIN}, {"enum": [{"oneOf": 1}]}]}}
+    assert is_strict(json.dumps(schema).encode())
+    assert not is_strict(json.dumps(PLAIN | {"properties": {"a": True}}).encode())
+
+
 @pytest.mark.parametrize(
     ("choice", "sent"),
     [

@@ -24,6 +24,7 @@ from stepwired.events import (
     UsageSource,
 )
 from stepwired.providers.openai_stream import OpenAIDecoder
+from stepwired.providers.quirks import VENDORS
 from stepwired.providers.refusals import Asked
 from tests.fakeprov import Provider, behaviours
 from tests.providers.conftest import Wire, ask
@@ -52,6 +53,21 @@ def test_it_gives_the_events_of_a_stream() -> None:
     assert events == [Started("fake-1", "acme"), ReasoningDelta("hm"), TextDelta("Hello")]
     assert isinstance(last, Finished)
     assert (last.reason, last.usage) == (FinishReason.STOP, Usage(UsageSource.PROVIDER, 3))
+
+
+@pytest.mark.parametrize(
+    ("cost", "told"),
+    [(0.0125, 0.0125), (0, 0.0), (-1, None), (True, None), ("0.1", None), (None, None)],
+)
+def test_a_cost_that_openrouter_says_is_the_cost_and_elsewhere_nobody_knows_its_unit(
+    cost: Any, told: float | None
+) -> None:
+    body = completion({"content": "Hello"}, usage={"prompt_tokens": 3, "cost": cost})
+    for vendor, expected in (("openrouter", told), ("openai", None)):
+        decoder = OpenAIDecoder(Asked("acme", "gpt-x"), quirks=VENDORS[vendor])
+        last = (decoder.feed_whole(body) + decoder.end())[-1]
+        assert isinstance(last, Finished)
+        assert (last.usage.cost_usd, last.usage.input_tokens) == (expected, 3)
 
 
 def test_its_tool_calls_are_whole_and_apart_whatever_they_say() -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from stepwired.errors import InvalidRequest, Reason
 from stepwired.events import Batch, ChatRequest, Embeddings, EmbedRequest, Price
-from stepwired.limits import KIB, MIB
+from stepwired.limits import CONNECT_S, EMBED_BATCH, FIRST_BYTE_S, IDLE_S, KIB, MIB, TOTAL_S
 from stepwired.providers import faults
 from stepwired.providers.quirks import Quirks
 
@@ -81,17 +81,17 @@ class Budget:
     closes the socket at once.
     """
 
-    connect_s: float = 5.0
+    connect_s: float = CONNECT_S
     """Name lookup, TCP and TLS."""
 
-    first_byte_s: float = 60.0
+    first_byte_s: float = FIRST_BYTE_S
     """From the call to the response's head; includes connecting."""
 
-    idle_s: float = 60.0
+    idle_s: float = IDLE_S
     """Longest silence within a body while somebody waits for it. In a stream only text, reasoning and pieces of tool
     calls end a silence: comments, pings and empty chunks do not."""
 
-    total_s: float = 600.0
+    total_s: float = TOTAL_S
     """From the call to the body's end."""
 
     head_bytes: int = 64 * KIB
@@ -124,7 +124,7 @@ class Endpoint:
     """Environment variable that has to hold the key. If set and the address has no key, calls are refused."""
 
     budget: Budget = Budget()
-    embed_batch: int = 2048
+    embed_batch: int = EMBED_BATCH
     """Most texts that the provider takes at once."""
 
     identity: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,10 @@ from stepwired.events import Price
 
 AS_OF = "September 2025"
 """When the table was written. Prices change: one in the settings wins over it."""
+
+_MONTH, _DAY = "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
+_DATE = re.compile(f"-(?:20[0-9]{{2}}-{_MONTH}-{_DAY}|20[0-9]{{2}}{_MONTH}{_DAY}|{_MONTH}{_DAY})\\Z")
+"""What vendors put behind a name: `-2024-11-20`, `-20250514` or `-0125`."""
 
 _SEES = ("images", "tools", "json_schema")
 _GPT = (*_SEES, "logprobs")
@@ -63,9 +68,7 @@ def known(kind: str, provider_model: str) -> Known | None:
     Args:
         kind: Row of `endpoints.KINDS`.
         provider_model: The vendor's name; with a date behind it, as in `gpt-4o-2024-11-20`, it is the model without.
+            Any other ending makes it another model: `claude-sonnet-4-5` is not `claude-sonnet-4`.
     """
     models = _TABLE.get(kind, {})
-    base = provider_model
-    while base not in models and (cut := base.rpartition("-"))[2].isdigit():
-        base = cut[0]
-    return models.get(base)
+    return models.get(provider_model) or models.get(_DATE.sub("", provider_model))

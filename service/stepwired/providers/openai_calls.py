@@ -101,7 +101,7 @@ class CallDecoder(OpenAIDecoder):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self._is_slow = True
+        self._is_slow = self._stays_slow = True
         self._head = ""
         self._name: str | None = None
         self._held = ""

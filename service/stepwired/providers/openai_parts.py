@@ -10,6 +10,8 @@ import msgspec
 from stepwired.providers.pieces import mended, whole
 
 _OPEN, _CLOSE = "<think>", "</think>"
+_GAP_CHARACTERS = 64
+"""Most white space before a tag. With more it is text, so that what is held back stays short."""
 
 #: Fields of a detail that come piece by piece.
 _GROWING = ("text", "summary", "data")
@@ -82,6 +84,11 @@ class ThinkTags:
         self._held = ""
         self._state = "start"  # then "thought", "gap", "text"
 
+    @property
+    def is_over(self) -> bool:
+        """Whether no tag can come any more."""
+        return self._state == "text"
+
     def feed(self, text: str) -> list[tuple[bool, str]]:
         """Return what can be told now, each with whether it is reasoning."""
         if self._state == "text":
@@ -91,6 +98,9 @@ class ThinkTags:
         found: list[tuple[bool, str]] = []
         if self._state == "start":
             begun = held.lstrip()
+            if len(held) - len(begun) > _GAP_CHARACTERS:
+                self._state = "text"
+                return [(False, held)]
             if begun.startswith(_OPEN):
                 self._state, held = "thought", begun[len(_OPEN) :]
             elif _OPEN.startswith(begun):

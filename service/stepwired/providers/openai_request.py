@@ -20,6 +20,8 @@ _encode = msgspec.json.encode
 _CHOICES = ("auto", "none", "required")
 
 _DEFAULT = Quirks()
+_SHORT = 9
+"""Letters and digits of an id, where they are counted."""
 
 
 def chat_body(request: ChatRequest, quirks: Quirks = _DEFAULT, provider: str = "") -> bytes:
@@ -166,21 +168,39 @@ def is_strict(schema: bytes) -> bool:
     """Whether servers that insist on it take the schema as strict: each object names all its keys, and needs them."""
     whole = msgspec.json.decode(schema)
     try:
-        return isinstance(whole, dict) and whole.get("type") == "object" and _is_strict(whole)
+        return isinstance(whole, dict) and whole.get("type") == "object" and "anyOf" not in whole and _is_strict(whole)
     except RecursionError:
         return False
 
 
-_LOOSE = frozenset({"allOf", "oneOf", "not", "if", "default", "patternProperties", "dependentSchemas"})
-"""What strict schemas may not say."""
+_PLAIN = frozenset(
+    {
+        "$ref",
+        "$schema",
+        "const",
+        "description",
+        "enum",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "format",
+        "maxItems",
+        "maximum",
+        "minItems",
+        "minimum",
+        "multipleOf",
+        "pattern",
+        "required",
+        "title",
+        "type",
+    }
+)
+"""What strict schemas may say, besides that in which other schemas lie: all that OpenAI names, and nothing else."""
+
+_NAMED = ("$defs", "definitions", "properties")
 
 
 def _is_strict(part: Any) -> bool:
-    if isinstance(part, list):
-        return all(map(_is_strict, part))
     if not isinstance(part, dict):
-        return True
-    if _LOOSE & part.keys():
         return False
     if "properties" in part or part.get("type") == "object":
         named, needed = part.get("properties"), part.get("required", [])
@@ -188,7 +208,17 @@ def _is_strict(part: Any) -> bool:
             return False
         if not isinstance(needed, list) or set(map(str, needed)) != named.keys():
             return False
-    return all(map(_is_strict, part.values()))
+    return all(_is_strict_keyword(name, value) for name, value in part.items())
+
+
+def _is_strict_keyword(name: str, value: Any) -> bool:
+    if name in _NAMED:
+        return isinstance(value, dict) and all(map(_is_strict, value.values()))
+    if name == "anyOf":
+        return isinstance(value, list) and all(map(_is_strict, value))
+    if name == "items":
+        return _is_strict(value)
+    return name in _PLAIN or (name == "additionalProperties" and value is False)
 
 
 def _tool_id(tool_id: str, quirks: Quirks) -> str:
@@ -196,9 +226,6 @@ def _tool_id(tool_id: str, quirks: Quirks) -> str:
     if not quirks.short_ids or (len(tool_id) == _SHORT and tool_id.isascii() and tool_id.isalnum()):
         return tool_id
     return hashlib.blake2b(tool_id.encode()).hexdigest()[:_SHORT]
-
-
-_SHORT = 9
 
 
 def _sorted(value: Mapping[str, Json]) -> str:

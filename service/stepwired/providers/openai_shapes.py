@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -86,19 +87,23 @@ class Completion(msgspec.Struct, gc=False):
     model: str | None = None
 
 
-def read_usage(usage: Any) -> Usage:
-    """Token counts of a usage object, as `pieces.usage_of` keeps them in bounds."""
+def read_usage(usage: Any, *, says_cost: bool = False) -> Usage:
+    """Token counts of a usage object, as `pieces.usage_of` keeps them in bounds; the cost, if it is known to be one."""
     if not isinstance(usage, dict):
         return Usage()
     read = usage.get("prompt_tokens_details")
     written = usage.get("completion_tokens_details")
     cached = read.get("cached_tokens") if isinstance(read, dict) else usage.get("prompt_cache_hit_tokens")
-    return usage_of(
+    counted = usage_of(
         usage.get("prompt_tokens"),
         usage.get("completion_tokens"),
         written.get("reasoning_tokens") if isinstance(written, dict) else None,
         cached,
     )
+    cost = usage.get("cost")
+    if not says_cost or isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < math.inf:
+        return counted
+    return replace(counted, cost_usd=float(cost))
 
 
 def read_logprobs(given: Any) -> tuple[TokenLogprob, ...]:

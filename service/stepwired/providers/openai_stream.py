@@ -61,9 +61,10 @@ class OpenAIDecoder(Decoder):
         self._call_keys: dict[int | str, Hashable] = {}
         self._call_ids: dict[str, Hashable] = {}
         self._has_logprobs = options is not None and options.top_logprobs is not None
+        self._says_cost = quirks is not None and quirks.says_cost
         # Where set, each text takes the long way.
-        wants_details = quirks is not None and quirks.reasoning_back == "reasoning_details"
-        self._is_slow = self._tags is not None or self._has_logprobs or wants_details
+        self._stays_slow = self._has_logprobs or (quirks is not None and quirks.reasoning_back == "reasoning_details")
+        self._is_slow = self._tags is not None or self._stays_slow
 
     def _read(self, data: bytes, events: list[Event]) -> bool:
         """Add the events of one chunk. False at `[DONE]`."""
@@ -120,6 +121,8 @@ class OpenAIDecoder(Decoder):
             for is_thought, piece in self._tags.feed(delta.content or ""):
                 reply.think(piece, events) if is_thought else reply.text(piece, events, tokens)
                 tokens = () if not is_thought else tokens
+            if self._tags.is_over:
+                self._tags, self._is_slow = None, self._stays_slow
         elif delta.content or tokens:
             reply.text(delta.content or "", events, () if delta.refusal else tokens)
         if delta.refusal:
@@ -201,7 +204,7 @@ class OpenAIDecoder(Decoder):
             chunk = msgspec.convert(_plain(given), kind)
         except (ValueError, RecursionError):  # msgspec's refusal is a ValueError, too
             raise self._reply.malformed("what is no chunk") from None
-        self._is_slow = True
+        self._is_slow = self._stays_slow = True
         self._reply.has_surrogates |= has_surrogates
         return chunk
 
@@ -223,7 +226,7 @@ class OpenAIDecoder(Decoder):
         if self._tags is not None and self._reply.model:
             for is_thought, piece in self._tags.end():
                 self._reply.think(piece, events) if is_thought else self._reply.text(piece, events)
-        self._reply.usage = read_usage(self._usage)
+        self._reply.usage = read_usage(self._usage, says_cost=self._says_cost)
         self._reply.signature = self._details.written()
         super()._finish(events)
 

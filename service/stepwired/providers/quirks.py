@@ -39,6 +39,9 @@ class Quirks:
     think_tags: bool = False
     """Whether a reply's text may begin with reasoning between `<think>` and `</think>`."""
 
+    says_cost: bool = False
+    """Whether `usage.cost` is what the reply cost, in US dollars."""
+
     tokenizes: bool = False
     """Whether it has llama.cpp's own `apply-template` and `tokenize` beside the wire."""
 
@@ -82,7 +85,7 @@ VENDORS: dict[str, Quirks] = {
         unsupported=frozenset({"logit_bias", "top_logprobs"}),
     ),
     "together": Quirks(),
-    "openrouter": Quirks(effort="reasoning.effort", reasoning_back="reasoning_details"),
+    "openrouter": Quirks(effort="reasoning.effort", reasoning_back="reasoning_details", says_cost=True),
     "deepseek": Quirks(
         reasoning_back="reasoning_content",  # of turns with tools it has to come back, else it is ignored
         efforts=("minimal", "low", "medium", "high", "xhigh"),
@@ -90,7 +93,8 @@ VENDORS: dict[str, Quirks] = {
         unsupported=frozenset({"seed", "logit_bias", "parallel_tool_calls"}),
     ),
     "xai": Quirks(unsupported=frozenset({"logit_bias"})),
-    "vllm": Quirks(),
-    "llamacpp": Quirks(tokenizes=True),
-    "lmstudio": Quirks(),
+    # These leave the tags in the text unless they are told how a model marks what it thinks.
+    "vllm": Quirks(think_tags=True),
+    "llamacpp": Quirks(think_tags=True, tokenizes=True),
+    "lmstudio": Quirks(think_tags=True),
 }
