@@ -37,6 +37,13 @@ async def fail_on_odd(value: Any) -> Any:
     return value
 
 
+@named.step("backwards")
+async def backwards(value: int) -> int:
+    for _ in range(100 * (9 - value)):
+        await asyncio.sleep(0)
+    return value
+
+
 waiting = asyncio.Event()
 
 
@@ -54,8 +61,8 @@ def registry(chat: Chat = echo, embed: Embed = count, limits: Limits = LIMITS) -
         return chat_request_of_json(value, limits)
 
     points = [
-        EntryPoint(name, f"{__name__}:{attribute}", "stepwire.steps")
-        for name, attribute in (("double", "double"), ("fail_on_odd", "fail_on_odd"), ("wait", "wait"))
+        EntryPoint(name, f"{__name__}:{name}", "stepwire.steps")
+        for name in ("double", "fail_on_odd", "backwards", "wait")
     ]
     return Registry(Models(chat, embed, request, as_json), named.discover(points), limits)
 
@@ -115,6 +122,16 @@ async def test_every_kind_of_result_reaches_the_wire() -> None:
     assert list(vector.embedding.values) == [3, 1]
     assert (message.message.role, message.message.text) == ("assistant", "saythis")
     assert hit.value.struct_value["text"] == "b"
+
+
+async def test_results_that_came_in_any_order_are_collected_in_that_of_their_paths() -> None:
+    parallel = '{"parallel": {"step": {"named": "backwards"}, "as_completed": true}}'
+    async with running() as client:
+        streamed = await events(client, f'{{"steps": [{parallel}], "input": [1, 2, 3, 4]}}')
+        reply = await client.steps.CollectStep(collected(f'{{"steps": [{parallel}], "input": [1, 2, 3, 4]}}'))
+    assert [list(event.path) for event in streamed[1:-1]] == [[3, 0], [2, 0], [1, 0], [0, 0]]
+    assert [list(result.path) for result in reply.results] == [[0, 0], [1, 0], [2, 0], [3, 0]]
+    assert [json_of_value(result.value) for result in reply.results] == [1, 2, 3, 4]
 
 
 async def test_collecting_returns_all_results() -> None:
@@ -218,7 +235,7 @@ async def test_steps_are_listed_with_who_serves_them() -> None:
     async with running() as client:
         steps = (await client.steps.ListSteps(step_run_pb2.ListStepsRequest())).steps
     names = [step.name for step in steps]
-    assert names == ["double", "fail_on_odd", "wait"]
+    assert names == ["backwards", "double", "fail_on_odd", "wait"]
     assert next(step.version for step in steps if step.name == "double") == "2"
 
 

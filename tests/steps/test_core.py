@@ -79,7 +79,7 @@ class Numbers:
     def __init__(self) -> None:
         self.values: list[Json] = []
 
-    def add(self, value: Value) -> None:
+    def add(self, path: tuple[int, ...], value: Value) -> None:
         assert isinstance(value, int)
         if len(self.values) == 3:
             raise refusal(-9)

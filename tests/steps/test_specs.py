@@ -93,12 +93,13 @@ def wide(step: Spec, *, as_completed: bool) -> Spec:
     return replace(step, kind=kind, max_concurrency=1 if alone else 3, as_completed=as_completed)
 
 
+GATHER = Spec(spec.Gather(), "")
 LISTS = Spec(spec.Named("t5"), "")
 
 #: Specs in which nothing depends on when something happens.
 timeless = st.lists(
     st.recursive(
-        st.integers(0, len(plain.TABLES) - 1).map(lambda index: Spec(spec.Named(f"t{index}"), "")),
+        st.integers(0, len(plain.TABLES)).map(lambda index: Spec(spec.Named(f"t{index - 1}"), "") if index else GATHER),
         lambda inner: st.one_of(
             inner.map(lambda step: Spec(spec.Compose((LISTS, Spec(spec.Map(step), ""))), "")),
             inner.map(lambda step: Spec(spec.Compose((LISTS, Spec(spec.Parallel(step), ""))), "")),

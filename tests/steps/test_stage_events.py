@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 import pytest
+from msgspec import UNSET
 
 from stepwired.errors import Failure
-from stepwired.events import Json
+from stepwired.events import Batch, ChatRequest, Finished, Json
+from stepwired.steps.named import NamedStep
 from stepwired.steps.results import RunEvent, StageEvent, StageEventKind
 from stepwired.steps.spec import (
     Case,
+    ChatLeaf,
     Choice,
     Compose,
+    EmbedLeaf,
     Filter,
     Gather,
     Javascript,
@@ -26,7 +31,7 @@ from stepwired.steps.spec import (
     State,
     Timeout,
 )
-from tests.steps.conftest import Functions, Scripted, events_of, placed, registry_of
+from tests.steps.conftest import Functions, Scripted, as_json, events_of, placed, registry_of, results_in
 
 K = StageEventKind
 UPPER = Spec(Named("upper"), "inner")
@@ -50,6 +55,16 @@ AROUND: dict[str, Kind] = {
     "map of filter": Map(Spec(Compose((UPPER, Spec(Filter(Spec(Javascript("yes"), "w")), "f"))), "c")),
     "state": Map(Spec(State(Spec(Javascript("state"), "inner")), "s")),
 }
+
+
+class Quiet(Scripted):
+    """Says its whole reply at once."""
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[Batch, None]:
+        async with aclosing(super().chat(request)) as batches:
+            async for batch in batches:
+                if isinstance(batch[0], Finished):
+                    yield batch
 
 
 async def told(kind: Kind, value: Json, path: str) -> Sequence[StageEvent]:
@@ -99,3 +114,27 @@ async def test_each_step_tells_once_that_it_is_complete_however_deep_it_lies() -
         event.step_path for event in events if isinstance(event, StageEvent) and event.kind is StageEventKind.COMPLETED
     ]
     assert sorted(completed) == sorted(["c", "g", "l", "m", "steps[0]", "u"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "is_told"),
+    [
+        (Named("same"), None, True),
+        (Named("same"), {"a": 1}, True),
+        (Named("same"), "x" * 4094, True),
+        (Named("same"), "x" * 4095, False),
+        (Named("same"), [0.123456789] * 1000, False),
+        (EmbedLeaf(), "a", False),
+        (ChatLeaf(), "short", True),
+        (ChatLeaf(), "x" * 4095, False),
+    ],
+    ids=["null", "object", "largest", "too large", "long list", "vector", "message", "large message"],
+)
+async def test_events_hold_small_json_and_nothing_else_of_a_value(kind: Kind, value: Json, is_told: bool) -> None:
+    registry = registry_of(Quiet(), named=[NamedStep("same", lambda value: value, quick=True)])
+    events = await events_of(registry, placed(kind), value, events=True)
+    told = {event.kind: event.value for event in events if isinstance(event, StageEvent)}
+    [result] = results_in(events)
+    assert told[K.RESULT] == (as_json(result) if is_told else UNSET)  # type: ignore[arg-type]
+    assert (told[K.STARTED] == value) == (is_told or kind == EmbedLeaf())
+    assert told[K.COMPLETED] is UNSET

@@ -139,6 +139,8 @@ class StepRunServicer(step_run_pb2_grpc.StepRunServiceServicer):
         response = step_run_pb2.CollectStepResponse(run_id=asked.run_id)
         metadata: Metadata | None = None
         size = 0
+        last_path: tuple[int, ...] = ()
+        is_sorted = True
         run = self._steps.run(
             asked.specs,
             asked.value,
@@ -157,10 +159,14 @@ class StepRunServicer(step_run_pb2_grpc.StepRunServiceServicer):
                     if len(response.results) == self._limits.collect_values:
                         raise _too_many(self._limits.collect_values)
                     response.results.append(result)
+                    is_sorted &= last_path <= event.path
+                    last_path = event.path
                 elif isinstance(event, RunFinished):
                     metadata = event.metadata
         if metadata is None:
             raise Broken(Reason.INTERNAL, "internal error: a run ended without its last event")
+        if not is_sorted:  # a step is `as_completed`
+            response.results.sort(key=lambda result: tuple(result.path))
         response.metadata.CopyFrom(metadata_proto(metadata))
         if response.ByteSize() > self._limits.reply_bytes:
             raise too_large(self._limits.reply_bytes, "RunStep")

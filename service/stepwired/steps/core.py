@@ -118,17 +118,17 @@ async def _read_ahead(stream: Stream, size: int) -> Stream:
 class Gathering(Protocol):
     """A list that is being made."""
 
-    def add(self, value: Value) -> None:
-        """Put `value` at the end. May raise a `Failure`, which then takes the list's place."""
+    def add(self, path: tuple[int, ...], value: Value) -> None:
+        """Take a value and its place. May raise a `Failure`, which then takes the list's place."""
 
     def whole(self) -> Json:
-        """The list. May raise a `Failure` too."""
+        """The list, in the order of the places. May raise a `Failure` too."""
 
 
 def gather(new: Callable[[], Gathering]) -> Stage:
     """Wait for all values and give them as one list, in order. Failures pass, and do not enter it.
 
-    The list stands behind everything that was read: its path is that of the last item, and 0.
+    The list stands behind everything that was read: its path is the greatest of all items, and 0.
     """
 
     async def run(stream: Stream) -> Stream:
@@ -137,12 +137,13 @@ def gather(new: Callable[[], Gathering]) -> Stage:
         gathered: Value | Failure = None
         async with aclosing(stream):
             async for item in stream:
-                last = item
+                if item.path >= last.path:
+                    last = item
                 if isinstance(item.result, Failure):
                     yield item
                 elif not isinstance(gathered, Failure):
                     try:
-                        gathering.add(item.result)
+                        gathering.add(item.path, item.result)
                     except Failure as failure:
                         gathered = failure
         if not isinstance(gathered, Failure):

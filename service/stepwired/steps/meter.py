@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
+from msgspec import UNSET, UnsetType
+
 from stepwired.errors import Failure, Reason, Throttled, Violation
 from stepwired.events import Usage, total
 from stepwired.steps.batches import Many, Outputs
@@ -112,7 +114,6 @@ class Meter:
                 for given in inputs[left:]:
                     self._leave(given.path, False)
             self._left = time.monotonic()
-            self._was_cancelled = False
             return made
 
         return run
@@ -258,7 +259,7 @@ class Meter:
 
     def _leave(self, path: tuple[int, ...], has_ended: bool) -> None:
         self._working -= 1
-        self._was_cancelled = not has_ended
+        self._was_cancelled |= not has_ended
         self._left = time.monotonic()
         if not has_ended:
             self._tell(StageEventKind.CANCELLED, path)
@@ -275,7 +276,7 @@ class Meter:
         kind: StageEventKind,
         path: tuple[int, ...],
         *,
-        value: Value = None,
+        value: Value | UnsetType = UNSET,
         text_delta: str = "",
         failure: Failure | None = None,
         attempt: int = 0,

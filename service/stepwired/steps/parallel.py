@@ -137,6 +137,8 @@ class _Together:
             while not isinstance(item := await self._ready.get(), _End):
                 self._room.release()
                 yield item
+                if self._fail_fast and isinstance(item.result, Failure):
+                    return  # others may have made something before they were cancelled, and it stands behind
             if item.error is not None:
                 raise item.error
         finally:

@@ -95,8 +95,9 @@ class StageEvent:
     """The place of the result, with RESULT and ERROR; else of the input."""
 
     text_delta: str = ""
-    value: Value = None
-    """The input of STARTED, the value of RESULT."""
+    value: Value | msgspec.UnsetType = msgspec.UNSET
+    """The input of STARTED, the value of RESULT. Who watches a run is told it as JSON, if that is
+    small: it may wait for long."""
 
     failure: Failure | None = None
     dropped_before: int = 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+
+from msgspec import UNSET, UnsetType
 
 from stepwired.errors import Failure
 from stepwired.events import Json
@@ -13,11 +15,25 @@ from stepwired.steps.ahead import Ahead
 from stepwired.steps.build import Builder
 from stepwired.steps.core import Input, RunEndedError, items
 from stepwired.steps.meter import Meter, too_much
-from stepwired.steps.results import ErrorMode, Item, RunEvent, RunFinished, RunStarted, StageEvent, StageEventKind
+from stepwired.steps.results import (
+    ErrorMode,
+    Item,
+    RunEvent,
+    RunFinished,
+    RunStarted,
+    StageEvent,
+    StageEventKind,
+    Value,
+    Vector,
+)
 from stepwired.steps.spec import Spec
+from stepwired.steps.values import weigh
 
 _EVENTS_WAITING = 256
 """Events that may wait for a reader; what comes then is lost, and counted."""
+
+_SHOWN_BYTES = 4096
+"""What a value may take as JSON that is told in an event."""
 
 _RESULTS_WAITING = 1
 
@@ -33,7 +49,7 @@ async def run(
     Raises:
         Failure: With `FAIL_FAST`, that of the first item that failed; or a limit of the run was reached.
     """
-    watcher = _Watcher()
+    watcher = _Watcher(builder.models.as_json)
     stage, meter = replace(builder, watch=watcher.tell if events else None).run(steps)
     tally = _Tally(error_mode, meter)
     started = RunStarted(builder.run_id)
@@ -99,8 +115,9 @@ class _Tally:
 class _Watcher:
     """Puts events between the results, and drops them where the reader is slow."""
 
-    def __init__(self) -> None:
+    def __init__(self, as_json: Callable[[Value], Json]) -> None:
         self.outlet: Ahead[Item | StageEvent] | None = None
+        self._as_json = as_json
         self._dropped = 0
 
     def tell(self, event: StageEvent) -> None:
@@ -109,5 +126,14 @@ class _Watcher:
         ):  # what says that results no longer hold is never lost
             self._dropped += 1
             return
-        self.outlet.insert(replace(event, dropped_before=self._dropped) if self._dropped else event)
+        if event.value is not UNSET or self._dropped:
+            event = replace(event, value=self._shown(event.value), dropped_before=self._dropped)
+        self.outlet.insert(event)
         self._dropped = 0
+
+    def _shown(self, value: Value | UnsetType) -> Json | UnsetType:
+        """What is told of a value. Events that wait hold nothing larger."""
+        if isinstance(value, Vector | bytes | UnsetType):
+            return UNSET
+        told = self._as_json(value)
+        return told if weigh(told, _SHOWN_BYTES) <= _SHOWN_BYTES else UNSET

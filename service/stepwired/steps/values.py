@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 
 from stepwired.errors import Failure, Reason, StepFailed, Throttled
 from stepwired.events import Json
@@ -67,11 +68,11 @@ class Gathered:
     def __init__(self, as_json: Callable[[Value], Json], limits: Limits) -> None:
         self._as_json = as_json
         self._limits = limits
-        self._values: list[Json] = []
+        self._placed: list[tuple[tuple[int, ...], Json]] = []
         self._weight = 0
 
-    def add(self, value: Value) -> None:
-        """Put `value` at the end.
+    def add(self, path: tuple[int, ...], value: Value) -> None:
+        """Put `value` where it belongs.
 
         Raises:
             Throttled: STEP_LIMIT_EXCEEDED, the list is too large with it.
@@ -79,9 +80,9 @@ class Gathered:
         given = self._as_json(value)
         self._weight += 2 + weigh(given, self._limits.step_value_bytes)
         if self._weight > self._limits.step_value_bytes:
-            self._values.clear()
+            self._placed.clear()
             raise too_large(self._limits, "gather")
-        self._values.append(given)
+        self._placed.append((path, given))
 
     def whole(self) -> Json:
         """The list.
@@ -89,5 +90,6 @@ class Gathered:
         Raises:
             StepFailed: STEP_OUTPUT_INVALID, it is nested too deep.
         """
-        check(self._values, self._limits, "gather")
-        return self._values
+        values = [value for _, value in sorted(self._placed, key=itemgetter(0))]
+        check(values, self._limits, "gather")
+        return values

@@ -6,6 +6,8 @@ import base64
 import sys
 from array import array
 
+from msgspec import UnsetType
+
 from stepwire.v1 import step_run_pb2
 from stepwired.errors import Failure
 from stepwired.events import Json, Message
@@ -25,11 +27,9 @@ from stepwired.steps.results import (
     Vector,
 )
 from stepwired.steps.sources import StepInfo
-from stepwired.steps.values import weigh
 from stepwired.store.codec.messages import message_proto
 from stepwired.store.codec.values import timestamp
 
-_STAGE_VALUE_BYTES = 4096
 _MAX_INT32 = 2**31 - 1
 
 _STAGE_KIND = {
@@ -147,11 +147,8 @@ def _stage(event: StageEvent) -> step_run_pb2.StageEvent:
         attempt=event.attempt,
         delay=None if event.delay_s is None else status.duration(event.delay_s),
     )
-    shown = event.kind in {StageEventKind.STARTED, StageEventKind.RESULT}
-    if shown and not isinstance(event.value, Vector | bytes):
-        value = as_json(event.value)
-        if weigh(value, _STAGE_VALUE_BYTES) <= _STAGE_VALUE_BYTES:
-            written.value.CopyFrom(value_of_json(value))
+    if not isinstance(event.value, UnsetType):
+        written.value.CopyFrom(value_of_json(as_json(event.value)))
     return written
 
 
