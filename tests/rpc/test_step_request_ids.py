@@ -1,4 +1,4 @@
-"""Chat steps whose inputs hold ids that make them safe to repeat, over a real store."""
+"""What repeats get: chat steps whose inputs hold an id, and replies that called tools; over a real store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ from typing import Any
 from google.protobuf import json_format
 
 from stepwire.v1 import chat_pb2, step_run_pb2
-from stepwired.events import Batch, ChatRequest, TextDelta
+from stepwired.events import (
+    Batch,
+    ChatRequest,
+    Finished,
+    FinishReason,
+    Message,
+    Role,
+    TextDelta,
+    ToolResult,
+    ToolUse,
+    Usage,
+)
 from stepwired.store.repeating import repeatable
 from stepwired.store.replies import recorded
 from stepwired.store.sqlite import SqliteStore
@@ -78,3 +89,25 @@ async def test_ids_of_chat_steps_do_not_meet_those_of_calls(tmp_path: Path) -> N
             pass
         assert await run(client, {"model": "stepped"}) == ["stepped: "]
     assert [asked.model for asked in model.asked] == ["called", "stepped"]
+
+
+async def test_a_repeat_gets_the_whole_tool_calls_and_answers_of_the_reply_that_is_kept(tmp_path: Path) -> None:
+    uses = [ToolUse(f"use {index}", "find", {"q": index}) for index in range(3)]
+    reply = [Message(role=Role.ASSISTANT, tool_use=use) for use in uses]
+    reply.insert(2, Message(role=Role.TOOL, tool_result=ToolResult("use 0", "found")))
+
+    async def model(_: ChatRequest) -> AsyncGenerator[Batch, None]:
+        yield [STARTED, Finished(FinishReason.TOOL_USE, "echo-1", "scripted", Usage(), tuple(reply))]
+
+    store = await SqliteStore.open(tmp_path)
+    try:
+        async with serve(repeatable(recorded(model, store), store)) as client:
+            request = json_format.ParseDict(INPUT, chat_pb2.StreamChatRequest())
+            _, events = [[event async for event in client.chat.StreamChat(request)] for _ in range(2)]
+    finally:
+        await store.close()
+    assert events[0].started.replayed
+    kinds = [event.WhichOneof("event") for event in events]
+    assert kinds == ["started", "tool_call", "tool_call", "tool_result", "tool_call", "finished"]
+    calls = [event.tool_call for event in events if event.HasField("tool_call")]
+    assert [(call.index, call.tool_use.tool_id) for call in calls] == [(0, "use 0"), (1, "use 1"), (0, "use 2")]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 
 from stepwired.errors import Conflict, Reason
-from stepwired.events import Batch, Chat, ChatRequest, Started, TextDelta
+from stepwired.events import Batch, Chat, ChatRequest, Event, Finished, Started, TextDelta, ToolAnswered, ToolCalled
 from stepwired.store.base import ConversationStore
 from stepwired.store.nouns import ChatCall, WholeReply
 from stepwired.store.refusals import request_id_mismatch
@@ -17,8 +17,8 @@ def repeatable(chat: Chat, store: ConversationStore) -> Chat:
     """Make `chat`, around which `recorded` is, understand what a repeat is; a request without id is passed on as it is.
 
     A repeat within 24 hours of the store's running time gets the reply that is kept, as `Started` with `is_replayed`,
-    one `TextDelta` if it has text, and `Finished`; nothing of the request is looked at then. After a try that failed,
-    was cancelled or ended with its process, it is tried anew.
+    one `TextDelta` if it has text, each tool call and answer, and `Finished`; nothing of the request is looked at then.
+    After a try that failed, was cancelled or ended with its process, it is tried anew.
 
     The stream raises, beside what `chat` raises:
         Conflict: REQUEST_IN_PROGRESS, a try of this call runs.
@@ -54,7 +54,18 @@ def _replay(kept: WholeReply) -> Batch:
     finished = kept.finished
     started = Started(finished.model, finished.provider, is_replayed=True)
     text = "".join(message.text for message in finished.messages)
-    return [started, *([TextDelta(text, kept.logprobs)] if text else []), finished]
+    return [started, *([TextDelta(text, kept.logprobs)] if text else []), *_tools(finished), finished]
+
+
+def _tools(finished: Finished) -> Iterator[Event]:
+    index = 0
+    for message in finished.messages:
+        if message.tool_use is not None:
+            yield ToolCalled(index, message.tool_use)
+            index += 1
+        elif message.tool_result is not None:
+            yield ToolAnswered(message.tool_result)
+            index = 0  # the calls of each turn count anew
 
 
 def _in_progress() -> Conflict:

@@ -89,6 +89,7 @@ class StepRunServiceServicer(object):
         - `RESOURCE_EXHAUSTED`, reason `STEP_LIMIT_EXCEEDED`: more than 1,000,000 values left one step, or more than an hour
         passed. A single value above 1 MiB fails for this reason too, but only its item; a result above 4 MiB is a failure
         in its place, reason `RESPONSE_TOO_LARGE`.
+        - `RESOURCE_EXHAUSTED`, reason `SLOW_CONSUMER`: the caller did not read.
         - With `ERROR_MODE_FAIL_FAST`, as the first item did that failed.
 
         A failure that each further input would meet alike, such as `PROVIDER_API_KEY_INVALID` or `MODEL_NOT_FOUND`, ends the
@@ -117,7 +118,9 @@ class StepRunServiceServicer(object):
         `max_concurrency` allows, and may be answered in any order. Ending the call, by either side, ends the run and all of
         the caller's functions with it; closing the caller's half while calls are open fails these with `WORKER_LOST`.
 
-        Fails as RunStep does, and with `INVALID_ARGUMENT`, reason `FIELD_INVALID`, for a message out of turn.
+        Fails as RunStep does, and with
+        - `INVALID_ARGUMENT`, reason `FIELD_INVALID`: a message out of turn; `FIELD_REQUIRED`: there was no `start`.
+        - `RESOURCE_EXHAUSTED`, reason `SLOW_PRODUCER`: no `start` came for a minute. Later, silence is no fault.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,6 +137,7 @@ class StepRunServiceServicer(object):
         Fails with:
         - `INVALID_ARGUMENT`, reason `FIELD_INVALID` or `FIELD_REQUIRED`: the registration is wrong, or a message out of turn.
         - `ALREADY_EXISTS`, reason `STEP_EXISTS`: a name is taken by a built-in step, a Python step or a pipeline.
+        - `RESOURCE_EXHAUSTED`, reason `SLOW_PRODUCER`: it was silent for three intervals; `SLOW_CONSUMER`: it did not read.
         - `UNAVAILABLE`, reason `SERVER_DRAINING`: connect again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

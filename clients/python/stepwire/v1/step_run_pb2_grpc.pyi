@@ -49,6 +49,7 @@ class StepRunServiceStub:
     - `RESOURCE_EXHAUSTED`, reason `STEP_LIMIT_EXCEEDED`: more than 1,000,000 values left one step, or more than an hour
       passed. A single value above 1 MiB fails for this reason too, but only its item; a result above 4 MiB is a failure
       in its place, reason `RESPONSE_TOO_LARGE`.
+    - `RESOURCE_EXHAUSTED`, reason `SLOW_CONSUMER`: the caller did not read.
     - With `ERROR_MODE_FAIL_FAST`, as the first item did that failed.
 
     A failure that each further input would meet alike, such as `PROVIDER_API_KEY_INVALID` or `MODEL_NOT_FOUND`, ends the
@@ -69,7 +70,9 @@ class StepRunServiceStub:
     `max_concurrency` allows, and may be answered in any order. Ending the call, by either side, ends the run and all of
     the caller's functions with it; closing the caller's half while calls are open fails these with `WORKER_LOST`.
 
-    Fails as RunStep does, and with `INVALID_ARGUMENT`, reason `FIELD_INVALID`, for a message out of turn.
+    Fails as RunStep does, and with
+    - `INVALID_ARGUMENT`, reason `FIELD_INVALID`: a message out of turn; `FIELD_REQUIRED`: there was no `start`.
+    - `RESOURCE_EXHAUSTED`, reason `SLOW_PRODUCER`: no `start` came for a minute. Later, silence is no fault.
     """
     ServeSteps: _grpc.StreamStreamMultiCallable[_step_run_pb2.ServeStepsRequest, _step_run_pb2.ServeStepsResponse]
     """Serves steps to all runs of this server, as a worker: its steps can be named like any other.
@@ -82,6 +85,7 @@ class StepRunServiceStub:
     Fails with:
     - `INVALID_ARGUMENT`, reason `FIELD_INVALID` or `FIELD_REQUIRED`: the registration is wrong, or a message out of turn.
     - `ALREADY_EXISTS`, reason `STEP_EXISTS`: a name is taken by a built-in step, a Python step or a pipeline.
+    - `RESOURCE_EXHAUSTED`, reason `SLOW_PRODUCER`: it was silent for three intervals; `SLOW_CONSUMER`: it did not read.
     - `UNAVAILABLE`, reason `SERVER_DRAINING`: connect again.
     """
     ListSteps: _grpc.UnaryUnaryMultiCallable[_step_run_pb2.ListStepsRequest, _step_run_pb2.ListStepsResponse]
@@ -116,6 +120,7 @@ class StepRunServiceAsyncStub(StepRunServiceStub):
     - `RESOURCE_EXHAUSTED`, reason `STEP_LIMIT_EXCEEDED`: more than 1,000,000 values left one step, or more than an hour
       passed. A single value above 1 MiB fails for this reason too, but only its item; a result above 4 MiB is a failure
       in its place, reason `RESPONSE_TOO_LARGE`.
+    - `RESOURCE_EXHAUSTED`, reason `SLOW_CONSUMER`: the caller did not read.
     - With `ERROR_MODE_FAIL_FAST`, as the first item did that failed.
 
     A failure that each further input would meet alike, such as `PROVIDER_API_KEY_INVALID` or `MODEL_NOT_FOUND`, ends the
@@ -136,7 +141,9 @@ class StepRunServiceAsyncStub(StepRunServiceStub):
     `max_concurrency` allows, and may be answered in any order. Ending the call, by either side, ends the run and all of
     the caller's functions with it; closing the caller's half while calls are open fails these with `WORKER_LOST`.
 
-    Fails as RunStep does, and with `INVALID_ARGUMENT`, reason `FIELD_INVALID`, for a message out of turn.
+    Fails as RunStep does, and with
+    - `INVALID_ARGUMENT`, reason `FIELD_INVALID`: a message out of turn; `FIELD_REQUIRED`: there was no `start`.
+    - `RESOURCE_EXHAUSTED`, reason `SLOW_PRODUCER`: no `start` came for a minute. Later, silence is no fault.
     """
     ServeSteps: _aio.StreamStreamMultiCallable[_step_run_pb2.ServeStepsRequest, _step_run_pb2.ServeStepsResponse]  # type: ignore[assignment]
     """Serves steps to all runs of this server, as a worker: its steps can be named like any other.
@@ -149,6 +156,7 @@ class StepRunServiceAsyncStub(StepRunServiceStub):
     Fails with:
     - `INVALID_ARGUMENT`, reason `FIELD_INVALID` or `FIELD_REQUIRED`: the registration is wrong, or a message out of turn.
     - `ALREADY_EXISTS`, reason `STEP_EXISTS`: a name is taken by a built-in step, a Python step or a pipeline.
+    - `RESOURCE_EXHAUSTED`, reason `SLOW_PRODUCER`: it was silent for three intervals; `SLOW_CONSUMER`: it did not read.
     - `UNAVAILABLE`, reason `SERVER_DRAINING`: connect again.
     """
     ListSteps: _aio.UnaryUnaryMultiCallable[_step_run_pb2.ListStepsRequest, _step_run_pb2.ListStepsResponse]  # type: ignore[assignment]
@@ -186,6 +194,7 @@ class StepRunServiceServicer(metaclass=_abc_1.ABCMeta):
         - `RESOURCE_EXHAUSTED`, reason `STEP_LIMIT_EXCEEDED`: more than 1,000,000 values left one step, or more than an hour
           passed. A single value above 1 MiB fails for this reason too, but only its item; a result above 4 MiB is a failure
           in its place, reason `RESPONSE_TOO_LARGE`.
+        - `RESOURCE_EXHAUSTED`, reason `SLOW_CONSUMER`: the caller did not read.
         - With `ERROR_MODE_FAIL_FAST`, as the first item did that failed.
 
         A failure that each further input would meet alike, such as `PROVIDER_API_KEY_INVALID` or `MODEL_NOT_FOUND`, ends the
@@ -218,7 +227,9 @@ class StepRunServiceServicer(metaclass=_abc_1.ABCMeta):
         `max_concurrency` allows, and may be answered in any order. Ending the call, by either side, ends the run and all of
         the caller's functions with it; closing the caller's half while calls are open fails these with `WORKER_LOST`.
 
-        Fails as RunStep does, and with `INVALID_ARGUMENT`, reason `FIELD_INVALID`, for a message out of turn.
+        Fails as RunStep does, and with
+        - `INVALID_ARGUMENT`, reason `FIELD_INVALID`: a message out of turn; `FIELD_REQUIRED`: there was no `start`.
+        - `RESOURCE_EXHAUSTED`, reason `SLOW_PRODUCER`: no `start` came for a minute. Later, silence is no fault.
         """
 
     @_abc_1.abstractmethod
@@ -237,6 +248,7 @@ class StepRunServiceServicer(metaclass=_abc_1.ABCMeta):
         Fails with:
         - `INVALID_ARGUMENT`, reason `FIELD_INVALID` or `FIELD_REQUIRED`: the registration is wrong, or a message out of turn.
         - `ALREADY_EXISTS`, reason `STEP_EXISTS`: a name is taken by a built-in step, a Python step or a pipeline.
+        - `RESOURCE_EXHAUSTED`, reason `SLOW_PRODUCER`: it was silent for three intervals; `SLOW_CONSUMER`: it did not read.
         - `UNAVAILABLE`, reason `SERVER_DRAINING`: connect again.
         """
 
