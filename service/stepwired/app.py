@@ -136,8 +136,8 @@ def workers_of(
 ) -> Workers:
     """Those who serve steps, under names that nobody has taken."""
 
-    async def is_taken(name: str) -> bool:
-        return name in named or await pipelines.find(name, "") is not None
+    def is_taken(name: str) -> bool:
+        return name in named or pipelines.has(name)
 
     return Workers(settings.limits, is_taken, is_tool)
 

@@ -39,7 +39,7 @@ async def nothing(_: Served) -> AsyncGenerator[Json, None]:
     yield
 
 
-async def is_taken(name: str) -> bool:
+def is_taken(name: str) -> bool:
     return name == "upper"
 
 

@@ -1,12 +1,11 @@
-"""Pipelines over the wire, on a real store; a scripted registry knows the other steps."""
+"""Pipelines over the wire, on a real store, as they are saved; a scripted registry knows the other steps."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -14,93 +13,16 @@ import pytest
 from google.protobuf import json_format
 
 from stepwire.v1 import pipeline_pb2
-from stepwired.errors import Reason, Violation
+from stepwired import app
+from stepwired.errors import Conflict, Reason
 from stepwired.limits import Limits
-from stepwired.rpc import pipelines as served
-from stepwired.steps import spec
-from stepwired.steps.named import NamedStep
-from stepwired.steps.pipelines import Pipelines
-from stepwired.steps.sources import Found, SavedPipeline
-from stepwired.steps.spec import Spec
+from stepwired.steps.worker import Registration, WorkerStep
+from stepwired.store.nouns import KeptPipeline
 from stepwired.store.sqlite import SqliteStore
 from tests.rpc.keeping import refused
-from tests.rpc.serving import Client, serve
+from tests.rpc.saving import UP, Asking, asking
 
 Code = grpc.StatusCode
-UP: list[dict[str, Any]] = [{"named": "upper"}]
-
-
-@dataclass
-class Known:
-    """Knows `upper` and `lower`, a worker's `far`, and what is saved."""
-
-    pipelines: Pipelines
-    claimed: list[str] = field(default_factory=list)
-    """Names that nobody else could take while a pipeline was looked at."""
-
-    async def find(self, name: str) -> Found | None:
-        if name in {"upper", "lower", "far"}:
-            return NamedStep(name, str, provider="worker" if name == "far" else "builtin")
-        return await self.pipelines.find(name, "")
-
-    async def validate(self, steps: Sequence[Spec]) -> tuple[Violation, ...]:
-        self.claimed = [name for name in ("p", "q") if self.pipelines.has(name)]
-        return tuple([found async for found in self._faults(steps)])
-
-    async def _faults(self, steps: Iterable[Spec]) -> AsyncGenerator[Violation]:
-        for step in steps:
-            if step.kind is None:
-                yield Violation(step.path, "says nothing to do", Reason.STEP_GRAPH_INVALID)
-            if isinstance(step.kind, spec.Named) and step.kind.name not in {"upper", "lower", "far"}:
-                name, _, version = step.kind.name.partition("@")
-                if await self.pipelines.find(name, version) is None:
-                    yield Violation(f"{step.path}.named", "no such step", Reason.STEP_GRAPH_INVALID)
-            async for found in self._faults(spec.inside(step.kind)):
-                yield found
-
-
-class Asking:
-    """Calls by name: `await ask.Get(name="p")`."""
-
-    def __init__(self, client: Client, known: Known) -> None:
-        self._stub: Any = client.pipelines
-        self.known = known
-
-    def save(self, name: str = "p", steps: Any = None, **more: Any) -> Awaitable[Any]:
-        pipeline = {"name": name, "steps": UP if steps is None else steps, **more}
-        return self.call("SavePipeline", pipeline=pipeline)  # type: ignore[no-any-return]
-
-    async def saved(self, *given: Any, **more: Any) -> str:
-        pipeline = (await self.save(*given, **more)).pipeline
-        return f"{pipeline.name}@{pipeline.version}"
-
-    def call(self, method: str, **fields: Any) -> Any:
-        request = getattr(pipeline_pb2, f"{method}Request")
-        return getattr(self._stub, method)(json_format.ParseDict(fields, request()))
-
-    async def listed(self, **fields: Any) -> list[str]:
-        found: list[str] = []
-        token = ""
-        while True:
-            page = await self.call("ListPipelines", page_token=token, **fields)
-            found += [f"{each.name}@{each.version}" for each in page.pipelines]
-            if not (token := page.next_page_token):
-                return found
-
-
-@asynccontextmanager
-async def asking(folder: Path, limits: Limits | None = None) -> AsyncGenerator[Asking]:
-    limits = limits or Limits()
-    store = await SqliteStore.open(folder, limits=limits, durability="relaxed")
-    pipelines = Pipelines(limits)
-    await served.load(store, pipelines, limits)
-    known = Known(pipelines)
-    steps: Any = known
-    try:
-        async with serve(store=store, steps=steps, limits=limits, pipelines=pipelines) as client:
-            yield Asking(client, known)
-    finally:
-        await store.close()
 
 
 @pytest.fixture
@@ -257,118 +179,56 @@ async def test_steps_have_a_limit_of_bytes_one_by_one_and_all_together(tmp_path:
         assert await ask.saved("q", [{"spread": {}}] * 5) == "q@1"
 
 
-# --- reading ---
+async def test_a_save_whose_caller_left_is_seen_by_the_next(ask: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_stored, may_answer = asyncio.Event(), asyncio.Event()
+    save = SqliteStore.save_pipeline
+
+    async def held(self: SqliteStore, *given: Any) -> KeptPipeline:
+        kept = await save(self, *given)
+        is_stored.set()
+        await may_answer.wait()
+        return kept
+
+    monkeypatch.setattr(SqliteStore, "save_pipeline", held)
+    call: Any = ask.save("c")
+    sent = asyncio.ensure_future(call)
+    await is_stored.wait()
+    call.cancel()
+    await asyncio.wait([sent])
+    assert await ask.listed() == ["c@1"]
+    assert not await ask.known.pipelines.infos(), "not known yet"
+    following: asyncio.Future[str] = asyncio.ensure_future(ask.saved("d", [{"named": "c@1"}]))
+    may_answer.set()
+    assert await following == "d@1", "it waited for the one before, and knows it"
+    assert [info.name for info in await ask.known.pipelines.infos()] == ["c", "d"]
 
 
-async def test_lists_show_the_highest_of_each_or_all_of_one_without_steps_in_pages(ask: Asking) -> None:
-    for name in ("b", "a", "c"):
-        for version in ("1.9", "1.10"):
-            await ask.save(name, version=version, description=version)
-    for page_size in (0, 1, 2, 3):
-        assert await ask.listed(page_size=page_size) == ["a@1.10", "b@1.10", "c@1.10"]
-        assert await ask.listed(page_size=page_size, name="b") == ["b@1.10", "b@1.9"]
-    [first, *_] = (await ask.call("ListPipelines")).pipelines
-    whole = (await ask.call("GetPipeline", name="a")).pipeline
-    whole.ClearField("steps")
-    assert first == whole
-    assert await ask.listed(name="nobody") == []
-
-
-async def test_page_tokens_are_for_the_list_that_made_them(ask: Asking) -> None:
-    await ask.save("a", description="1")
-    await ask.save("a", description="2")
-    await ask.save("b")
-    token = (await ask.call("ListPipelines", page_size=1)).next_page_token
-    for wrong in ({"name": "a", "page_token": token}, {"page_token": "x"}):
-        told = await refused(ask.call("ListPipelines", **wrong))
-        assert (told.code, told.reason) == (Code.INVALID_ARGUMENT, "INVALID_PAGE_TOKEN")
-    for size in (-1, 1001):
-        told = await refused(ask.call("ListPipelines", page_size=size))
-        assert told.fields == [("page_size", "FIELD_INVALID")]
-
-
-async def test_a_page_of_large_pipelines_stays_below_what_a_client_reads(ask: Asking) -> None:
-    schema = {"const": "x" * 65_000}
-    names = [f"p{number:03}" for number in range(80)]
-    for name in names:
-        await ask.save(name, input_schema=schema)
-    page = await ask.call("ListPipelines", page_size=1000)
-    assert 3_900_000 < page.ByteSize() <= 4 * 1024 * 1024
-    assert page.next_page_token
-    assert await ask.listed(page_size=1000) == [f"{name}@1" for name in names]
-
-
-@pytest.mark.parametrize("method", ["GetPipeline", "DeletePipeline"])
-async def test_what_is_not_there_is_not_found_and_what_cannot_be_a_name_is_invalid(ask: Asking, method: str) -> None:
-    await ask.save("p", version="2")
-    for fields in ({"name": "q"}, {"name": "p", "version": "1"}, {"name": "p", "version": "2.0"}):
-        told = await refused(ask.call(method, **fields))
-        assert (told.code, told.reason) == (Code.NOT_FOUND, "PIPELINE_NOT_FOUND")
-    told = await refused(ask.call(method))
-    assert told.fields == [("name", "FIELD_REQUIRED")]
-    told = await refused(ask.call(method, name="p@2", version="latest"))
-    assert told.fields == [("name", "FIELD_INVALID"), ("version", "FIELD_INVALID")]
-
-
-# --- deleting ---
-
-
-async def test_a_deletion_takes_one_version_or_all_and_runs_no_longer_find_them(ask: Asking) -> None:
-    for text in "abc":
-        await ask.save(description=text)
-    assert (await ask.call("DeletePipeline", name="p", version="3")).version_count == 1
-    assert (await ask.known.pipelines.find("p", "") or SavedPipeline("", "", ())).version == "2"
-    assert (await ask.call("DeletePipeline", name="p")).version_count == 2
-    assert await ask.known.pipelines.find("p", "") is None
-    assert await ask.listed() == []
-
-
-# --- the process ---
-
-
-async def test_another_process_finds_them_again(tmp_path: Path) -> None:
-    async with asking(tmp_path) as ask:
-        await ask.save("inner", [{"take": {"count": 3}}], input_schema={"type": "array"})
-        await ask.save("p", [{"named": "inner"}], description="d")
-        expected = [await ask.known.pipelines.find(name, "") for name in ("inner", "p")]
-    async with asking(tmp_path) as ask:
-        assert [await ask.known.pipelines.find(name, "") for name in ("inner", "p")] == expected
-        assert [(info.name, info.description) for info in await ask.known.pipelines.infos()] == [
-            ("inner", ""),
-            ("p", "d"),
-        ]
-        assert await ask.saved("p", [{"named": "inner"}], description="d") == "p@1"
-
-
-async def test_one_that_a_lowered_limit_forbids_is_kept_but_does_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+async def test_a_worker_cannot_take_a_name_while_a_pipeline_is_saved_under_it(
+    ask: Asking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with asking(tmp_path) as ask:
-        await ask.save("wide", [{"named": "upper", "buffer": 9}])
-    async with asking(tmp_path, Limits(step_buffer=8)) as ask:
-        assert "pipeline wide@1 cannot run: steps[0].buffer" in caplog.text
-        found = await ask.known.pipelines.find("wide", "")
-        assert found is not None
-        assert [step.kind for step in found.steps] == [None], "which is refused wherever it is named"
-        assert (await ask.call("GetPipeline", name="wide")).pipeline.steps[0].buffer == 9
+    settings: Any = SimpleNamespace(limits=Limits())
+    workers = app.workers_of(settings, {}, ask.known.pipelines, lambda _: False)
+    is_saving, may_go_on = asyncio.Event(), asyncio.Event()
+    save = SqliteStore.save_pipeline
 
+    async def held(self: SqliteStore, *given: Any) -> KeptPipeline:
+        is_saving.set()
+        await may_go_on.wait()
+        return await save(self, *given)
 
-async def test_a_save_whose_caller_left_is_seen_by_the_next(ask: Asking) -> None:
-    await ask.save("a")
-    await ask.save("b", [{"named": "a"}])
-    for number in range(20):
-        call = ask.save("c", [{"named": "b"}], description=str(number))
-        sent = asyncio.ensure_future(call)
-        for _ in range(number):
-            await asyncio.sleep(0)
-        sent.cancel()
-        await asyncio.wait([sent])
-    await ask.call("GetPipeline", name="a")
-    stored = await ask.listed(name="c")
-    known = [f"c@{info.version}" for info in await ask.known.pipelines.infos() if info.name == "c"]
-    assert set(known) <= {f"c@{number}" for number in range(1, 21)}
-    await ask.save("d")  # behind all of them
-    assert [f"c@{info.version}" for info in await ask.known.pipelines.infos() if info.name == "c"] == await ask.listed(
-        name="c"
-    )
-    assert set(stored) <= set(await ask.listed(name="c"))
+    async def joins() -> None:
+        worker = await workers.join(Registration((WorkerStep("p"),)), lambda: None)
+        workers.leave(worker)
+
+    monkeypatch.setattr(SqliteStore, "save_pipeline", held)
+    saving = asyncio.ensure_future(ask.saved("p"))
+    await is_saving.wait()
+    with pytest.raises(Conflict) as while_saving:
+        await joins()
+    may_go_on.set()
+    await saving
+    with pytest.raises(Conflict) as when_saved:
+        await joins()
+    assert while_saving.value.reason is when_saved.value.reason is Reason.STEP_EXISTS
+    await ask.call("DeletePipeline", name="p")
+    await joins()

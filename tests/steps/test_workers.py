@@ -24,7 +24,7 @@ PATIENT = Limits(worker_wait_s=1000)
 FACTS = Facts("run", "steps[0]", (0,))
 
 
-async def is_taken(name: str) -> bool:
+def is_taken(name: str) -> bool:
     return name == "upper"
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 import grpc
 
 from stepwire.v1 import pipeline_pb2, pipeline_pb2_grpc
-from stepwired.errors import Conflict, NotFound, Reason, Subject, Violation
+from stepwired.errors import Broken, Conflict, NotFound, Reason, Subject, Violation
 from stepwired.limits import KIB, Limits
 from stepwired.rpc import aside, paging
 from stepwired.rpc.convert import pipelines as convert
@@ -146,17 +146,21 @@ class PipelineServicer(pipeline_pb2_grpc.PipelineServiceServicer):
 
 
 async def load(store: parts.Pipelines, pipelines: Pipelines, limits: Limits) -> None:
-    """Put all that is stored where runs find it.
+    """Put all that is stored where runs find it. What of it is damaged stays in the store, and is not found.
 
     Raises:
-        Failure: The store cannot be read.
+        Failure: The store cannot be read at all.
     """
     found = []
     async with aclosing(store.whole_pipelines()) as stored:
         async for kept in stored:
-            listed, faults = convert.stored(kept, limits)
+            name = f"{kept.name}@{kept.version}"
+            try:
+                listed, faults = convert.stored(kept, limits)
+            except Broken as broken:
+                _log.warning("pipeline %s is left out: %s", name, broken)
+                continue
             for fault in faults[:1]:
-                name = f"{kept.name}@{kept.version}"
                 _log.warning("pipeline %s cannot run: %s: %s", name, fault.field, fault.description)
             found.append(listed)
     pipelines.put(found)

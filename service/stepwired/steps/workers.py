@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -34,14 +34,15 @@ class Workers:
 
     Args:
         limits: How many calls wait, and how long.
-        is_taken: Whether a name is that of a step of another source, which no worker may serve.
+        is_taken: Whether a name is that of a step of another source, which no worker may serve. It answers at
+            once: nobody can take a name between its answer and the worker's coming.
         is_tool: Whether the operator lets chat models have the step of this name.
     """
 
     def __init__(
         self,
         limits: Limits,
-        is_taken: Callable[[str], Awaitable[bool]],
+        is_taken: Callable[[str], bool],
         is_tool: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._limits = limits
@@ -63,7 +64,7 @@ class Workers:
             InvalidRequest: FIELD_INVALID, another worker serves the same step with other schemas.
         """
         for name in dict.fromkeys(step.name for step in registration.steps):
-            if await self._is_taken(name):
+            if self._is_taken(name):
                 text = f"`{name}` is a step of the server itself: workers may not serve it"
                 raise Conflict(Reason.STEP_EXISTS, text, subject=Subject("step", name))
         if different := tuple(self._differences(registration.steps)):
