@@ -73,7 +73,7 @@ class Watch:
     """Asks the server for its health, again and again, and notes how long each answer took."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._stub = health_pb2_grpc.HealthStub(channel)
+        self._stub: Any = health_pb2_grpc.HealthStub(channel)
         self._took_ms: list[float] = []
         self._task = asyncio.create_task(self._ask())
 
