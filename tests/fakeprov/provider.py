@@ -234,7 +234,7 @@ class Provider:
         """Connections that are open now."""
         return sum(connection.closed_at is None for connection in self.connections)
 
-    async def closed(self, count: int = 1, timeout_s: float = 5.0) -> list[float]:
+    async def closed(self, count: int = 1, timeout_s: float = 30.0) -> list[float]:
         """Wait until the first `count` connections, which were made before, are closed; when they were."""
         assert len(self.connections) >= count
         async with asyncio.timeout(timeout_s):

@@ -7,7 +7,7 @@ A shape of a wire is two files in `shapes/<wire>/`: `<name>.txt`, the body of th
 - `options`: of the request, as far as they matter (`tools`, `response_format`, …), schemas as JSON;
 - `vendor` or `quirks`: which server of the wire sends it, if that matters.
 
-`STEPWIRE_SHAPES=write` writes `events` and `failure` anew: read them before they are committed.
+`python -m tests.providers.recorded` writes `events` and `failure` anew: read them before they are committed.
 """
 
 from __future__ import annotations
@@ -99,6 +99,15 @@ def framings(body: bytes, count: int, seed: str) -> Iterator[list[bytes]]:
         yield [body[start:end] for start, end in pairwise((0, *cuts, len(body)))]
 
 
+def outcome(events: list[Event], failure: Failure | None) -> dict[str, Any]:
+    """What is written beside a shape of what came of it."""
+    said: dict[str, Any] = {"events": [told(event) for event in events]}
+    if failure is not None:
+        said["failure"] = failure.reason.value
+        said |= {"at": failure.metadata["at"]} if "at" in failure.metadata else {}
+    return said
+
+
 def told(event: Event) -> list[Any]:
     """An event as JSON that is short enough to be read."""
     match event:
@@ -159,3 +168,14 @@ def _options(said: dict[str, Any]) -> ChatOptions:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
+
+
+def write() -> None:
+    """Write beside each shape what comes of it now."""
+    for shape in shapes():
+        kept = {name: shape.said[name] for name in ("vendor", "quirks", "options") if name in shape.said}
+        shape.save(kept | outcome(*shape.read([shape.body])))
+
+
+if __name__ == "__main__":
+    write()

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from stepwired.errors import Failure
-from stepwired.events import Event, Finished, TextDelta
+from stepwired.events import Finished, TextDelta
 from stepwired.providers.wires import WIRES
-from tests.providers.recorded import Shape, framings, shapes, told
+from tests.providers.recorded import Shape, framings, outcome, shapes, told
 
 #: Re-framings of each shape. `STEPWIRE_FUZZ=100000` is the whole of it: about half an hour.
 FRAMINGS = int(os.environ.get("STEPWIRE_FUZZ", "100"))
@@ -20,22 +19,10 @@ SHAPES = shapes()
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=[f"{shape.wire}/{shape.name}" for shape in SHAPES])
 
 
-def outcome(events: list[Event], failure: Failure | None) -> dict[str, Any]:
-    said: dict[str, Any] = {"events": [told(event) for event in events]}
-    if failure is not None:
-        said["failure"] = failure.reason.value
-        said |= {"at": failure.metadata["at"]} if "at" in failure.metadata else {}
-    return said
-
-
 @each_shape
 def test_each_recorded_shape_gives_the_events_that_are_written_beside_it(shape: Shape) -> None:
     events, failure = shape.read([shape.body])
     found = outcome(events, failure)
-    if os.environ.get("STEPWIRE_SHAPES") == "write":
-        kept = {name: shape.said[name] for name in ("vendor", "quirks", "options") if name in shape.said}
-        shape.save(kept | found)
-        return
     assert found == {name: shape.said[name] for name in ("events", "failure", "at") if name in shape.said}
     assert (failure is None) == (bool(events) and isinstance(events[-1], Finished))
 
