@@ -25,9 +25,6 @@ Events = AsyncGenerator[step_run_pb2.RunStepResponse, None]
 #: the run's id, and its events. Raises an InvalidRequest where it cannot be run.
 Begin = Callable[[step_run_pb2.RunStepRequest, Served, float | None], Awaitable[tuple[str, Events]]]
 
-#: What an event takes in a message of this call beside its own bytes, at most.
-WRAPPING_BYTES = 16
-
 
 class _Bell:
     """Stands between events where the line has something to send."""

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Generic, Self, TypeVar
 
+from stepwired.steps.ahead import End
+
 T = TypeVar("T")
 
 #: How long the end of a stream may still turn out to be a cancel, and in how many looks.
@@ -25,15 +27,6 @@ async def doubt(doubt_s: float = DOUBT_S) -> None:
         await asyncio.sleep(doubt_s / _LOOKS)
 
 
-class _End:
-    """Stands behind the last message, with what ended the stream if it did not come to its end."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-
-
 class Listening(Generic[T]):
     """The messages of a request stream, read in a task of its own, one ahead of whoever iterates over this.
 
@@ -48,7 +41,7 @@ class Listening(Generic[T]):
     def __init__(self, messages: AsyncIterator[T], doubt_s: float = DOUBT_S) -> None:
         self._messages = messages
         self._doubt_s = doubt_s
-        self._entries: asyncio.Queue[T | _End] = asyncio.Queue()
+        self._entries: asyncio.Queue[T | End] = asyncio.Queue()
         self._room = asyncio.Event()
         self._left = asyncio.Event()
         self.awaited: object = object()
@@ -67,9 +60,9 @@ class Listening(Generic[T]):
         except StopAsyncIteration:
             self.awaited = None
             await self._doubt()
-            self._entries.put_nowait(_End())
+            self._entries.put_nowait(End())
         except Exception as error:  # noqa: BLE001  raised where the messages are taken
-            self._entries.put_nowait(_End(error))
+            self._entries.put_nowait(End(error))
         finally:
             self.awaited = None
 
@@ -90,7 +83,7 @@ class Listening(Generic[T]):
 
     async def __anext__(self) -> T:
         entry = await self._entries.get()
-        if isinstance(entry, _End):
+        if isinstance(entry, End):
             self._entries.put_nowait(entry)  # who asks again finds the end again
             raise entry.error or StopAsyncIteration
         self._room.set()

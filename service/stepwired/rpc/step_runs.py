@@ -17,10 +17,11 @@ from stepwired.events import Json
 from stepwired.limits import Limits
 from stepwired.rpc import aside
 from stepwired.rpc.calls import MAX_MESSAGE_BYTES
+from stepwired.rpc.convert.calls import WRAPPING_BYTES
 from stepwired.rpc.convert.runs import metadata_proto, run_response, step_info, step_result
 from stepwired.rpc.convert.steps import SpecReader, error_mode, run_input
 from stepwired.rpc.convert.values import too_large, violation_message
-from stepwired.rpc.interactive import WRAPPING_BYTES, run_interactive
+from stepwired.rpc.interactive import run_interactive
 from stepwired.rpc.paging import page
 from stepwired.rpc.violations import Faults
 from stepwired.rpc.workers import WorkerServicer

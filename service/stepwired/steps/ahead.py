@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class _End:
+class End:
     """Stands behind the last item of a stream, with what ended it if it did not come to its end."""
 
     error: Exception | None = None
@@ -44,7 +44,7 @@ class Ahead(Generic[T]):
 
     def __init__(self, stream: AsyncGenerator[T, None], size: int, cost: Callable[[T], int] | None = None) -> None:
         self._cost = cost
-        self._entries: deque[T | _Beside[T] | _End] = deque()
+        self._entries: deque[T | _Beside[T] | End] = deque()
         self._room = size
         self._loop = asyncio.get_running_loop()
         self._waiting_reader: asyncio.Future[None] | None = None
@@ -56,7 +56,7 @@ class Ahead(Generic[T]):
 
     async def _read(self, stream: AsyncGenerator[T, None]) -> None:
         # Holds for a stream that is cancelled by something within it: its reader must not wait for ever.
-        end = _End(Unavailable(Reason.INTERNAL_CANCELLED, "the server cancelled its own work; try again"))
+        end = End(Unavailable(Reason.INTERNAL_CANCELLED, "the server cancelled its own work; try again"))
         try:
             async with aclosing(stream):
                 async for item in stream:
@@ -65,13 +65,13 @@ class Ahead(Generic[T]):
                         await self._waiting_writer
                     self._room -= 1 if self._cost is None else self._cost(item)
                     self._put(item)
-            end = _End()
+            end = End()
         except Exception as error:  # noqa: BLE001  raised again where the stream is read
-            end = _End(error)
+            end = End(error)
         finally:
             self._put(end)
 
-    def _put(self, entry: T | _Beside[T] | _End) -> None:
+    def _put(self, entry: T | _Beside[T] | End) -> None:
         self._entries.append(entry)
         if (reader := self._waiting_reader) is not None:
             self._waiting_reader = None
@@ -94,7 +94,7 @@ class Ahead(Generic[T]):
     def stop(self, error: Exception | None = None) -> None:
         """Stop reading the stream; raise `error`, or come to the end, behind what was read so far."""
         self._cancel()
-        self._put(_End(error))
+        self._put(End(error))
 
     def __aiter__(self) -> Self:
         return self
@@ -104,7 +104,7 @@ class Ahead(Generic[T]):
             self._waiting_reader = self._loop.create_future()
             await self._waiting_reader
         entry = self._entries.popleft()
-        if isinstance(entry, _End):
+        if isinstance(entry, End):
             self._entries.appendleft(entry)  # who reads on finds the end again, and does not wait forever
             raise entry.error or StopAsyncIteration
         if isinstance(entry, _Beside):
@@ -119,7 +119,7 @@ class Ahead(Generic[T]):
             taken = [await anext(self)]
         except StopAsyncIteration:
             return []
-        while len(taken) < most and self._entries and not isinstance(self._entries[0], _End):
+        while len(taken) < most and self._entries and not isinstance(self._entries[0], End):
             taken.append(await anext(self))
         return taken
 

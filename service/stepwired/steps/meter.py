@@ -146,7 +146,7 @@ class Meter:
                 has_ended = True
             finally:
                 if self._started_ns:
-                    self._working = 1
+                    self._working = 1  # it was one stage that worked, however many inputs went into it
                     self._leave((), has_ended)
 
         return run

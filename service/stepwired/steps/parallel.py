@@ -12,10 +12,9 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from stepwired.errors import Failure, Reason, Unavailable
-from stepwired.steps.ahead import Ahead, close_all
+from stepwired.steps.ahead import Ahead, End, close_all
 from stepwired.steps.core import Stage, Step, Stream, outputs
 from stepwired.steps.results import Item
 
@@ -94,13 +93,6 @@ class _EnoughError(Exception):
     """An item has failed, and the others are not wanted any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """Stands behind the last item, with what ended the workers if they did not come to their end."""
-
-    error: Exception | None = None
-
-
 def as_completed(step: Step, *, max_concurrency: int, buffer: int, fail_fast: bool = False) -> Stage:
     """Run `step` on each value, and give all its results as they come.
 
@@ -126,7 +118,7 @@ class _Together:
         self._max_concurrency = max_concurrency
         self._fail_fast = fail_fast
         self._taking = asyncio.Lock()
-        self._ready: asyncio.Queue[Item | _End] = asyncio.Queue()
+        self._ready: asyncio.Queue[Item | End] = asyncio.Queue()
         self._room = asyncio.Semaphore(buffer)
         self._working = 0
 
@@ -134,7 +126,7 @@ class _Together:
         # The task group never stands around a `yield`: it would cancel the reader in place of us (PEP 789).
         workers = asyncio.create_task(self._work_all())
         try:
-            while not isinstance(item := await self._ready.get(), _End):
+            while not isinstance(item := await self._ready.get(), End):
                 self._room.release()
                 yield item
                 if self._fail_fast and isinstance(item.result, Failure):
@@ -146,17 +138,17 @@ class _Together:
             await asyncio.wait([workers])
 
     async def _work_all(self) -> None:
-        end = _End()
+        end = End()
         try:
             async with aclosing(self._stream), asyncio.TaskGroup() as group:
                 for _ in range(self._max_concurrency):
                     group.create_task(self._work())
             if self._working:  # one was cancelled by something within it, and nothing else tells
-                end = _End(Unavailable(Reason.INTERNAL_CANCELLED, "the server cancelled its own work; try again"))
+                end = End(Unavailable(Reason.INTERNAL_CANCELLED, "the server cancelled its own work; try again"))
         except* _EnoughError:
             pass
         except* Exception as errors:  # noqa: BLE001  raised again where the results are read
-            end = _End(errors.exceptions[0])
+            end = End(errors.exceptions[0])
         finally:
             self._ready.put_nowait(end)
 

@@ -26,8 +26,8 @@ _NAME_BYTES = 128
 _DESCRIPTION_BYTES = 1024
 _MAX_DELAY_S = 3600.0
 
-#: What a call takes in a message beside its own bytes, at most.
-_WRAPPING_BYTES = 16
+#: What a call or an event takes in a message of calls that go both ways beside its own bytes, at most.
+WRAPPING_BYTES = 16
 
 _Values = list[tuple[Json, int]]
 
@@ -49,7 +49,7 @@ def call_proto(asked: Asked) -> step_run_pb2.Call:
 async def sendable(line: Line, asked: Asked) -> step_run_pb2.Call | None:
     """Write what the other side is called with; None if no client could read it, and the call has failed."""
     call = await aside.write(call_proto, asked, asked.value)
-    if (size := call.ByteSize() + _WRAPPING_BYTES) <= MAX_MESSAGE_BYTES:
+    if (size := call.ByteSize() + WRAPPING_BYTES) <= MAX_MESSAGE_BYTES:
         return call
     line.fail(asked.call_id, too_large_message(size), is_sent=False)
     return None
