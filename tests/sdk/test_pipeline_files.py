@@ -165,3 +165,33 @@ JSON = st.recursive(
 def test_any_json_is_written_as_yaml_that_says_the_same(value: Any) -> None:
     read_back = documents.Document(documents.dump(value), "x.yaml").value
     assert json.dumps(read_back, sort_keys=True) == json.dumps(value, sort_keys=True)
+
+
+@pytest.mark.parametrize("name", ["p.json", "-"])
+def test_a_version_is_read_as_written_from_json_that_is_no_yaml(name: str) -> None:
+    found = read('{\n\t"version": 1.10,\n\t"steps": ["upper"]\n}', name)
+    assert (found.version, [step.named for step in found.steps]) == ("1.10", ["upper"])
+
+
+def test_a_version_may_be_merged_from_elsewhere() -> None:
+    assert read("steps: [upper]\ninput: &more {version: 1.5}\n<<: *more\n", "p.yaml").version == "1.5"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "said"),
+    [
+        ('steps: [upper]\n"steps[q]": 1\n', "p.yaml", "steps[q]: is none of"),
+        ('steps: [upper]\n"steps[5]": 1\n', "p.yaml", "steps[5]: is none of"),
+        ('steps: [upper]\n"steps[": 1\n', "p.yaml", "steps[: is none of"),
+        ('steps: [upper]\n"steps[-1]": 1\n', "p.yaml", "steps[-1]: is none of"),
+        ('steps: [upper]\n"a.b": 1\n', "p.yaml", "a.b: is none of"),
+        (f"steps: [upper]\nversion: {'1' * 5000}\n", "p.yaml", "thousands of digits"),
+        (f'{{"steps": ["upper"], "version": {"1" * 5000}}}', "p.json", "thousands of digits"),
+        (f'{{"steps": ["upper"], "version": {"1" * 5000}}}', "-", "thousands of digits"),
+    ],
+)
+def test_plain_mistakes_are_told_in_one_line(text: str, name: str, said: str) -> None:
+    with pytest.raises(PipelineFileError) as wrong:
+        read(text, name)
+    assert said in str(wrong.value)
+    assert "\n" not in str(wrong.value)

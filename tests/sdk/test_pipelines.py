@@ -206,6 +206,20 @@ def test_a_deletion_asks_and_says_what_is_gone(run: Run, name: str) -> None:
     gone = run("pipelines", "delete", name)
     assert gone.exit_code == 2
     assert "stepwire pipelines list" in gone.stderr
+    for version in ("1", "2"):
+        run("pipelines", "save", "-", "--name", name, "--version", version, piped="[upper]")
+    assert run("pipelines", "delete", f"{name}@1", "--yes").stdout == f"deleted {name}@1\n"
+    assert run("pipelines", "delete", name, "--yes").stdout == f"deleted 1 version of {name}\n"
+
+
+@pytest.mark.parametrize("half", ["{}@", "@", "@1"])
+def test_half_a_reference_deletes_and_shows_nothing(run: Run, name: str, half: str) -> None:
+    """A shell makes `name@$V` of a variable that is unset, and all versions are not what was meant."""
+    run("pipelines", "save", "-", "--name", name, piped="[upper]")
+    for command in (("delete", "--yes"), ("show",)):
+        wrong = run("pipelines", *command, half.format(name))
+        assert (wrong.exit_code, wrong.stdout) == (2, "")
+    assert run("pipelines", "show", name).exit_code == 0
 
 
 def test_a_fault_in_a_file_is_told_with_its_line_and_the_servers_with_its_field(

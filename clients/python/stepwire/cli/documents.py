@@ -14,6 +14,8 @@ import yaml
 MAX_VALUES = 200_000
 """Values of one document, those counted again that an alias of YAML repeats: few bytes could else become terabytes."""
 
+_LONG_NUMBER = "a number has thousands of digits: put it in quotes if it is meant as a text"
+_INDEX = re.compile(r"\[([0-9]{1,9})\]")
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = [f"{_TAG}{name}" for name in ("str", "bool", "null", "int", "float", "map", "seq")]
 
@@ -63,9 +65,13 @@ class Document:
         return max((line for line, _ in self._nodes(path)), default=0)
 
     def written(self, path: str) -> str:
-        """A text or a number as it was written: 1.10 is not 1.1."""
-        *_, (_, node) = self._nodes(path)
-        return str(node.value)
+        """A number as it was written: 1.10 is not 1.1."""
+        nodes = [node for _, node in self._nodes(path)]
+        if nodes and isinstance(nodes[-1], yaml.ScalarNode):
+            return str(nodes[-1].value)
+        with suppress(ValueError):
+            return _text_in_json(self._text, path)  # JSON that is no YAML, as with tabs
+        return str(self.value[path])  # merged from elsewhere
 
     @cached_property
     def _root(self) -> yaml.Node | None:
@@ -88,9 +94,9 @@ class Document:
 
 def _inside(node: yaml.Node, part: str) -> tuple[int, yaml.Node | None]:
     """The value of a key, or the item `[n]`, with the line where it begins."""
-    if isinstance(node, yaml.SequenceNode) and part.startswith("["):
-        item = node.value[int(part[1:-1])]
-        return item.start_mark.line + 1, item
+    if isinstance(node, yaml.SequenceNode) and (index := _INDEX.fullmatch(part)):
+        for item in node.value[int(index[1]) :][:1]:
+            return item.start_mark.line + 1, item
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if key.value == part:
@@ -100,7 +106,7 @@ def _inside(node: yaml.Node, part: str) -> tuple[int, yaml.Node | None]:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
+        json.loads(text, parse_int=float)
     except ValueError:
         return False
     return True
@@ -121,6 +127,14 @@ def _json(text: str) -> Any:
         return json.loads(text, object_pairs_hook=once, parse_constant=refuse)
     except json.JSONDecodeError as error:
         raise DocumentError(f"no JSON: {error.msg}", error.lineno) from None
+    except ValueError:  # Python reads no integer of thousands of digits
+        raise DocumentError(_LONG_NUMBER) from None
+
+
+def _text_in_json(text: str, name: str) -> str:
+    """The number of a name in an object of JSON, as it is written there."""
+    said = json.loads(text, parse_int=str, parse_float=str)
+    return str(said[name])
 
 
 def _yaml(text: str) -> Any:
@@ -131,6 +145,8 @@ def _yaml(text: str) -> Any:
         raise DocumentError(f"no YAML: {error.problem or error.context}", mark.line + 1 if mark else 0) from None
     except yaml.YAMLError as error:
         raise DocumentError(f"no YAML: {' '.join(str(error).split())}") from None
+    except ValueError:
+        raise DocumentError(_LONG_NUMBER) from None
 
 
 def _check_size(value: Any) -> None:

@@ -14,6 +14,16 @@ from stepwire.cli.frame import Frame, common, pass_frame, printable
 from stepwire.cli.messages import local_time
 
 
+def _reference(_: click.Context, __: click.Parameter, given: str) -> tuple[str, str]:
+    """The name and version of NAME[@VERSION]. Half of it, as of a variable that is unset, may mean much more."""
+    name, at, version = given.partition("@")
+    if at and not version:
+        raise click.BadParameter(f"`{given}` has nothing behind the @: name a version, or leave the @ out")
+    if not name:
+        raise click.BadParameter("has no name")
+    return name, version
+
+
 @click.group()
 def pipelines() -> None:
     """Save, list, show and delete pipelines, which any step can name."""
@@ -41,14 +51,13 @@ def list_(frame: Frame, name: str, limit: int) -> None:
 
 
 @pipelines.command()
-@click.argument("pipeline", metavar="NAME[@VERSION]")
+@click.argument("pipeline", metavar="NAME[@VERSION]", callback=_reference)
 @common
 @pass_frame
-def show(frame: Frame, pipeline: str) -> None:
+def show(frame: Frame, pipeline: tuple[str, str]) -> None:
     """Print a pipeline as YAML, which `save` reads. Default: the highest version."""
-    name, _, version = pipeline.partition("@")
     with frame.client() as client:
-        found = client.pipelines.get(name, version)
+        found = client.pipelines.get(*pipeline)
     if frame.is_json:
         frame.emit(found)
     else:
@@ -88,19 +97,23 @@ def save(frame: Frame, file: IO[str], name: str | None, version: str | None, des
 
 
 @pipelines.command()
-@click.argument("pipeline", metavar="NAME[@VERSION]")
+@click.argument("pipeline", metavar="NAME[@VERSION]", callback=_reference)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @common
 @pass_frame
-def delete(frame: Frame, pipeline: str, yes: bool) -> None:
+def delete(frame: Frame, pipeline: tuple[str, str], yes: bool) -> None:
     """Delete a version of a pipeline; without a VERSION, all of them. Asks first. Runs that have begun go on."""
-    name, _, version = pipeline.partition("@")
+    name, version = pipeline
+    reference = f"{name}@{version}" if version else name
     with frame.client() as client:
         if not yes:
             about = client.pipelines.get(name, version)  # else the question would be for nothing
-            what = pipeline if version else f"all versions of {name}, up to {about.version}"
+            what = reference if version else f"all versions of {name}, up to {about.version}"
             if not click.confirm(f"Delete {what}?", err=True):
                 raise click.ClickException("nothing was deleted")
         count = client.pipelines.delete(name, version)
     if frame.is_json:
-        frame.emit({"deleted": pipeline, "versionCount": count})
+        frame.emit({"deleted": reference, "versionCount": count})
+    else:
+        what = reference if version else f"{count} version{'s' if count != 1 else ''} of {name}"
+        print(f"deleted {what}")
