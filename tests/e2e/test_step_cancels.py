@@ -174,7 +174,7 @@ async def test_a_deadline_closes_every_socket(runs: Runs) -> None:
 _LEAVER = """
 import sys, grpc
 from google.protobuf import json_format
-from stepwire.v1 import step_run_pb2_grpc
+from stepwire.v1 import step_run_pb2, step_run_pb2_grpc
 stub = step_run_pb2_grpc.StepRunServiceStub(grpc.insecure_channel(sys.argv[1]))
 for event in stub.RunStep(json_format.Parse(sys.argv[2], step_run_pb2.RunStepRequest())):
     pass
