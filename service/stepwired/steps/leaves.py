@@ -19,6 +19,7 @@ from stepwired.events import (
     Finished,
     Json,
     Message,
+    Restarted,
     Started,
     TextDelta,
 )
@@ -64,6 +65,8 @@ def chat(leaf: spec.ChatLeaf, models: Models, meter: Meter) -> Step:
 
     async def run(given: Input) -> Results:
         request = _chat_request(leaf, models, given.value)
+        if deltas and request.options.restart and not leaf.options.restart:
+            raise wrong("`restart` has to stand in the step itself if that results in pieces of the reply")
         async with aclosing(models.chat(request)) as batches:
             async for batch in batches:
                 for event in batch:
@@ -76,6 +79,8 @@ def chat(leaf: spec.ChatLeaf, models: Models, meter: Meter) -> Step:
                             meter.text_delta(given.path, event.text)
                         if deltas:
                             yield event.text
+                    elif isinstance(event, Restarted):
+                        meter.restarted(given.path, event.attempt)
                     elif isinstance(event, Started) and event.is_cached:
                         meter.cache_hits += 1
 
@@ -106,7 +111,7 @@ def _chat_request(leaf: spec.ChatLeaf, models: Models, value: Value) -> ChatRequ
 
 def _merged(given: ChatOptions, asked: ChatOptions) -> ChatOptions:
     """Take each option of `asked` that says something, and of `given` where it does not."""
-    said = {each.name: value for each in fields(asked) if (value := getattr(asked, each.name)) not in (None, ())}
+    said = {each.name: value for each in fields(asked) if (value := getattr(asked, each.name)) != each.default}
     return replace(given, **said)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from stepwired.errors import Reason, Violation
+from stepwired.events import ChatOptions
 from stepwired.limits import Limits
 from stepwired.steps import spec
 from stepwired.steps.sources import Found, SavedPipeline
@@ -91,15 +92,20 @@ class Validation:
             case spec.Client() if not self._known.has_client:
                 yield _fault(f"{step.path}.client", "is served on RunInteractive only")
             case spec.Retry(emitted=spec.Emitted.RESTART):
-                if not (is_last and step.max_concurrency == 1):
-                    text = "may stand only where the results are those of the run, at once: last, and one by one"
-                    yield _fault(f"{step.path}.retry.emitted", text)
-                elif not self._known.has_events:
-                    yield _fault(f"{step.path}.retry.emitted", "needs `events`, which say what no longer holds")
+                yield from self._restarting(step, f"{step.path}.retry.emitted", is_last)
+            case spec.ChatLeaf(options=ChatOptions(restart=True), emit=spec.ChatEmit.DELTAS):
+                yield from self._restarting(step, f"{step.path}.chat.options.restart", is_last)
         yield from _missing(step)
         if is_stage and step.max_concurrency > 1 and (what := _AS_ONE_STREAM.get(type(step.kind))):
             text = f"a {what} takes its inputs as one stream: set it on the steps that work, or map the {what}"
             yield _fault(f"{step.path}.max_concurrency", text)
+
+    def _restarting(self, step: Spec, field: str, is_last: bool) -> Iterator[Violation]:
+        """What is wrong with a step that says of results which it has given that they no longer hold."""
+        if not (is_last and step.max_concurrency == 1):
+            yield _fault(field, "may stand only where the results are those of the run, at once: last, and one by one")
+        elif not self._known.has_events:
+            yield _fault(field, "needs `events`, which say what no longer holds")
 
     def _inside(self, step: Spec, depth: int, is_last: bool) -> Iterator[Violation]:
         """What is wrong with the steps within one."""
