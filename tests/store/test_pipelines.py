@@ -1,60 +1,22 @@
+"""Pipelines in a store: their versions, lists and deletions."""
+
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import apsw
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepwire.v1 import pipeline_pb2, step_run_pb2
 from stepwired import versions
-from stepwired.errors import Broken, Conflict, Failure, InvalidRequest, NotFound, Reason
-from stepwired.store import database, kept_replies
+from stepwired.errors import Conflict, InvalidRequest, NotFound, Reason
 from stepwired.store.codec import pipelines as codec
-from stepwired.store.nouns import KeptPipeline
 from stepwired.store.sqlite import SqliteStore
-from tests.store.talk import check_whole, on_writer, said
-
-NOW_NS = 1_700_000_000_123_456_000
-
-
-def wire(text: str = "x", **more: int) -> pipeline_pb2.Pipeline:
-    made = pipeline_pb2.Pipeline(description=text, steps=[step_run_pb2.Step(named=text)], labels={"b": "2", "a": "1"})
-    made.input_schema.update({"type": "object", "properties": {"q": {"type": "string"}}, "n": 1, **more})
-    return made
-
-
-def content(text: str = "x", **more: int) -> bytes:
-    return codec.content(wire(text, **more))
-
-
-def told(kept: Sequence[KeptPipeline]) -> list[str]:
-    return [f"{each.name}@{each.version}" for each in kept]
-
-
-async def all_of(store: SqliteStore, *, name: str = "", page_size: int = 100) -> list[str]:
-    """Everything that is listed, page by page."""
-    found: list[str] = []
-    after = ""
-    while True:
-        page, after = await store.pipelines(name=name, page_size=page_size, after=after)
-        assert 0 < len(page) <= page_size or not after
-        found += told(page)
-        if not after:
-            return found
-
-
-async def refused(reason: Reason, work: Awaitable[object]) -> Failure:
-    with pytest.raises(Failure) as caught:
-        await work
-    assert caught.value.reason is reason
-    return caught.value
-
+from tests.store.saving import NOW_NS, all_of, content, refused, told, wire
+from tests.store.talk import on_writer
 
 # --- saving ---
 
@@ -226,59 +188,6 @@ async def test_a_deleted_version_may_be_saved_anew(store: SqliteStore) -> None:
     await store.delete_pipeline("p", "1")
     new = await store.save_pipeline("p", "1", content("new"))
     assert await store.pipeline("p") == new
-
-
-# --- on the disk ---
-
-
-async def test_another_process_finds_what_was_answered(tmp_path: Path) -> None:
-    store = await SqliteStore.open(tmp_path)
-    saved = [await store.save_pipeline(name, "", content(name)) for name in "abc"]
-    await store.delete_pipeline("b")
-    await store.close()
-    again = await SqliteStore.open(tmp_path)
-    assert [each async for each in again.whole_pipelines()] == [saved[0], saved[2]]
-    await check_whole(again)
-    await again.close()
-
-
-async def test_a_damaged_pipeline_is_told_from_a_missing_one(store: SqliteStore) -> None:
-    await store.save_pipeline("p", "", content())
-    await on_writer(store, "UPDATE pipeline SET steps = x'ff'")
-    kept = await store.pipeline("p")
-    with pytest.raises(Broken) as caught:
-        codec.decode(kept.body)
-    assert caught.value.reason is Reason.STORE_CORRUPT
-
-
-async def test_a_store_of_the_second_schema_opens_with_all_it_has_and_keeps_pipelines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known = database.migrations()
-    with monkeypatch.context() as older:
-        older.setattr(database, "migrations", lambda: {number: known[number] for number in (1, 2)})
-        older.setattr(kept_replies, "sweep", lambda *_: True)  # that program knew of no replies
-        store = await SqliteStore.open(tmp_path)
-        await store.create("c", metadata={"team": "blue"}, messages=said("fox"))
-        await store.close()
-    with monkeypatch.context() as broken:
-        broken.setattr(database, "migrations", lambda: known | {3: f"{known[3]}; SELECT no FROM such"})
-        with pytest.raises(apsw.Error):
-            await SqliteStore.open(tmp_path)
-    for version in ("1", "2"):
-        store = await SqliteStore.open(tmp_path)
-        assert [each.id for each in (await store.list(labels={"team": "blue"}))[0]] == ["c"]
-        assert [hit.message_id for hit in (await store.search("fox"))[0]] == ["fox"]
-        assert (await store.save_pipeline("p", "", content(version))).version == version
-        await check_whole(store)
-        await store.close()
-
-
-def test_a_schema_that_was_given_to_users_never_changes() -> None:
-    digests = {
-        number: hashlib.sha256(sql.encode()).hexdigest()[:16] for number, sql in sorted(database.migrations().items())
-    }
-    assert digests == {1: "5ef065dec1d26572", 2: "4b420512acd1acd3", 3: "ce331bdf147f60e5", 4: "3615d2f0fc6f6f6e"}
 
 
 # --- against a model ---
