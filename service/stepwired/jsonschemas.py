@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -138,15 +138,13 @@ class Schema:
         schema = part(self._schema, pointer)
         if isinstance(schema, dict) and schema.keys() - {"$defs"} == {"$ref"}:
             return None, pointer_of(schema["$ref"]), value  # it says nothing else, so what fails is there
-        together: dict[str, list[int | str | None]] = {}
-        for step, said in _within(schema, value):
-            together.setdefault(said if said.startswith("#") else f"{pointer}/{said}", []).append(step)
-        for below, steps in together.items():
+        for steps, said in _within(schema, value):
+            below = said if said.startswith("#") else f"{pointer}/{said}"
+            if not steps or part(self._schema, below) is None:
+                continue
             left.compiled -= self._cost.size
             if left.compiled < 0:
                 return None
-            if part(self._schema, below) is None:
-                continue
             there = [value if step is None else value[step] for step in steps]  # type: ignore[index]
             if not self._at(below).is_valid(there):
                 index = self._first(below, there)
@@ -205,24 +203,24 @@ def _key(name: str) -> str:
     return f".{name}" if name.isidentifier() and len(name) <= 64 else f"[{json.dumps(name[:64])}]"
 
 
-def _within(schema: Any, value: Json) -> Iterator[tuple[int | str | None, str]]:
-    """What a schema says of the parts of a value: the step there (None: the value itself), and where it says so."""
+def _within(schema: Any, value: Json) -> Iterator[tuple[Sequence[Any], str]]:
+    """What a schema says of the parts of a value: the steps there (None: the value itself), and where it says so."""
     if not isinstance(schema, dict):
         return
     if "$ref" in schema:
-        yield None, pointer_of(schema["$ref"])
+        yield [None], pointer_of(schema["$ref"])
     if isinstance(several := schema.get("allOf"), list):
-        yield from ((None, f"allOf/{index}") for index in range(len(several)))
+        yield from (([None], f"allOf/{index}") for index in range(len(several)))
     if isinstance(value, dict):
         known = schema.get("properties")
         known = known if isinstance(known, dict) else {}
-        yield from ((name, f"properties/{_escaped(name)}") for name in value if name in known)
-        yield from ((name, "additionalProperties") for name in value if name not in known)
+        yield from (([name], f"properties/{_escaped(name)}") for name in value if name in known)
+        yield [name for name in value if name not in known], "additionalProperties"
     elif isinstance(value, list):
         first = schema.get("prefixItems")
-        count = len(first) if isinstance(first, list) else 0
-        yield from ((index, f"prefixItems/{index}") for index in range(min(count, len(value))))
-        yield from ((index, "items") for index in range(count, len(value)))
+        count = min(len(first) if isinstance(first, list) else 0, len(value))
+        yield from (([index], f"prefixItems/{index}") for index in range(count))
+        yield range(count, len(value)), "items"
 
 
 def _why(schema: Any, value: Json) -> str:

@@ -34,6 +34,6 @@ def schema(path: str, given: Described, field: _Field, limits: Limits, faults: F
     try:
         jsonschemas.compiled(msgspec.json.encode(read))
     except jsonschemas.SchemaInvalid as error:
-        faults.add(path, f"is no JSON Schema: {error}")
+        faults.add(path, f"is no JSON Schema that can be used: {error}")
         return None
     return read
