@@ -124,6 +124,7 @@ async def mapped(channel: grpc.aio.Channel, body: str, values: Sequence[int]) ->
     return made
 
 
+@pytest.mark.timeout(180)  # dozens of calls that each take all the time they have
 @pytest.mark.parametrize(
     ("bombs", "more"), [({**INTERRUPTED, **KILLED}, ""), (REFUSED, PATIENT)], ids=["endless", "too large"]
 )
