@@ -130,6 +130,7 @@ FAULTS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({"input_schema": {"type": 7}}, [("pipeline.input_schema", "FIELD_INVALID")]),
     ({"input_schema": {"const": "x" * 65536}}, [("pipeline.input_schema", "FIELD_INVALID")]),
     ({"input_schema": {"$ref": "http://127.0.0.1/x"}}, [("pipeline.input_schema", "FIELD_INVALID")]),
+    ({"input_schema": {"$ref": "#a", "$defs": {"a": {"$anchor": "a"}}}}, [("pipeline.input_schema", "FIELD_INVALID")]),
     ({"labels": {str(number): "" for number in range(65)}}, [("pipeline.labels", "FIELD_INVALID")]),
     ({"labels": {"a": "x" * 257}}, [("pipeline.labels", "FIELD_INVALID")]),
     (
