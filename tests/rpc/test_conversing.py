@@ -17,7 +17,7 @@ from stepwired.limits import Limits
 from stepwired.rpc.listening import Listening
 from stepwired.steps.remote import Served
 from tests.rpc.serving import read, told, until, within
-from tests.rpc.talking import FACTS, Script, V, ended, talking
+from tests.rpc.talking import FACTS, Script, V, begun, ended, talking
 
 CALL = "/stepwire.v1.StepRunService/RunInteractive"
 
@@ -71,13 +71,21 @@ async def test_a_reader_that_does_not_read_is_given_up() -> None:
 
 async def test_the_deadline_ends_the_work() -> None:
     async with talking(waits) as server:
-        call: Any = server.stub.RunInteractive(timeout=0.3)
-        await call.write(V.RunInteractiveRequest(start=V.RunStepRequest()))
-        await read(call)
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await read(call)
+        messages: list[Any] = []
+
+        async def read_all(call: Any) -> None:
+            while True:
+                messages.append(await read(call))
+
+        for timeout_s in (0.3, 3.0, 30.0):  # until it is enough to begin with, here and now
+            call = await begun(server.stub, "RunInteractive", [], None, timeout_s)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await read_all(call)
+            assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            if messages:
+                break
+        assert len(messages) == 1
         await until(lambda: server.ended and not server.calls._tasks)
-    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 async def test_a_caller_that_disconnects_ends_the_work() -> None:

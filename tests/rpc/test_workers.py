@@ -236,7 +236,9 @@ async def test_a_worker_whose_stream_we_leave_unread_is_not_silent() -> None:
                 await worker.output(call.call_id, index)
             await worker.done(call.call_id)
             assert await within(first) == 0
-            await asyncio.sleep(2.0)  # longer than a worker may be silent
+            for _ in range(5):  # that is longer than a worker may be silent, and it says nothing
+                while not (await worker.receive()).HasField("heartbeat"):
+                    pass
             assert [output async for output in outputs] == list(range(1, 10))
         await ended(worker.call)
 

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import pytest
@@ -249,17 +250,29 @@ async def test_where_none_comes_back_calls_fail_and_say_to_try_again_until_the_s
     assert [info.worker_count for info in await workers.infos()] == [1]
 
 
-async def test_a_step_that_nobody_serves_any_more_is_forgotten() -> None:
-    workers = workers_of(LIMITS)
+async def test_a_step_that_nobody_serves_any_more_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    timers: list[tuple[float, Callable[[], None]]] = []
+    loop = asyncio.get_running_loop()
+    wait = loop.call_later
+
+    def call_later(delay_s: float, act: Callable[..., None], *arguments: Any) -> asyncio.TimerHandle:
+        timers.append((delay_s, partial(act, *arguments)))
+        return wait(3600, act, *arguments)
+
+    monkeypatch.setattr(loop, "call_later", call_later)
+    workers = workers_of(Limits(worker_wait_s=11, worker_known_s=22))
     named = await workers.find("f", "")
     assert named is None
     worker = await joined(workers)
     named = await workers.find("f", "")
     workers.leave(worker)
-    async with asyncio.timeout(10):
-        while await workers.find("f", "") is not None:  # noqa: ASYNC110  no event tells that it is forgotten
-            await asyncio.sleep(0.01)
     assert named is not None
+    for number, limit_s in enumerate((11, 22)):
+        assert await workers.find("f", "") is not None
+        delay_s, act = timers[number]
+        assert delay_s == limit_s
+        act()
+    assert await workers.find("f", "") is None
     with pytest.raises(Failure) as caught:
         await anext(cast(Any, named.function)(1, FACTS))
     assert caught.value.reason is Reason.NO_WORKER
