@@ -132,7 +132,7 @@ def test_hidden_messages_and_texts_of_white_space_stay_here() -> None:
     ],
 )
 def test_which_tools_have_to_be_called(options: dict[str, Any], choice: Any) -> None:
-    sent = body(tools=(WEATHER, Tool("other", schema=b"", strict=True)), **options)
+    sent = body(tools=(WEATHER, Tool("other", strict=True)), **options)
     assert sent.get("tool_choice") == choice
     assert sent["tools"] == [
         {

@@ -136,7 +136,7 @@ def test_pictures_go_by_their_bytes_or_their_address_before_the_text() -> None:
     ],
 )
 def test_which_tools_have_to_be_called(options: dict[str, Any], calling: Any) -> None:
-    sent = body(tools=(WEATHER, Tool("other", schema=b"")), **options)
+    sent = body(tools=(WEATHER, Tool("other")), **options)
     assert sent.get("toolConfig") == (calling and {"functionCallingConfig": calling})
     assert sent["tools"][0]["functionDeclarations"] == [
         {

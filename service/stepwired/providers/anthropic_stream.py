@@ -15,10 +15,8 @@ from stepwired.providers.anthropic_thoughts import Thought, signature_of
 from stepwired.providers.base import Budget
 from stepwired.providers.decoder import Decoder
 from stepwired.providers.layout import Layout, relay
-from stepwired.providers.mending import mended, written
-from stepwired.providers.pieces import whole
+from stepwired.providers.mending import MALFORMED, read_mended, whole, written
 from stepwired.providers.refusals import Asked, of_event
-from stepwired.providers.wire import MALFORMED
 
 T = TypeVar("T")
 
@@ -137,7 +135,7 @@ class AnthropicDecoder(Decoder):
 
     def _mended(self, data: bytes, kind: type[T]) -> T:
         try:
-            said = mended(data, kind)
+            said = read_mended(data, kind)
         except ValueError:  # msgspec's refusal is one, too
             raise self._reply.malformed("what is no event") from None
         self._leave_text()

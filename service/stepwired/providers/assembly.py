@@ -28,7 +28,8 @@ from stepwired.events import (
 from stepwired.limits import KIB
 from stepwired.providers import faults
 from stepwired.providers.base import Budget
-from stepwired.providers.pieces import DEPTH, Pieces, ToolParts, joined, logprob_bytes, whole
+from stepwired.providers.mending import joined, whole
+from stepwired.providers.pieces import DEPTH, Pieces, ToolParts, logprob_bytes
 from stepwired.providers.refusals import Asked
 
 TOOL_CALLS = 128

@@ -16,10 +16,11 @@ from stepwired.events import Embeddings, EmbedRequest, Usage, UsageSource
 from stepwired.limits import KIB
 from stepwired.providers import faults
 from stepwired.providers.base import Attempting, once
+from stepwired.providers.mending import MALFORMED
 from stepwired.providers.pieces import usage_of
 from stepwired.providers.refusals import BODY_BYTES, Asked, of_event
 from stepwired.providers.vectors import dimensions_of
-from stepwired.providers.wire import MALFORMED, ChatWire
+from stepwired.providers.wire import ChatWire
 
 _CONCURRENCY = 4
 """Requests of one call that are under way at once."""

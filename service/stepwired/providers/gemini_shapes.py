@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from stepwired.events import TokenLogprob, Usage
-from stepwired.providers.pieces import usage_of, whole
+from stepwired.providers.mending import whole
+from stepwired.providers.pieces import usage_of
 
 _TOP = 20
 _USAGE_BYTES = 4096

@@ -12,10 +12,8 @@ from stepwired.providers.decoder import Decoder
 from stepwired.providers.gemini_shapes import Candidate, Chunk, Part, read_logprobs, read_usage
 from stepwired.providers.gemini_thoughts import Signed, signature_of
 from stepwired.providers.layout import Layout, relay
-from stepwired.providers.mending import mended, written
-from stepwired.providers.pieces import whole
+from stepwired.providers.mending import MALFORMED, read_mended, whole, written
 from stepwired.providers.refusals import Asked, of_event
-from stepwired.providers.wire import MALFORMED
 
 _FINISH = {
     "STOP": FinishReason.STOP,
@@ -71,7 +69,7 @@ class GeminiDecoder(Decoder):
             chunk = _decode(data)
         except MALFORMED:
             try:
-                chunk = mended(data, Chunk)
+                chunk = read_mended(data, Chunk)
             except ValueError:  # msgspec's refusal is one, too
                 raise self._reply.malformed("what is no chunk") from None
             self._reply.has_surrogates = True

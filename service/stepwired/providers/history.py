@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections import deque
 from collections.abc import Iterable
 from itertools import groupby
 
-from stepwired.events import Message, ToolResult
+import msgspec
+
+from stepwired.events import ChatRequest, Image, Message, Role, ToolResult
 
 
 def uses_tool(message: Message) -> bool:
@@ -22,6 +25,20 @@ def is_hidden(message: Message) -> bool:
 def told_result(result: ToolResult) -> str:
     """What a tool answered, for wires that cannot say by a field that it failed."""
     return f"Error: {result.result}" if result.is_error else result.result
+
+
+def system_text(request: ChatRequest) -> str:
+    """All that the system says, wherever it stands, for wires that want it in one place."""
+    said = (request.system, *(message.text for message in request.messages if message.role is Role.SYSTEM))
+    return "\n\n".join(text for text in said if text)
+
+
+def base64_of(image: Image, before: bytes = b"") -> msgspec.Raw:
+    """The bytes of a picture as a JSON string, behind what needs no escapes either.
+
+    Copied as it is: looking for what has to be escaped, where nothing is, takes 30 ms for a large picture.
+    """
+    return msgspec.Raw(b'"%b%b"' % (before, b64encode(image.data)))
 
 
 def in_order(messages: Iterable[Message]) -> list[Message]:

@@ -9,9 +9,10 @@ import msgspec
 from stepwired.events import ChatOptions, Event, FinishReason
 from stepwired.providers.base import Budget
 from stepwired.providers.decoder import Decoder
+from stepwired.providers.mending import MALFORMED, lenient, without_surrogates
 from stepwired.providers.ollama_refusals import meant
-from stepwired.providers.openai_shapes import MALFORMED, read_logprobs
-from stepwired.providers.pieces import lenient, mended, usage_of
+from stepwired.providers.openai_shapes import read_logprobs
+from stepwired.providers.pieces import usage_of
 from stepwired.providers.refusals import Asked, of_event
 from stepwired.providers.sse import Lines
 
@@ -95,8 +96,9 @@ class OllamaDecoder(Decoder):
     def _add_tool(self, call: _ToolCall, events: list[Event]) -> None:
         given = call.function or _Function()
         arguments = given.arguments if given.arguments is not None else {}
-        written = arguments if isinstance(arguments, str) else msgspec.json.encode(mended(arguments)).decode()
-        self._reply.tool(self._calls, events, tool_id=call.id or "", name=given.name or "", arguments=written)
+        if not isinstance(arguments, str):
+            arguments = msgspec.json.encode(without_surrogates(arguments)).decode()
+        self._reply.tool(self._calls, events, tool_id=call.id or "", name=given.name or "", arguments=arguments)
         self._calls += 1
 
     def _read_whole(self, body: bytes, events: list[Event]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from stepwired.providers.pieces import mended, whole
+from stepwired.providers.mending import whole, without_surrogates
 
 _OPEN, _CLOSE = "<think>", "</think>"
 _GAP_CHARACTERS = 64
@@ -43,7 +43,7 @@ class Details:
         for piece in pieces:
             if not isinstance(piece, dict):
                 continue
-            self.size_bytes += len(msgspec.json.encode(mended(piece)))
+            self.size_bytes += len(msgspec.json.encode(without_surrogates(piece)))
             shown.extend(text for name in ("text", "summary") if isinstance(text := piece.get(name), str))
             place = self._place(piece)
             if place is None:
@@ -54,7 +54,7 @@ class Details:
                 if name in _GROWING and isinstance(value, str):
                     self._texts[place].setdefault(name, []).append(value)
                 elif value is not None or name not in self._details[place]:
-                    self._details[place][whole(name)] = mended(value)
+                    self._details[place][whole(name)] = without_surrogates(value)
         return "".join(shown)
 
     def _place(self, piece: dict[str, Any]) -> int | None:

@@ -9,13 +9,11 @@ from typing import Any
 import msgspec
 
 from stepwired.events import TokenLogprob, Usage
-from stepwired.providers.pieces import usage_of, whole
+from stepwired.providers.mending import whole
+from stepwired.providers.pieces import usage_of
 
 _TOP = 20
 _TOKEN_CHARACTERS = 1024
-
-#: What msgspec raises for bytes that are no JSON, no UTF-8, nested too deep, or of another shape.
-MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Function(msgspec.Struct, gc=False):

@@ -10,9 +10,9 @@ import msgspec
 from stepwired.events import ChatOptions, Event, FinishReason, TextDelta
 from stepwired.providers.base import Budget
 from stepwired.providers.decoder import Decoder
+from stepwired.providers.mending import MALFORMED, lenient, without_surrogates
 from stepwired.providers.openai_parts import Details, ThinkTags, parts_of
 from stepwired.providers.openai_shapes import (
-    MALFORMED,
     Chunk,
     Completion,
     Delta,
@@ -22,7 +22,7 @@ from stepwired.providers.openai_shapes import (
     read_logprobs,
     read_usage,
 )
-from stepwired.providers.pieces import ToolParts, lenient, mended
+from stepwired.providers.pieces import ToolParts
 from stepwired.providers.quirks import Quirks
 from stepwired.providers.refusals import Asked, of_event
 from stepwired.providers.sse import Named
@@ -142,7 +142,7 @@ class OpenAIDecoder(Decoder):
         given = call.function or _NO_FUNCTION
         arguments = given.arguments or ""
         if not isinstance(arguments, str):
-            arguments = msgspec.json.encode(mended(arguments)).decode()
+            arguments = msgspec.json.encode(without_surrogates(arguments)).decode()
         tool_id, name = call.id or "", given.name or ""
         key = self._key(call.index, tool_id, name)
         self._reply.tool(key, events, tool_id=tool_id, name=name, arguments=arguments)

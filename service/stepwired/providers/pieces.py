@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import msgspec
-
 from stepwired import jsonvalue
-from stepwired.events import Json, TokenLogprob, ToolUse, Usage, UsageSource
+from stepwired.events import TokenLogprob, ToolUse, Usage, UsageSource
+from stepwired.providers.mending import joined, whole, without_surrogates
 
 DEPTH = 32
 """Nesting of JSON that models write; what callers may nest, too: protobuf refuses to read somewhat deeper."""
@@ -90,25 +88,12 @@ class ToolParts:
         try:
             given = jsonvalue.parse(written if written.strip() else "{}")
             if "\\u" in written:
-                given = mended(given)
+                given = without_surrogates(given)
         except (ValueError, RecursionError):
             return None
         if not isinstance(given, dict) or not self.name or jsonvalue.fault(given, max_depth=DEPTH):
             return None
         return None if jsonvalue.text_fault(self.id + self.name) else ToolUse(self.id or made_up_id, self.name, given)
-
-
-def mended(value: Json) -> Json:
-    """JSON whose escapes may have named lone surrogates, with U+FFFD for them."""
-    match value:
-        case str():
-            return whole(value)
-        case list():
-            return [mended(item) for item in value]
-        case dict():
-            return {whole(name): mended(item) for name, item in value.items()}
-        case _:
-            return value
 
 
 def logprob_bytes(token: TokenLogprob) -> int:
@@ -130,32 +115,3 @@ def _count(value: Any) -> int | None:
     if type(value) not in (int, float) or value != value:
         return None
     return int(max(0, min(value, _INT32_MAX)))
-
-
-def lenient(data: bytes) -> tuple[Any, bool]:
-    """Read JSON that msgspec may refuse and that is common all the same, and say whether it was mended.
-
-    Bytes that are no UTF-8 become U+FFFD; halves of surrogate pairs stay in the texts, see `joined`.
-
-    Raises:
-        ValueError: It is no JSON, even so.
-    """
-    text = data.decode("utf-8", "replace")
-    is_odd = "\ufffd" in text or "\\ud" in text.lower()
-    try:
-        return (json.loads(text) if is_odd else msgspec.json.decode(data)), is_odd
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-
-
-def joined(text: str) -> tuple[str, str]:
-    """Join surrogate halves to characters, put U+FFFD for lone ones, and keep back a half that may be continued."""
-    half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-    return whole(text[:-1] if half else text), half
-
-
-def whole(text: str) -> str:
-    """The text with U+FFFD for each lone surrogate, which no UTF-8 can carry."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

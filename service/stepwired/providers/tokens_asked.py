@@ -13,8 +13,9 @@ from stepwired.errors import Failure
 from stepwired.events import ChatRequest
 from stepwired.limits import MIB
 from stepwired.providers.base import Address
+from stepwired.providers.mending import MALFORMED
 from stepwired.providers.refusals import Asked
-from stepwired.providers.wire import MALFORMED, ChatWire
+from stepwired.providers.wire import ChatWire
 
 #: How long a provider may take to count: who asks wants to know before the provider could answer.
 COUNT_S = 10.0

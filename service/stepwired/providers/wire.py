@@ -16,15 +16,13 @@ from stepwired.providers import faults
 from stepwired.providers.base import Address, Endpoint
 from stepwired.providers.decoder import Decoder
 from stepwired.providers.http import Http
+from stepwired.providers.mending import MALFORMED
 from stepwired.providers.quirks import unsaid
 from stepwired.providers.refusals import BODY_BYTES, Asked, of_event, of_response
 from stepwired.providers.reply import Reply
 
 #: What servers call a stream of events, besides those that do not say what it is.
 EVENT_STREAMS = ("text/event-stream", "text/plain", "application/octet-stream", "")
-
-#: What msgspec raises for bytes that are no JSON, no UTF-8, nested too deep, or of another shape.
-MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _LARGE_BYTES = 256 * KIB
 """From here on a request is written in a thread, so that nobody else waits for it."""
