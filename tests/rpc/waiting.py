@@ -140,6 +140,7 @@ class Everything:
         await self.worker.send(register=V.WorkerRegistration(steps=[V.WorkerStep(name="work")], max_in_flight=1))
         assert (await self.worker.receive()).HasField("accepted")
         await self.works()
+        await until(lambda: not self.held["threads"] and self.held["handlers"] == 2)  # the worker's, and what it says
         self._before = Counter(self.held)
         self._tasks, self._open = tasks(), len(_descriptors())
 
