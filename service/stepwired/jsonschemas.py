@@ -84,7 +84,7 @@ class Schema:
             references, or is one that references make too large.
     """
 
-    __slots__ = ("_cost", "_parts", "_registry", "_schema", "_validator")
+    __slots__ = ("_cost", "_registry", "_schema", "_validator")
 
     def __init__(self, written: bytes) -> None:
         try:
@@ -101,7 +101,6 @@ class Schema:
         if self._cost.parts > MOST_PARTS:
             raise SchemaInvalid(f"its references make it larger than {MOST_PARTS} parts")
         self._registry: Any = None
-        self._parts: dict[str, Any] = {}
 
     def fault(self, value: Json) -> tuple[str, str] | None:
         """Find something in `value` that the schema does not allow.
@@ -121,13 +120,16 @@ class Schema:
         left = _Left(2 * _MOST_WORK, _MOST_COMPILED)
         for _ in range(_PLACES):
             left.work -= self._cost.parts * parts_of(value)
-            below = self._below(pointer, value, left) if left.work >= 0 else None
+            try:
+                below = self._below(pointer, value, left) if left.work >= 0 else None
+            except ValueError:  # what a draft ignores may be no schema
+                below = None
             if below is None:
                 break
             step, pointer, value = below
             if step is not None:
                 path.append(step)
-        return place(path), _why(part(self._schema, pointer), value)
+        return place(path), _why(part(self._schema, pointer), value, self._draft)
 
     def _below(self, pointer: str, value: Json, left: _Left) -> tuple[int | str | None, str, Json] | None:
         """A part of the schema, and of the value, in which the fault lies; None if it is nowhere below.
@@ -146,46 +148,51 @@ class Schema:
             if left.compiled < 0:
                 return None
             there = [value if step is None else value[step] for step in steps]  # type: ignore[index]
-            if not self._at(below).is_valid(there):
-                index = self._first(below, there)
+            if not self._at(below, left).is_valid(there):
+                index = self._first(below, there, left)
                 return steps[index], below, there[index]
         return None
 
-    def _first(self, pointer: str, values: list[Json]) -> int:
+    def _first(self, pointer: str, values: list[Json], left: _Left) -> int:
         """The first of several values that does not match. Halved again and again: one by one takes long."""
-        allowed = self._at(pointer)
+        allowed = self._at(pointer, left)
         low, high = 0, len(values)
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if allowed.is_valid(values[low:middle]) else (low, middle)
         return low
 
-    def _at(self, pointer: str) -> Any:
+    @property
+    def _draft(self) -> dict[str, Any]:
+        """What says of which draft of JSON Schema it is, for schemas that are made of its parts."""
+        has_draft = isinstance(self._schema, dict) and "$schema" in self._schema
+        return {"$schema": self._schema["$schema"]} if has_draft else {}
+
+    def _at(self, pointer: str, left: _Left) -> Any:
         """What allows lists of which each item is allowed by the part of the schema at a pointer.
 
-        Compiled when it is asked for: all parts at once would take long where many are chained.
+        Compiled when it is asked for: all parts at once would take long where many are chained. Kept until the fault
+        is found, and no longer: they can be a hundred times as large as the schema.
         """
-        if (known := self._parts.get(pointer)) is None:
+        if (known := left.parts.get(pointer)) is None:
             if self._registry is None:
                 self._registry = _engine()[0].Registry([(_ROOT, self._schema)], retriever=_refuse)
-            items: dict[str, Any] = {"items": {"$ref": _ROOT + _quoted(pointer)}}
-            if isinstance(self._schema, dict) and "$schema" in self._schema:
-                items["$schema"] = self._schema["$schema"]
+            items = {"items": {"$ref": _ROOT + _quoted(pointer)}} | self._draft
             known = _validator_of(items, registry=self._registry)
-            if len(self._parts) * self._cost.size > _MOST_COMPILED:
-                self._parts.clear()
-            self._parts[pointer] = known
+            left.parts[pointer] = known
         return known
 
 
 class _Left:
     """What may still be done to find a fault."""
 
-    __slots__ = ("compiled", "work")
+    __slots__ = ("compiled", "parts", "work")
 
     def __init__(self, work: int, compiled: int) -> None:
         self.work = work
         self.compiled = compiled
+        self.parts: dict[str, Any] = {}
+        """What was compiled, by its place in the schema."""
 
 
 @lru_cache(_COMPILED)
@@ -217,25 +224,34 @@ def _within(schema: Any, value: Json) -> Iterator[tuple[Sequence[Any], str]]:
         yield from (([name], f"properties/{_escaped(name)}") for name in value if name in known)
         yield [name for name in value if name not in known], "additionalProperties"
     elif isinstance(value, list):
-        first = schema.get("prefixItems")
-        count = min(len(first) if isinstance(first, list) else 0, len(value))
-        yield from (([index], f"prefixItems/{index}") for index in range(count))
-        yield range(count, len(value)), "items"
+        is_old = isinstance(schema.get("items"), list)  # before draft 2020-12
+        first, others = ("items", "additionalItems") if is_old else ("prefixItems", "items")
+        listed = schema.get(first)
+        count = min(len(listed) if isinstance(listed, list) else 0, len(value))
+        yield from (([index], f"{first}/{index}") for index in range(count))
+        yield range(count, len(value)), others
 
 
-def _why(schema: Any, value: Json) -> str:
+def _why(schema: Any, value: Json, draft: dict[str, Any]) -> str:
     """What is wrong in the schema's words, not the value's: values may be secrets, and large."""
     if schema is False:
         return "is not allowed"
     if isinstance(schema, dict):
         for keyword in sorted(_ALONE & schema.keys()):
-            if not _validator_of({keyword: schema[keyword]}).is_valid(value):
+            if not _is_allowed({keyword: schema[keyword]} | draft, value):
                 wanted = msgspec.json.encode(schema[keyword]).decode()
                 return f"does not match `{keyword}`: {wanted if len(wanted) <= 100 else wanted[:99] + '…'}"
         for keyword in ("anyOf", "oneOf", "not", "if", "contains"):
             if keyword in schema:
                 return f"does not match `{keyword}`"
     return "does not match its schema"
+
+
+def _is_allowed(schema: dict[str, Any], value: Json) -> bool:
+    try:
+        return bool(_validator_of(schema).is_valid(value))
+    except ValueError:  # the draft ignores the keyword, and so do we
+        return True
 
 
 def _escaped(name: str) -> str:
