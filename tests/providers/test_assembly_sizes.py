@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stepwired.errors import Failure, Reason
-from stepwired.events import TextDelta, TokenLogprob
+from stepwired.events import ChatOptions, ResponseFormat, TextDelta, TokenLogprob, Tool
 from stepwired.providers.base import Budget
 from tests.providers.test_assembly import begun
 
@@ -44,3 +44,27 @@ def test_probabilities_are_weighed_with_their_alternatives() -> None:
     with pytest.raises(Failure) as failed:
         reply.check_size(events)
     assert (failed.value.reason, events) == (Reason.PROVIDER_RESPONSE_TOO_LARGE, [])
+
+
+SMALL, LARGE = b'{"type":"object"}', b'{"type":"object","description":"%b"}' % (b"x" * 3000)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_called", "is_light"),
+    [
+        (ChatOptions(), True, True),
+        (ChatOptions(response_format=ResponseFormat(SMALL)), False, True),
+        (ChatOptions(response_format=ResponseFormat(LARGE)), False, False),
+        (ChatOptions(tools=(Tool("f", schema=SMALL),)), True, True),
+        (ChatOptions(tools=(Tool("f", schema=SMALL), Tool("g", schema=LARGE))), True, False),
+        (ChatOptions(tools=(Tool("g", schema=LARGE),)), False, True),
+    ],
+)
+def test_a_reply_is_held_against_a_large_schema_beside_the_loop_however_short_it_is(
+    options: ChatOptions, *, is_called: bool, is_light: bool
+) -> None:
+    reply, events = begun(options)
+    reply.text("{}", events)
+    if is_called:
+        reply.tool(0, events, name="f", arguments="{}")
+    assert reply.is_light is is_light

@@ -36,6 +36,9 @@ TOOL_CALLS = 128
 """Most tool calls of one reply: as many as there may be tools."""
 
 _LIGHT_BYTES = 64 * KIB
+_LIGHT_SCHEMA_BYTES = 2 * KIB
+"""Of a larger schema it may take a while to say where a reply breaks it: each part on the way there is compiled."""
+
 _WAITING_TOKENS = 4096
 """Most tokens that wait for their text; of more, the first are forgotten. Characters have a handful."""
 
@@ -90,7 +93,10 @@ class Assembly:
     @property
     def is_light(self) -> bool:
         """Whether `finish` costs next to nothing. If not, call it in a thread: it reads and checks large JSON."""
-        if self._options.response_format is not None and self.texts.measure() > _LIGHT_BYTES:
+        wanted = self._options.response_format
+        if wanted is not None and (len(wanted.schema) > _LIGHT_SCHEMA_BYTES or self.texts.measure() > _LIGHT_BYTES):
+            return False
+        if self._tools and sum(len(tool.schema) for tool in self._options.tools) > _LIGHT_SCHEMA_BYTES:
             return False
         return self.tool_bytes <= _LIGHT_BYTES
 
