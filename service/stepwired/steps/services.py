@@ -98,11 +98,10 @@ class Services:
                 service.timer = loop.call_later(self._limits.worker_wait_s, self._give_up, service)
         while len(self._left) > self._limits.worker_steps_known:
             service = next(iter(self._left.values()))
-            self._give_up(service)
+            self._tell(service)
             self._forget(service)
 
     def _give_up(self, service: Service) -> None:
-        service.stop_timer()
         service.is_given_up = True
         self._tell(service)
         loop = asyncio.get_running_loop()
