@@ -18,7 +18,7 @@ from stepwired.models import catalogue_of
 from stepwired.providers.catalogue import Catalogue
 from stepwired.providers.endpoints import KINDS
 from stepwired.providers.http import Http
-from stepwired.providers.retry import _ELSEWHERE
+from stepwired.providers.retry_policy import ELSEWHERE
 from tests.fakeprov import Provider, behaviours
 from tests.providers.retrying import REQUEST, read
 from tests.test_config import faults, write
@@ -264,4 +264,4 @@ def test_every_kind_and_every_failure_that_is_tried_elsewhere_is_explained() -> 
         assert kind.base_url in row
         assert kind.api_key_env in row
         assert f"`{kind.wire}`" in row
-    assert {reason for reason in _ELSEWHERE if f"`{reason}`" not in page} == set()
+    assert {reason for reason in ELSEWHERE if f"`{reason}`" not in page} == set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -36,7 +36,8 @@ Kind = Literal["chat", "embed"]
 _FALLBACKS = 8
 """Of one model, those of its fallbacks included: all are tried one after the other, while the caller waits."""
 
-_FEATURE = {"chat": "chat", "embed": "embeddings"}
+_KINDS: tuple[Kind, ...] = ("chat", "embed")
+_FEATURE: Mapping[Kind, str] = {"chat": "chat", "embed": "embeddings"}
 
 
 class Catalogue:
@@ -89,7 +90,7 @@ class Catalogue:
                 if name in self._by_name:
                     raise ValueError(f"model {model.name}: the name {name!r} is taken by {self._by_name[name].name}")
                 self._by_name[name] = model
-        self._defaults = {kind: self._default(kind) for kind in ("chat", "embed")}
+        self._defaults: dict[Kind, ModelEntry | None] = {kind: self._default(kind) for kind in _KINDS}
         budgets = {name: RetryBudget() for name in self._endpoints}
         routes = {model.name: self._route(model, budgets[model.endpoint]) for model in self._models}
         # Of the first model, whoever asks sees to it that it can read as much.
@@ -262,7 +263,7 @@ class Catalogue:
             fallbacks=tuple(route.model.name for route in self._routes[model.name][1:]),
         )
 
-    def _default(self, kind: str) -> ModelEntry | None:
+    def _default(self, kind: Kind) -> ModelEntry | None:
         models = [model for model in self._models if model.kind == kind]
         chosen = [model for model in models if model.is_default]
         if len(chosen) > 1:

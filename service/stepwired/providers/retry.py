@@ -1,7 +1,7 @@
 """Tries again, and elsewhere: attempts at one reply go from the first model to its fallbacks, until one begins.
 
 Nothing is tried again once anything of a reply was passed on, unless the caller asked for that with `restart`.
-Which failure is followed by what is `_AGAIN` and `_ELSEWHERE`; both are in `docs/providers.md`.
+Which failure is followed by what is `retry_policy`; it is in `docs/providers.md`, too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -31,6 +31,7 @@ from stepwired.events import (
 from stepwired.providers.base import Endpoint, ModelEntry
 from stepwired.providers.budget import RetryBudget
 from stepwired.providers.catalogue_cost import priced
+from stepwired.providers.retry_policy import AGAIN, ELSEWHERE, OF_ONE_MODEL
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _SHORTEST_WAIT_S = 0.5, 8.0, 0.1
 _LONGEST_HINT_S = 60.0
@@ -39,55 +40,6 @@ _LONGEST_HINT_S = 60.0
 _PATIENCE_S = 2.0
 """Who has a fallback left is not waited for any longer."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Again:
-    """How often the same model is asked again after a failure."""
-
-    before: int
-    """Before anything of the reply was passed on."""
-
-    amid: int
-    """After that, with `restart`; with that, as often before it, too."""
-
-
-_AGAIN: Mapping[Reason, _Again] = {
-    Reason.PROVIDER_RATE_LIMITED: _Again(2, 2),
-    Reason.PROVIDER_OVERLOADED: _Again(2, 2),
-    Reason.PROVIDER_ERROR: _Again(2, 2),
-    Reason.PROVIDER_UNREACHABLE: _Again(2, 2),
-    Reason.MODEL_LOADING: _Again(2, 2),
-    Reason.PROVIDER_TIMEOUT: _Again(1, 0),
-    Reason.PROVIDER_PROTOCOL_ERROR: _Again(1, 1),
-    Reason.PROVIDER_STREAM_TRUNCATED: _Again(0, 2),
-    Reason.PROVIDER_STREAM_STALLED: _Again(0, 1),
-}
-
-#: Failures that another endpoint may not have: a fallback is asked. All others are of the request itself.
-_ELSEWHERE = frozenset(_AGAIN) | {
-    Reason.PROVIDER_QUOTA_EXHAUSTED,
-    Reason.PROVIDER_API_KEY_INVALID,
-    Reason.PROVIDER_NOT_CONFIGURED,
-    Reason.PROVIDER_ACCOUNT_PROBLEM,
-    Reason.PROVIDER_PERMISSION_DENIED,
-    Reason.PROVIDER_TLS_INVALID,
-    Reason.PROVIDER_REDIRECT_REFUSED,
-    Reason.PROVIDER_RESPONSE_TOO_LARGE,
-    Reason.MODEL_NOT_FOUND,
-    Reason.MODEL_LOAD_FAILED,
-}
-
-#: Refusals of a request that another model may well take.
-_OF_ONE_MODEL = frozenset(
-    {
-        Reason.CONTEXT_LENGTH_EXCEEDED,
-        Reason.MODEL_FEATURE_UNSUPPORTED,
-        Reason.MAX_TOKENS_TOO_LARGE,
-        Reason.PROVIDER_REQUEST_TOO_LARGE,
-        Reason.PROVIDER_REJECTED_REQUEST,
-        Reason.PROVIDER_CALLER_KEY_INVALID,
-    }
-)
 
 _log = logging.getLogger(__name__)
 
@@ -240,7 +192,7 @@ class _Course:
             self._telling = failure
         wait_s = self._wait_for(failure, has_begun=has_begun or bool(self._restart_reason))
         if wait_s is None:
-            if not (failure.reason in _ELSEWHERE or self._is_fallbacks_own(failure)) or not self._has_fallback:
+            if not (failure.reason in ELSEWHERE or self._is_fallbacks_own(failure)) or not self._has_fallback:
                 raise self._final(failure)
             self._place += 1
             self.route = self._routes[self._place]
@@ -261,7 +213,7 @@ class _Course:
 
     def _wait_for(self, failure: Failure, *, has_begun: bool) -> float | None:
         """Seconds until the same model is asked again; None if it is not."""
-        again = _AGAIN.get(failure.reason)
+        again = AGAIN.get(failure.reason)
         if again is None:
             return None
         # Who wants a reply to begin again wants it no less where nothing of it has to be forgotten.
@@ -293,7 +245,7 @@ class _Course:
 
     def _is_fallbacks_own(self, failure: Failure) -> bool:
         """Whether a fallback only cannot take what another could: it has no say then."""
-        return self._place > 0 and isinstance(failure, InvalidRequest) and failure.reason in _OF_ONE_MODEL
+        return self._place > 0 and isinstance(failure, InvalidRequest) and failure.reason in OF_ONE_MODEL
 
     def _final(self, failure: Failure) -> Failure:
         """What the caller is told: that trying again may help, if it may; not what a fallback only could not read."""
