@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from stepwired.events import (
     FinishReason,
     Json,
     Message,
+    ResponseFormat,
     Restarted,
     Role,
     Started,
@@ -31,6 +33,7 @@ from tests.steps.conftest import Scripted, as_json, events_of, finished_in, plac
 
 K = StageEventKind
 AGAIN = ChatOptions(restart=True)
+AS_OBJECT = ResponseFormat(retry=True)
 
 
 class Breaking(Scripted):
@@ -82,8 +85,9 @@ async def test_pieces_that_no_longer_hold_are_told_before_those_that_do() -> Non
     assert results_only == ["Hel", (K.RESTARTED, (), 2), "Hello"]
 
 
-async def test_an_input_cannot_have_pieces_begin_again_where_nobody_has_looked() -> None:
-    asked: Json = {"prompt": "hi", "restart": True}
+@pytest.mark.parametrize("option", [{"restart": True}, {"response_format": AS_OBJECT}], ids=["restart", "retry"])
+async def test_an_input_cannot_have_pieces_begin_again_where_nobody_has_looked(option: Mapping[str, Any]) -> None:
+    asked: Json = {"prompt": "hi", **option}
     breaking = Breaking()
     [failure] = results_in(await events_of(registry(breaking), placed(ChatLeaf(emit=ChatEmit.DELTAS)), asked))
     assert isinstance(failure, InvalidRequest)
@@ -107,6 +111,7 @@ async def test_options_of_the_step_hold_where_the_input_says_nothing() -> None:
 
 
 CHAT = Spec(ChatLeaf(options=AGAIN, emit=ChatEmit.DELTAS), "chat")
+FITTING = Spec(ChatLeaf(options=ChatOptions(response_format=AS_OBJECT), emit=ChatEmit.DELTAS), "fit")
 WIDE = Spec(CHAT.kind, "chat", max_concurrency=2)
 
 
@@ -123,6 +128,8 @@ WIDE = Spec(CHAT.kind, "chat", max_concurrency=2)
         ([Map(WIDE)], True, False),
         ([Retry(CHAT)], True, False),
         ([Timeout(CHAT, 1.0)], True, False),
+        ([FITTING], True, True),
+        ([FITTING, Gather()], True, False),
         ([ChatLeaf(options=AGAIN), Gather()], False, True),
         ([ChatLeaf(emit=ChatEmit.DELTAS), Gather()], False, True),
     ],
@@ -131,5 +138,6 @@ async def test_pieces_may_begin_again_only_where_their_reader_sees_it(
     steps: list[Kind | Spec], events: bool, is_good: bool
 ) -> None:
     faults = await registry(Breaking()).validate(placed(*steps), has_events=events)
-    found = [(fault.reason, fault.field) for fault in faults]
-    assert found == ([] if is_good else [(Reason.STEP_GRAPH_INVALID, "chat.chat.options.restart")])
+    assert {fault.reason for fault in faults} <= {Reason.STEP_GRAPH_INVALID}
+    field = "fit.chat.options.response_format.retry" if FITTING in steps else "chat.chat.options.restart"
+    assert [fault.field for fault in faults] == ([] if is_good else [field])

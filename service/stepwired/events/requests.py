@@ -64,6 +64,11 @@ class ChatOptions:
     max_turns: int = 8
     tool_timeout_s: float = 60.0
 
+    @property
+    def may_restart(self) -> bool:
+        """Whether a reply may begin again after its first words, with `Restarted`."""
+        return self.restart or (self.response_format is not None and self.response_format.retry)
+
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:

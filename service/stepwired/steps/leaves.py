@@ -65,8 +65,8 @@ def chat(leaf: spec.ChatLeaf, models: Models, meter: Meter) -> Step:
 
     async def run(given: Input) -> Results:
         request = _chat_request(leaf, models, given.value)
-        if deltas and request.options.restart and not leaf.options.restart:
-            raise wrong("`restart` has to stand in the step itself if that results in pieces of the reply")
+        if deltas and request.options.may_restart and not leaf.options.may_restart:
+            raise wrong("what may begin a reply again has to stand in the step itself if that results in its pieces")
         async with aclosing(models.chat(request)) as batches:
             async for batch in batches:
                 for event in batch:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 from stepwired.errors import Reason, Violation
-from stepwired.events import ChatOptions
 from stepwired.limits import Limits
 from stepwired.steps import spec
 from stepwired.steps.sources import Found, SavedPipeline
@@ -93,8 +92,9 @@ class Validation:
                 yield _fault(f"{step.path}.client", "is served on RunInteractive only")
             case spec.Retry(emitted=spec.Emitted.RESTART):
                 yield from self._restarting(step, f"{step.path}.retry.emitted", is_last)
-            case spec.ChatLeaf(options=ChatOptions(restart=True), emit=spec.ChatEmit.DELTAS):
-                yield from self._restarting(step, f"{step.path}.chat.options.restart", is_last)
+            case spec.ChatLeaf(options=options, emit=spec.ChatEmit.DELTAS) if options.may_restart:
+                field = "restart" if options.restart else "response_format.retry"
+                yield from self._restarting(step, f"{step.path}.chat.options.{field}", is_last)
         yield from _missing(step)
         if is_stage and step.max_concurrency > 1 and (what := _AS_ONE_STREAM.get(type(step.kind))):
             text = f"a {what} takes its inputs as one stream: set it on the steps that work, or map the {what}"
