@@ -41,8 +41,8 @@ class ChatServiceStub:
     """Streams one reply.
 
     The stream holds `started`, then any number of `text_delta`, `reasoning_delta`, `tool_call`, `tool_result` and
-    `restarted`, then exactly one `finished`. A stream that ends without `finished` has failed, and its status says why. Nothing is sent before the model's first
-    event, so that a call which fails earlier can be retried by any gRPC client.
+    `restarted`, then exactly one `finished`. A stream that ends without `finished` has failed, and its status says why.
+    Nothing is sent before the model's first event, so that a call which fails earlier can be retried by any gRPC client.
 
     Fails with:
     - `INVALID_ARGUMENT`: the request is wrong; a `google.rpc.BadRequest` lists every field to change.
@@ -104,8 +104,8 @@ class ChatServiceAsyncStub(ChatServiceStub):
     """Streams one reply.
 
     The stream holds `started`, then any number of `text_delta`, `reasoning_delta`, `tool_call`, `tool_result` and
-    `restarted`, then exactly one `finished`. A stream that ends without `finished` has failed, and its status says why. Nothing is sent before the model's first
-    event, so that a call which fails earlier can be retried by any gRPC client.
+    `restarted`, then exactly one `finished`. A stream that ends without `finished` has failed, and its status says why.
+    Nothing is sent before the model's first event, so that a call which fails earlier can be retried by any gRPC client.
 
     Fails with:
     - `INVALID_ARGUMENT`: the request is wrong; a `google.rpc.BadRequest` lists every field to change.
@@ -170,8 +170,8 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams one reply.
 
         The stream holds `started`, then any number of `text_delta`, `reasoning_delta`, `tool_call`, `tool_result` and
-        `restarted`, then exactly one `finished`. A stream that ends without `finished` has failed, and its status says why. Nothing is sent before the model's first
-        event, so that a call which fails earlier can be retried by any gRPC client.
+        `restarted`, then exactly one `finished`. A stream that ends without `finished` has failed, and its status says why.
+        Nothing is sent before the model's first event, so that a call which fails earlier can be retried by any gRPC client.
 
         Fails with:
         - `INVALID_ARGUMENT`: the request is wrong; a `google.rpc.BadRequest` lists every field to change.
