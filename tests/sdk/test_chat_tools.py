@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -32,6 +32,7 @@ from stepwire._tools import described
 from stepwire.v1 import chat_pb2, message_pb2
 from tests.sdk.refusing import refuse
 from tests.sdk.scripted import Server, finished, for_ever, started, text
+from tests.sdk.stepping import HANG_S
 
 
 def weather(city: str, unit: Literal["C", "F"] = "C") -> str:
@@ -188,6 +189,52 @@ async def test_what_a_function_raises_is_told_to_the_model(client: AsyncClient, 
     assert (first.is_error, first.result) == (True, "ValueError: no such city")
     assert second.is_error
     assert second.result.startswith("TypeError")
+
+
+class Unsaid(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def leaves() -> None:
+    raise SystemExit(3)
+
+
+def stops() -> None:
+    raise StopIteration
+
+
+def unsaid() -> None:
+    raise Unsaid
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (leaves, "RuntimeError: it raised SystemExit"),
+        (stops, "RuntimeError: it raised StopIteration"),
+        (unsaid, "Unsaid"),
+    ],
+)
+async def test_what_is_no_common_exception_is_told_to_the_model_too(
+    client: AsyncClient, server: Server, function: Callable[[], None], told: str
+) -> None:
+    talker = Talker(uses(("a", function.__name__, {})))
+    server.on["Converse"] = talker
+    async with asyncio.timeout(HANG_S):
+        await client.chat("go", tools=[function])
+    result = talker.heard[1].tool_result
+    assert (result.is_error, result.result) == (True, told)
+
+
+async def test_a_function_that_returns_a_coroutine_is_waited_for(client: AsyncClient, server: Server) -> None:
+    def later() -> Any:
+        return wait(2)
+
+    talker = Talker(uses(("a", "later", {})))
+    server.on["Converse"] = talker
+    await client.chat("go", tools=[later])
+    assert talker.heard[1].tool_result.result == '{"waited": 2}'
 
 
 async def test_the_events_of_all_turns_come_with_one_end(client: AsyncClient, server: Server) -> None:

@@ -43,8 +43,8 @@ class Hand:
         def run() -> None:
             try:
                 deliver = partial(_set_result, answer, job())
-            except Exception as error:  # noqa: BLE001  whatever it is, it is the caller's
-                deliver = partial(_set_exception, answer, error)
+            except BaseException as error:  # noqa: BLE001  whatever it is, it is the caller's, who would wait for ever
+                deliver = partial(_set_exception, answer, _carried(error))
             with suppress(RuntimeError):  # the loop is gone: nobody waits any more
                 loop.call_soon_threadsafe(deliver)
 
@@ -64,6 +64,15 @@ async def run(job: Callable[[], T]) -> T:
     """Do one thing in a thread of its own, and wait for it."""
     with Hand() as hand:
         return await hand.do(job)
+
+
+def _carried(raised: BaseException) -> Exception:
+    """What a future can carry to a task: no end of an iteration, and none of a program or a task."""
+    if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
+        return raised
+    wrapped = RuntimeError(f"it raised {type(raised).__name__}")
+    wrapped.__cause__ = raised
+    return wrapped
 
 
 def _set_result(answer: asyncio.Future[T], result: T) -> None:

@@ -103,11 +103,19 @@ def cut(text: str, limit_bytes: int) -> str:
     return text.encode("utf-8", "replace")[:limit_bytes].decode("utf-8", "ignore")
 
 
+def words(raised: Exception) -> str:
+    """What an exception says of itself; nothing if it cannot."""
+    try:
+        return str(raised)
+    except Exception:  # noqa: BLE001  it is the program's own class
+        return ""
+
+
 def call_error(raised: Exception) -> step_run_pb2.CallError:
     """Say what a function raised as the wire does. Errors of this package keep what they say about trying again."""
     kind = type(raised).__name__
     if not isinstance(raised, errors.Error):
-        message = cut(str(raised) or kind, MAX_MESSAGE_BYTES)
+        message = cut(words(raised) or kind, MAX_MESSAGE_BYTES)
         return step_run_pb2.CallError(message=message, error_type=cut(kind, MAX_NAME_BYTES))
     made = step_run_pb2.CallError(
         message=cut(raised.message or kind, MAX_MESSAGE_BYTES),

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_orig
 from google.protobuf import json_format
 
 from stepwire import _apart, _requests, _values, replies
+from stepwire._functions import words
 from stepwire.v1 import chat_pb2, message_pb2
 
 #: A tool: a function of this program, the name of a step of the server, JSON as of `Tool`, or the real thing.
@@ -57,12 +58,15 @@ class Tools:
         function = self.functions[called.name]
         try:
             if inspect.iscoroutinefunction(function):
-                answer = await function(**called.input)
+                answer = function(**called.input)
             else:  # in a thread: it may take its time, and may make blocking calls
                 answer = await _apart.run(lambda: function(**called.input))
+            if inspect.isawaitable(answer):
+                answer = await answer
             return _result(called, answer if isinstance(answer, str) else _json(answer))
         except Exception as error:  # noqa: BLE001  the model may know better
-            return _result(called, f"{type(error).__name__}: {error}", is_error=True)
+            told = ": ".join(filter(None, (type(error).__name__, words(error))))
+            return _result(called, told, is_error=True)
 
 
 def described(function: Callable[..., Any]) -> chat_pb2.Tool:
