@@ -229,6 +229,33 @@ def test_a_dictionary_of_functions_is_served_in_a_line(target: str) -> None:
         assert child.wait(HANG_S) == 0
 
 
+async def test_a_value_that_no_message_can_carry_fails_its_own_call_alone(target: str) -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+    calls: list[str] = []
+    worker = stepwire.Worker(target, max_in_flight=2)
+
+    @worker.step("late")
+    async def late(x: Any) -> Any:
+        calls.append("late")
+        begun.set()
+        await may_end.wait()
+        return x
+
+    @worker.step("huge")
+    def huge(x: Any) -> str:
+        calls.append("huge")
+        return "x" * 17_000_000
+
+    async with AsyncClient(target) as api, serving(worker, api, "huge"):
+        other = asyncio.create_task(api.collect("late", 1))
+        await begun.wait()
+        with pytest.raises(errors.StepFailed, match="17000"):
+            await api.collect("huge", 1)
+        may_end.set()
+        assert await other == [1]
+        assert calls == ["late", "huge"]
+
+
 async def test_a_name_that_is_taken_ends_the_worker(target: str) -> None:
     worker = stepwire.Worker(target)
     worker.step("upper")(str)

@@ -11,6 +11,8 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final
 
+from google.protobuf.struct_pb2 import Value
+
 from stepwire import _requests, _values
 from stepwire._apart import Hand
 from stepwire._functions import Function, Functions
@@ -20,6 +22,9 @@ logger = logging.getLogger("stepwire")
 
 #: Sends a reply, when there is room for it.
 Send = Callable[[step_run_pb2.CallReply], Awaitable[None]]
+
+MAX_VALUE_BYTES = 16 * 2**20 - 2**10
+"""Of one value. A server takes no larger message: it would end the stream, and with it all other calls on it."""
 
 MAX_THREADS = 1000
 """Functions that are no coroutines and run at once, those included that nobody waits for any more."""
@@ -192,16 +197,22 @@ class Calls:
                 async for item in made:
                     await self._output(call, found, item)
             return step_run_pb2.CallDone()
-        with _requests.checked():
-            return step_run_pb2.CallDone(outputs=[_values.to_value(found.manner.result(made))])
+        return step_run_pb2.CallDone(outputs=[_value(found, made)])
 
     async def _output(self, call: step_run_pb2.Call, found: Function, item: Any) -> None:
-        with _requests.checked():
-            value = _values.to_value(found.manner.result(item))
-        await self._say(call, output=value)
+        await self._say(call, output=_value(found, item))
 
     async def _say(self, call: step_run_pb2.Call, **kind: Any) -> None:
         await self._send(step_run_pb2.CallReply(call_id=call.call_id, **kind))
+
+
+def _value(found: Function, returned: Any) -> Value:
+    """What a function returned or yielded, as the wire has it."""
+    with _requests.checked():
+        value = _values.to_value(found.manner.result(returned))
+    if (size_bytes := value.ByteSize()) > MAX_VALUE_BYTES:
+        raise ValueError(f"the function made a value of {size_bytes} bytes: a message carries {MAX_VALUE_BYTES}")
+    return value
 
 
 def _is_made_in_the_loop(function: Callable[..., Any]) -> bool:
