@@ -84,3 +84,21 @@ async def test_a_server_that_knows_no_workers_ends_the_worker(server: Server) ->
     worker.step("a")(str)
     with pytest.raises(errors.ServerError, match="does not know this call"):
         await worker.serve()
+
+
+async def test_a_worker_that_nobody_has_accepted_yet_is_drained_at_once(server: Server) -> None:
+    has_come = asyncio.Event()
+
+    async def silent(requests: AsyncIterator[Any], _: Any) -> AsyncGenerator[V.ServeStepsResponse]:
+        async for _request in requests:
+            has_come.set()
+        yield V.ServeStepsResponse()
+
+    server.on["ServeSteps"] = silent
+    worker = stepwire.Worker(server.target)
+    worker.step("a")(str)
+    task = asyncio.create_task(worker.serve())
+    async with asyncio.timeout(HANG_S / 2):  # less than what a server may take to accept
+        await has_come.wait()
+        worker.drain()
+        await task

@@ -195,7 +195,9 @@ class _Session:
                 await send(_Request(reply=said))
 
             await send(_Request(register=self._registration))
-            accepted = await line.read(self._connection.timeout_s)
+            accepted = await self._first(line)
+            if self._drained.is_set():
+                return
             if accepted is None or accepted.WhichOneof("kind") != "accepted":
                 raise errors.ServerError("the server did not accept the worker, and does not say why", code="INTERNAL")
             self.was_accepted = True
@@ -207,6 +209,18 @@ class _Session:
                     await self._read(line, calls, MISSED * interval_s)
                 finally:
                     await calls.close()
+
+    async def _first(self, line: _Line) -> step_run_pb2.ServeStepsResponse | None:
+        """Wait for the server's first word, unless the worker is drained before."""
+        reading = asyncio.ensure_future(line.read(self._connection.timeout_s))
+        leaving = asyncio.ensure_future(self._drained.wait())
+        try:
+            await asyncio.wait([reading, leaving], return_when=asyncio.FIRST_COMPLETED)
+            return reading.result() if reading.done() else None
+        finally:
+            for task in (reading, leaving):
+                task.cancel()
+            await asyncio.gather(reading, leaving, return_exceptions=True)
 
     async def _read(self, line: _Line, calls: Calls, silent_s: float) -> None:
         while (response := await line.read(silent_s)) is not None:
