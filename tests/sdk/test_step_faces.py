@@ -180,6 +180,44 @@ def test_errors_that_a_retry_made_good_are_not_told(client: Client) -> None:
     assert log == [("start", "good"), ("result", "good"), ("start", "bad"), ("error", "bad is down"), "complete"]
 
 
+def test_the_error_that_ends_a_run_is_told_when_its_tries_are_over(client: Client) -> None:
+    log: list[Any] = []
+
+    def down(_: Any) -> None:
+        raise errors.Unavailable("down", retry_after_s=0.0)
+
+    flow = watched(steps.with_retry(down, max_attempts=2, backoff=lambda attempt: 0), log)
+    with pytest.raises(errors.StepFailed, match="down"):
+        client.collect(flow, "a")
+    assert log == [("start", "a"), ("error", "down")]
+
+
+def test_an_item_that_fails_for_good_does_not_tell_of_another_that_is_tried_again(client: Client) -> None:
+    log: list[Any] = []
+    tries: list[str] = []
+    is_asked, has_failed = threading.Event(), threading.Event()
+
+    def fail_at_first(x: str) -> str:
+        tries.append(x)
+        if x == "good" and tries.count(x) == 2:
+            return x
+        assert x == "good" or is_asked.wait(HANG_S)
+        raise errors.Unavailable("down", retry_after_s=0.0)
+
+    def when(_error: errors.Error, _attempt: int) -> bool:
+        if is_asked.is_set():
+            return False
+        is_asked.set()
+        return has_failed.wait(HANG_S)
+
+    flow = steps.with_retry(fail_at_first, when=when, backoff=lambda attempt: 0)
+    for result in client.run(watched(steps.parallel(flow, as_completed=True), log), ["good", "bad"]):
+        if result.error is not None:
+            has_failed.set()
+    assert tries.count("good") == 2
+    assert [told for told in log if told[0] == "error"] == [("error", "down")]
+
+
 async def test_events_are_told_to_coroutines_and_what_they_raise_ends_the_run(target: str) -> None:
     log: list[Any] = []
 

@@ -122,6 +122,7 @@ class StepCalls:
                         yield event
             except errors.Error as failed:
                 functions.explain(failed)
+                await watching.fail(failed)
                 raise
             finally:
                 watching.close()

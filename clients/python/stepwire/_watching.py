@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
 from google.protobuf.message import Message
 
-from stepwire import results
+from stepwire import errors, results
 from stepwire._functions import Functions
 from stepwire._serving import Threads
 from stepwire.v1 import step_run_pb2
@@ -84,6 +84,16 @@ def _forgives(retrying: results.StageEvent, error: results.StageEvent) -> bool:
     return _is_within(error.step_path, retrying.step_path) and error.path[: len(place)] == place
 
 
+def _is_same(one: errors.Error | None, other: errors.Error | None) -> bool:
+    """Whether two are told of one failure; that of the whole call has facts of the call beside."""
+    return one is not None and other is not None and (one.message, one.reason) == (other.message, other.reason)
+
+
+def _is_akin(deep: Sequence[int], path: Sequence[int]) -> bool:
+    """Whether they are of one item; within a step, paths have more numbers."""
+    return all(one == other for one, other in zip(deep, path, strict=False))
+
+
 class Watching:
     """Tells the watchers of one run what happens, one function at a time.
 
@@ -107,10 +117,14 @@ class Watching:
                 if watcher.path == event.step_path or _is_within(event.step_path, watcher.path):
                     await self._tell(watcher, event)
         elif isinstance(event, results.StepResult) and event.error is not None:  # nobody tries this one again
-            await self._release(str(event.error))
+            await self._release(lambda held: _is_same(held.error, event.error) and _is_akin(held.path, event.path))
         elif isinstance(event, results.RunFinished):
             for watcher in self._watchers:  # a slow reader may have lost it
                 await self._complete(watcher)
+
+    async def fail(self, error: errors.Error) -> None:
+        """Tell of the error that the run has ended with: no try will make it good."""
+        await self._release(lambda held: _is_same(held.error, error))
 
     def close(self) -> None:
         self._threads.close()
@@ -135,15 +149,15 @@ class Watching:
             case "completed":
                 await self._complete(watcher)
 
-    async def _release(self, error: str | None, of: Watcher | None = None) -> None:
-        """Tell of errors that were held: of this one, or of all that one watcher waits for."""
-        released = [each for each in self._held if str(each[1].error) == error or each[0] is of]
+    async def _release(self, is_meant: Callable[[results.StageEvent], bool], of: Watcher | None = None) -> None:
+        """Tell of errors that were held: those that are meant, and all that one watcher waits for."""
+        released = [each for each in self._held if each[0] is of or is_meant(each[1])]
         self._held = [each for each in self._held if each not in released]
         for watcher, event in released:
             await self._call(watcher.on_error, event.error)
 
     async def _complete(self, watcher: Watcher) -> None:
-        await self._release(None, watcher)
+        await self._release(lambda _: False, watcher)
         if not watcher.is_complete:
             watcher.is_complete = True
             await self._call(watcher.on_complete)
