@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import count
 
 import msgspec
 
@@ -120,8 +121,7 @@ def retry(step: Step, policy: Policy, meter: Meter, memories: Sequence[Memory]) 
     emitted = policy.said.emitted
 
     async def run(given: Input) -> Results:
-        attempt = 1
-        while True:
+        for attempt in count(1):
             put_back = remembered(memories)
             held = _Held(policy)
             has_given = is_last = is_whole = False
@@ -152,11 +152,10 @@ def retry(step: Step, policy: Policy, meter: Meter, memories: Sequence[Memory]) 
                 for result in held.results:
                     yield result
                 return
-            attempt += 1
-            meter.retrying(given.path, attempt, wait_s)
+            meter.retrying(given.path, attempt + 1, wait_s)
             await asyncio.sleep(wait_s)
             if emitted is Emitted.RESTART:
-                meter.restarted(given.path, attempt)
+                meter.restarted(given.path, attempt + 1)
 
     return run
 
