@@ -28,7 +28,7 @@ from stepwire import (
     ToolCalled,
     errors,
 )
-from stepwire._tools import described
+from stepwire._tools import Tools, described
 from stepwire.v1 import chat_pb2, message_pb2
 from tests.sdk.refusing import refuse
 from tests.sdk.scripted import Server, finished, for_ever, started, text
@@ -145,6 +145,14 @@ def anything(*things: str) -> None: ...
 
 
 def a_lock(lock: threading.Lock) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("step", "name"), [("shop.price@2", "shop_price"), ("shop:price", "shop_price"), ("s" * 100, "s" * 64)]
+)
+def test_a_step_is_a_tool_by_a_name_that_models_take(step: str, name: str) -> None:
+    [made] = Tools.of([step]).protos
+    assert (made.name, made.step) == (name, step)
 
 
 @pytest.mark.parametrize("tools", [[anything], [a_lock], [weather, weather], [3], "upper", weather])

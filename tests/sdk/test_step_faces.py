@@ -247,3 +247,21 @@ def test_stage_events_say_values_errors_and_attempts(client: Client) -> None:
     seen = [event for event in client.run_events(flow, "a") if isinstance(event, StageEvent)]
     told = {(event.kind, event.value, event.error.message if event.error else "", event.attempt) for event in seen}
     assert {("started", "a", "", 0), ("error", None, "down", 0), ("retrying", None, "", 2)} <= told
+
+
+async def test_callbacks_that_nobody_would_await_are_refused(target: str, client: Client) -> None:
+    async def late(_: Any = None) -> None: ...
+
+    async with AsyncClient(target) as api:
+        for start in (DOUBLE.on(api).start_with_callbacks, DOUBLE.on(client).start_with_callbacks):
+            with pytest.raises(TypeError, match="on_result is a coroutine function"):
+                start([1], late)
+            with pytest.raises(TypeError, match="on_done is a coroutine function"):
+                start([1], print, on_done=late)
+
+
+def test_an_error_mode_that_is_none_is_refused_with_those_there_are(client: Client) -> None:
+    wrong: Any = "raise"
+    for call in (client.collect, lambda *given, **options: list(client.run(*given, **options))):
+        with pytest.raises(errors.InvalidRequest, match="on_error: `raise` is none of continue, fail_fast"):
+            call("upper", "a", on_error=wrong)

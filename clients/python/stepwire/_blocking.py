@@ -138,6 +138,9 @@ class Client:
         Returns:
             A function that cancels the call, from any thread, any number of times. A callback that is running goes on;
             no further `on_result` or `on_error` begins.
+
+        Raises:
+            TypeError: A callback is a coroutine function, which nobody would await.
         """
         delivery = Delivery(self._worker, on_result, on_error, on_done, on_cancel)
         reading = self._portal.start(lambda: delivery.read(lambda: call(self._aio)), delivery.end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import queue
 import threading
@@ -79,6 +80,9 @@ class Delivery(Generic[T]):
     """Reads one call and tells its outcome: results and errors, then `on_cancel` if it was cancelled, then `on_done`.
 
     The last two are called exactly once each, or not at all for `on_cancel`, however cancel and end race.
+
+    Raises:
+        TypeError: One of them is a coroutine function, which nobody would await.
     """
 
     def __init__(
@@ -89,6 +93,10 @@ class Delivery(Generic[T]):
         on_done: Callable[[], object] | None,
         on_cancel: Callable[[], object] | None,
     ) -> None:
+        given = {"on_result": on_result, "on_error": on_error, "on_done": on_done, "on_cancel": on_cancel}
+        for name, callback in given.items():
+            if inspect.iscoroutinefunction(callback):  # what it does would be lost
+                raise TypeError(f"{name} is a coroutine function: callbacks are called, and not awaited")
         self._worker = worker
         self._on_result = on_result
         self._on_error = on_error or _ignore

@@ -103,7 +103,7 @@ class StepCalls:
             request = step_run_pb2.RunStepRequest(
                 steps=_requests.steps(steps, functions),
                 input=_values.to_value(value),
-                error_mode=_ERROR_MODES[on_error],
+                error_mode=_requests.choice("on_error", on_error, _ERROR_MODES),
                 events=wants_stages or bool(functions.watchers),
                 run_id=run_id,
             )
@@ -173,7 +173,7 @@ class StepCalls:
             request = step_run_pb2.CollectStepRequest(
                 steps=made,
                 input=_values.to_value(input),
-                error_mode=_ERROR_MODES[on_error],
+                error_mode=_requests.choice("on_error", on_error, _ERROR_MODES),
                 run_id=run_id,
             )
         response = await self._connection.unary(self._connection.steps.CollectStep, request, timeout_s, is_long=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,12 @@ from stepwire.v1 import chat_pb2, message_pb2
 
 #: A tool: a function of this program, the name of a step of the server, JSON as of `Tool`, or the real thing.
 ToolLike: TypeAlias = Callable[..., Any] | str | Mapping[str, Any] | chat_pb2.Tool
+
+MAX_NAME_LENGTH = 64
+"""Of a tool; names of steps may be longer."""
+
+_UNKNOWN = re.compile(r"[^A-Za-z0-9_-]")
+"""What the name of a step may have, and that of a tool may not."""
 
 _PLAIN: Mapping[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 
@@ -39,7 +46,8 @@ class Tools:
         functions: dict[str, Callable[..., Any]] = {}
         for each in _several(given):
             if isinstance(each, str):
-                protos.append(chat_pb2.Tool(name=each.partition("@")[0].replace(".", "_"), step=each))
+                name = _UNKNOWN.sub("_", each.partition("@")[0])[:MAX_NAME_LENGTH]
+                protos.append(chat_pb2.Tool(name=name, step=each))
             elif isinstance(each, chat_pb2.Tool):
                 protos.append(each)
             elif isinstance(each, Mapping):
