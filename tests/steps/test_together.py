@@ -11,9 +11,10 @@ from stepwired.errors import Failure, Reason, StepFailed
 from stepwired.events import Json
 from stepwired.steps.named import NamedStep
 from stepwired.steps.results import Item, Outcome
-from stepwired.steps.spec import Compose, Gather, Map, Named, Parallel, Spec, Timeout
+from stepwired.steps.spec import Compose, Gather, Map, Named, Parallel, Spec, Spread, Timeout
 from tests.steps.conftest import Scripted, events_of, finished_in, placed, registry_of, results_in
 
+GATHER = Spec(Gather(), "gather")
 WORK = Spec(Named("work"), "work", buffer=8)
 
 
@@ -53,6 +54,16 @@ async def test_what_is_gathered_as_it_comes_is_a_list_in_order_behind_everything
     assert gathered.result == [value for value in values if value != 9]
     assert max(items, key=lambda item: item.path) is gathered
     assert len({item.path for item in items}) == len(items)
+
+
+async def test_a_list_gathered_of_nothing_has_a_place_below_its_input() -> None:
+    nothing = Spec(Compose((Spec(Spread(), "s"), Spec(Parallel(WORK, 2, as_completed=True), "p"), GATHER)), "inner")
+    kind = Parallel(nothing, 2, as_completed=True)
+    registry = registry_of(Scripted(), named=[NamedStep("work", backwards)])
+    events = await events_of(registry, placed(kind), [[[]], [], [[1, 2]], []])
+    found = {event.path: event.result for event in events if isinstance(event, Item)}
+    assert [found[path] for path in sorted(found)] == [[], [], [1, 2], []]
+    assert [path[0] for path in sorted(found)] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("values", [["cut", "whole"], ["whole", "cut"], ["whole", "cut", "whole"]])

@@ -165,12 +165,17 @@ def alone(stage: Stage, *, is_placed: bool = False) -> Step:
     """
 
     async def run(given: Input) -> Results:
-        depth = len(given.path)
         async with aclosing(stage(items([given]))) as outputs:
             async for output in outputs:
-                yield Placed(output.path[depth:], output.result) if is_placed else output.result
+                yield Placed(_below(given.path, output.path), output.result) if is_placed else output.result
 
     return run
+
+
+def _below(path: tuple[int, ...], output: tuple[int, ...]) -> tuple[int, ...]:
+    """The place of an output below that of its input. A list gathered of nothing has none, and begins at 0."""
+    depth = len(path)
+    return output[depth:] if len(output) > depth and output[:depth] == path else output
 
 
 async def over(stage: Stage, values: Sequence[Value], given: Input, *, is_placed: bool) -> Results:
