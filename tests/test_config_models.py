@@ -15,10 +15,10 @@ from stepwired.explain import explain
 from stepwired.limits import Limits
 from stepwired.local.supervisor import Supervisor
 from stepwired.models import catalogue_of
-from stepwired.providers.catalogue import Catalogue
-from stepwired.providers.endpoints import KINDS
-from stepwired.providers.http import Http
-from stepwired.providers.retry_policy import ELSEWHERE
+from stepwired.providers.catalogue.catalogue import Catalogue
+from stepwired.providers.catalogue.endpoints import KINDS
+from stepwired.providers.net.http import Http
+from stepwired.providers.retrying.policy import ELSEWHERE
 from tests.fakeprov import Provider, behaviours
 from tests.providers.retrying import REQUEST, read
 from tests.test_config import faults, write

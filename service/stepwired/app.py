@@ -18,10 +18,10 @@ from stepwired.limits import Limits
 from stepwired.local.supervisor import Supervisor
 from stepwired.models import catalogue_of
 from stepwired.observe.metrics import NoMetrics
-from stepwired.providers.catalogue import Catalogue
-from stepwired.providers.catalogue_pictures import Resolve
-from stepwired.providers.counting import Counting
-from stepwired.providers.http import Http
+from stepwired.providers.catalogue.catalogue import Catalogue
+from stepwired.providers.catalogue.pictures import Resolve
+from stepwired.providers.counting.counting import Counting
+from stepwired.providers.net.http import Http
 from stepwired.rpc.convert.chat import chat_request_of_json
 from stepwired.rpc.convert.runs import as_json
 from stepwired.rpc.pictures import Pictures
@@ -168,7 +168,7 @@ def images_of(settings: config.Settings) -> Images:
     """
     fetch = None
     if settings.images.fetch == "public":
-        from stepwired.providers.fetch import ImageFetcher
+        from stepwired.providers.net.fetch import ImageFetcher
 
         try:
             fetch = ImageFetcher(settings.limits, allow_hosts=settings.images.allow_hosts).fetch

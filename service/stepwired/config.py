@@ -13,7 +13,7 @@ import msgspec
 
 from stepwired import addresses, limits
 from stepwired.limits import Limits
-from stepwired.providers.endpoints import KINDS, Kind
+from stepwired.providers.catalogue.endpoints import KINDS, Kind
 from stepwired.settings import Cache, Endpoint, Functions, Images, Local, Model, Price, Server, Settings, Tools
 
 __all__ = [

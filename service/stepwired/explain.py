@@ -11,9 +11,9 @@ from stepwired.local.catalogue import Kind
 from stepwired.local.models import installed
 from stepwired.local.supervisor import Supervisor
 from stepwired.models import catalogue_of
-from stepwired.providers.catalogue import Catalogue
-from stepwired.providers.catalogue_known import AS_OF
-from stepwired.providers.http import Http
+from stepwired.providers.catalogue.catalogue import Catalogue
+from stepwired.providers.catalogue.known import AS_OF
+from stepwired.providers.net.http import Http
 from stepwired.steps.named import discover
 
 

@@ -116,7 +116,7 @@ class Limits:
     """One text to embed, UTF-8."""
 
     tool_result_bytes: int = 64 * KIB
-    """What a model is told of one answer of a tool that runs on this server, UTF-8. What is longer is cut, and says so."""
+    """What a model is told of one answer of a tool that runs here, UTF-8. What is longer is cut, and says so."""
 
     tool_results_bytes: int = 1 * MIB
     """All such answers of one reply together."""

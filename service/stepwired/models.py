@@ -12,16 +12,16 @@ from stepwired.local.catalogue import Kind, find
 from stepwired.local.models import installed
 from stepwired.local.supervisor import LocalModel, Supervisor
 from stepwired.providers.base import Address, Budget, Endpoint, ModelEntry, Secret, static
-from stepwired.providers.cache import InMemory, Keeper, Memory
-from stepwired.providers.cache_chat import Replies
-from stepwired.providers.cache_embed import Vectors
-from stepwired.providers.catalogue import Catalogue
-from stepwired.providers.catalogue_known import known
-from stepwired.providers.catalogue_pictures import Resolve
-from stepwired.providers.endpoints import KINDS
-from stepwired.providers.endpoints import Kind as Server
-from stepwired.providers.http import Http
-from stepwired.providers.quirks import VENDORS, Quirks
+from stepwired.providers.caching.memory import InMemory, Keeper, Memory
+from stepwired.providers.caching.replies import Replies
+from stepwired.providers.caching.vectors import Vectors
+from stepwired.providers.catalogue.catalogue import Catalogue
+from stepwired.providers.catalogue.endpoints import KINDS
+from stepwired.providers.catalogue.endpoints import Kind as Server
+from stepwired.providers.catalogue.known import known
+from stepwired.providers.catalogue.pictures import Resolve
+from stepwired.providers.net.http import Http
+from stepwired.providers.wires.quirks import VENDORS, Quirks
 
 #: Names that programs ask for out of habit, which the local models answer to where no configured model has them.
 CHAT_ALIASES = (

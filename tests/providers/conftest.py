@@ -15,9 +15,9 @@ import pytest
 from stepwired.errors import Failure
 from stepwired.events import Batch, ChatRequest, Event, Message, TextDelta
 from stepwired.providers.base import Budget, Endpoint, static
-from stepwired.providers.http import Http
-from stepwired.providers.openai import OpenAI
-from stepwired.providers.wire import ChatWire
+from stepwired.providers.net.http import Http
+from stepwired.providers.wires.openai.wire import OpenAI
+from stepwired.providers.wires.wire import ChatWire
 from tests.fakeprov import behaviours
 from tests.providers.fetching import Canary
 

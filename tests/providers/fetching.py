@@ -11,7 +11,7 @@ import pytest
 
 from stepwired.errors import InvalidRequest, Reason
 from stepwired.limits import Limits
-from stepwired.providers.fetch import PUBLIC, ImageFetcher
+from stepwired.providers.net.fetch import PUBLIC, ImageFetcher
 from tests.fakeprov import Behaviour, Exchange
 
 LIMITS = Limits(image_bytes=1000)

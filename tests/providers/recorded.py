@@ -37,11 +37,11 @@ from stepwired.events import (
     ToolCalled,
 )
 from stepwired.providers.base import Endpoint, static
-from stepwired.providers.decoder import Decoder
-from stepwired.providers.quirks import VENDORS, Quirks
-from stepwired.providers.refusals import Asked
-from stepwired.providers.wire import ChatWire
-from stepwired.providers.wires import WIRES
+from stepwired.providers.reading.decoder import Decoder
+from stepwired.providers.refusing.refusals import Asked
+from stepwired.providers.wires.quirks import VENDORS, Quirks
+from stepwired.providers.wires.table import WIRES
+from stepwired.providers.wires.wire import ChatWire
 
 FOLDER = Path(__file__).parent / "shapes"
 

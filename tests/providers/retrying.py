@@ -27,8 +27,8 @@ from stepwired.events import (
     deadline,
 )
 from stepwired.providers.base import Endpoint, ModelEntry, static
-from stepwired.providers.budget import RetryBudget
-from stepwired.providers.retry import Retry, Route
+from stepwired.providers.retrying.budget import RetryBudget
+from stepwired.providers.retrying.retry import Retry, Route
 
 REQUEST = ChatRequest("m", messages=(Message(text="hi"),))
 RESTARTING = replace(REQUEST, options=ChatOptions(restart=True))

@@ -20,9 +20,9 @@ from stepwired.events import (
     ToolCalled,
 )
 from stepwired.providers.base import Address, Endpoint, ModelEntry, static
-from stepwired.providers.catalogue import Catalogue
-from stepwired.providers.http import Http
-from stepwired.providers.wires import WIRES
+from stepwired.providers.catalogue.catalogue import Catalogue
+from stepwired.providers.net.http import Http
+from stepwired.providers.wires.table import WIRES
 from tests.fakeprov import Behaviour, Provider, behaviours
 from tests.providers.conftest import KEY, REQUEST, ask
 from tests.providers.wires import (

@@ -18,7 +18,7 @@ from stepwired.events import (
     Role,
     Tool,
 )
-from stepwired.providers.anthropic_request import messages_body, turns
+from stepwired.providers.wires.anthropic.request import messages_body, turns
 from tests.providers.wires import refused, replied, request_of, result, use
 
 KIND = "anthropic"

@@ -25,10 +25,10 @@ from stepwired.events import (
     Usage,
     UsageSource,
 )
-from stepwired.providers.assembly import TOOL_CALLS, Assembly
 from stepwired.providers.base import Budget
-from stepwired.providers.pieces import usage_of
-from stepwired.providers.refusals import Asked
+from stepwired.providers.reading.assembly import TOOL_CALLS, Assembly
+from stepwired.providers.reading.pieces import usage_of
+from stepwired.providers.refusing.refusals import Asked
 
 ASKED = Asked("acme", "m-1")
 

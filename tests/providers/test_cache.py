@@ -33,10 +33,10 @@ from stepwired.events import (
     ToolUse,
     Usage,
 )
-from stepwired.providers import cache_chat
 from stepwired.providers.base import Endpoint, ModelEntry, static
-from stepwired.providers.cache import Memory, digest_of
-from stepwired.providers.cache_chat import Replies
+from stepwired.providers.caching import replies as cached_replies
+from stepwired.providers.caching.memory import Memory, digest_of
+from stepwired.providers.caching.replies import Replies
 from tests.providers.retrying import Seen, good, read
 
 ENDPOINT = Endpoint("at-a", static("http://127.0.0.1:9"))
@@ -234,7 +234,7 @@ async def test_a_large_request_is_hashed_beside_the_loop(what: str, monkeypatch:
         seen.append(threading.get_ident() == loops)
         return digest_of(parts)
 
-    monkeypatch.setattr(cache_chat, "digest_of", spy)
+    monkeypatch.setattr(cached_replies, "digest_of", spy)
     cache, model = replies(), Model(*good("a", "x"))
     for _ in range(2):
         await ask(cache, model, replace(REQUEST, messages=(LARGE[what],)))

@@ -8,8 +8,8 @@ import pytest
 
 from stepwired.errors import Failure, InvalidRequest, Reason, Unavailable, Violation
 from stepwired.events import Embeddings, Usage, UsageSource, deadline
-from stepwired.providers.cache import InMemory
-from stepwired.providers.cache_embed import Vectors
+from stepwired.providers.caching.memory import InMemory
+from stepwired.providers.caching.vectors import Vectors
 from tests.fakeprov.behaviours import turns
 from tests.providers.retrying import time_left
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stepwired.providers.cache import Memory, digest, digest_of
+from stepwired.providers.caching.memory import Memory, digest, digest_of
 
 
 def test_the_least_recently_used_goes_first() -> None:

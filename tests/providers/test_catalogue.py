@@ -13,10 +13,10 @@ import pytest
 from stepwired.errors import Failure, Reason
 from stepwired.events import ChatRequest, EmbedRequest, Finished, Message, UsageSource
 from stepwired.providers.base import Address, Endpoint, ModelEntry, Secret, static
-from stepwired.providers.cache import InMemory
-from stepwired.providers.cache_embed import Vectors
-from stepwired.providers.catalogue import Catalogue, Kind
-from stepwired.providers.http import Http
+from stepwired.providers.caching.memory import InMemory
+from stepwired.providers.caching.vectors import Vectors
+from stepwired.providers.catalogue.catalogue import Catalogue, Kind
+from stepwired.providers.net.http import Http
 from tests.fakeprov import Behaviour, Exchange, Provider, behaviours
 from tests.providers.retrying import Time
 

@@ -24,15 +24,15 @@ from stepwired.events import (
     UsageSource,
 )
 from stepwired.providers.base import Endpoint, ModelEntry, static
-from stepwired.providers.cache import InMemory, Memory
-from stepwired.providers.cache_chat import Replies
-from stepwired.providers.cache_embed import Vectors
-from stepwired.providers.catalogue import Catalogue
-from stepwired.providers.catalogue_cost import priced
-from stepwired.providers.catalogue_known import known
-from stepwired.providers.endpoints import KINDS
-from stepwired.providers.http import Http
-from stepwired.providers.wires import WIRES
+from stepwired.providers.caching.memory import InMemory, Memory
+from stepwired.providers.caching.replies import Replies
+from stepwired.providers.caching.vectors import Vectors
+from stepwired.providers.catalogue.catalogue import Catalogue
+from stepwired.providers.catalogue.endpoints import KINDS
+from stepwired.providers.catalogue.known import known
+from stepwired.providers.cost import priced
+from stepwired.providers.net.http import Http
+from stepwired.providers.wires.table import WIRES
 from tests.fakeprov import Provider, behaviours
 from tests.providers.retrying import Time, read
 

@@ -10,8 +10,8 @@ import pytest
 from stepwired.errors import Failure, InvalidRequest, Reason
 from stepwired.events import ChatRequest, Image, Message, ResponseFormat
 from stepwired.providers.base import Endpoint, ModelEntry, static
-from stepwired.providers.catalogue import Catalogue
-from stepwired.providers.http import Http
+from stepwired.providers.catalogue.catalogue import Catalogue
+from stepwired.providers.net.http import Http
 from tests.fakeprov import Exchange, Provider, behaviours
 from tests.providers.retrying import Model, Time, ask, busy, failing, good, read
 from tests.providers.wires import request_of

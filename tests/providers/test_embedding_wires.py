@@ -11,12 +11,12 @@ import pytest
 
 from stepwired.errors import Failure, Reason
 from stepwired.events import Embeddings, EmbedRequest
-from stepwired.providers.cohere import CohereEmbed
-from stepwired.providers.embedding import EmbedFormat
-from stepwired.providers.gemini_embed import GeminiEmbed
-from stepwired.providers.http import Http
-from stepwired.providers.ollama_embed import OllamaEmbed
-from stepwired.providers.openai_embed import OpenAIEmbed
+from stepwired.providers.embedding.ask import EmbedFormat
+from stepwired.providers.net.http import Http
+from stepwired.providers.wires.cohere import CohereEmbed
+from stepwired.providers.wires.gemini.embed import GeminiEmbed
+from stepwired.providers.wires.ollama.embed import OllamaEmbed
+from stepwired.providers.wires.openai.embed import OpenAIEmbed
 from tests.fakeprov import Behaviour, Connection, Exchange, Provider, behaviours
 from tests.providers.conftest import KEY, ask
 from tests.providers.wires import make

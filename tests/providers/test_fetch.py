@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stepwired.providers.fetch import PUBLIC, ImageFetcher
+from stepwired.providers.net.fetch import PUBLIC, ImageFetcher
 from tests.fakeprov import Behaviour, Provider, behaviours
 from tests.providers.fetching import (
     CONSTANT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stepwired.providers.fetch import PUBLIC, ImageFetcher
+from stepwired.providers.net.fetch import PUBLIC, ImageFetcher
 from tests.providers.fetching import (
     CONSTANT,
     LIMITS,

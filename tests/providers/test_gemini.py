@@ -18,7 +18,7 @@ from stepwired.events import (
     ToolCalled,
     ToolResult,
 )
-from stepwired.providers.http import Http
+from stepwired.providers.net.http import Http
 from tests.fakeprov import Behaviour, Exchange, Provider, behaviours
 from tests.providers.conftest import KEY, REQUEST, ask
 from tests.providers.wires import (

@@ -19,7 +19,7 @@ from stepwired.events import (
     Tool,
     ToolUse,
 )
-from stepwired.providers.gemini_request import contents, generate_body
+from stepwired.providers.wires.gemini.request import contents, generate_body
 from tests.providers.wires import refused, replied, request_of, result, use
 
 MODEL = "gemini-2.5-flash"

@@ -16,10 +16,10 @@ import pytest
 
 from stepwired.errors import Failure, Misconfigured, Reason
 from stepwired.events import EmbedRequest, Finished, FinishReason
-from stepwired.providers import reply as reading
 from stepwired.providers.base import Budget, Endpoint, static
-from stepwired.providers.http import Http
-from stepwired.providers.openai import OpenAI
+from stepwired.providers.net import reply as reading
+from stepwired.providers.net.http import Http
+from stepwired.providers.wires.openai.wire import OpenAI
 from tests.fakeprov import Behaviour, Exchange, Provider, behaviours
 from tests.fakeprov.behaviours import DONE, STREAM, chunk, transcript, usage
 from tests.providers.conftest import REQUEST, Clock, Outcome, Wire, ask

@@ -11,8 +11,8 @@ import pytest
 from stepwired.errors import Reason
 from stepwired.events import ChatRequest, Finished, FinishReason, Message
 from stepwired.providers.base import Budget, Endpoint, ModelEntry, static
-from stepwired.providers.catalogue import Catalogue
-from stepwired.providers.http import Http
+from stepwired.providers.catalogue.catalogue import Catalogue
+from stepwired.providers.net.http import Http
 from tests.fakeprov import Behaviour, Provider, behaviours
 from tests.providers.conftest import KEY
 from tests.providers.misbehaving import WIRES, Row, framed, talks

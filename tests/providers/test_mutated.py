@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from stepwired.events import Event, Finished, TextDelta
-from stepwired.providers.anthropic_request import turns
-from stepwired.providers.gemini_request import contents
+from stepwired.providers.wires.anthropic.request import turns
+from stepwired.providers.wires.gemini.request import contents
 from tests.providers.recorded import Shape, shapes
 
 #: Breakages of each shape; `STEPWIRE_FUZZ` sets it.

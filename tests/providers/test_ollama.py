@@ -25,9 +25,9 @@ from stepwired.events import (
     ToolUse,
 )
 from stepwired.providers.base import Endpoint, static
-from stepwired.providers.http import Http
-from stepwired.providers.ollama import Ollama
-from stepwired.providers.ollama_request import chat_body, chat_messages
+from stepwired.providers.net.http import Http
+from stepwired.providers.wires.ollama.request import chat_body, chat_messages
+from stepwired.providers.wires.ollama.wire import Ollama
 from tests.fakeprov import Behaviour, Provider, behaviours
 from tests.providers.conftest import KEY, REQUEST, ask
 from tests.providers.wires import refused

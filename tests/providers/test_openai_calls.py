@@ -24,11 +24,11 @@ from stepwired.events import (
     ToolUse,
 )
 from stepwired.providers.base import ModelEntry
-from stepwired.providers.catalogue_abilities import refusal
-from stepwired.providers.openai_calls import CallDecoder, in_words, is_by_format
-from stepwired.providers.openai_request import chat_body
-from stepwired.providers.quirks import Quirks
-from stepwired.providers.refusals import Asked
+from stepwired.providers.catalogue.abilities import refusal
+from stepwired.providers.refusing.refusals import Asked
+from stepwired.providers.wires.openai.calls import CallDecoder, in_words, is_by_format
+from stepwired.providers.wires.openai.request import chat_body
+from stepwired.providers.wires.quirks import Quirks
 from tests.fakeprov.behaviours import chunk
 
 CITY = b'{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}'

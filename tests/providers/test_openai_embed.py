@@ -13,10 +13,10 @@ import pytest
 
 from stepwired.errors import Failure, Reason
 from stepwired.events import EmbedRequest
-from stepwired.providers import embedding
-from stepwired.providers.embedding import read_embeddings
-from stepwired.providers.openai_embed import OpenAIEmbed
-from stepwired.providers.refusals import Asked
+from stepwired.providers.embedding import ask
+from stepwired.providers.embedding.ask import read_embeddings
+from stepwired.providers.refusing.refusals import Asked
+from stepwired.providers.wires.openai.embed import OpenAIEmbed
 from tests.fakeprov import Behaviour, Provider, behaviours
 from tests.providers.conftest import KEY, Wire
 
@@ -134,14 +134,14 @@ async def test_counts_of_unlikely_size_are_left_unread_and_the_vectors_hold(wire
 @pytest.mark.parametrize("as_base64", [True, False])
 async def test_many_vectors_do_not_hold_up_the_loop_as_a_whole(wire: Wire, as_base64: bool) -> None:
     threads: set[int] = set()
-    read = embedding.read_embeddings
+    read = ask.read_embeddings
 
     def noting(*arguments: Any) -> Any:
         threads.add(threading.get_ident())
         return read(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embedding, "read_embeddings", noting)
+        patch.setattr(ask, "read_embeddings", noting)
         async with Provider(behaviours.embeddings(1536, as_base64=as_base64)) as provider:
             texts = tuple("a" * (number + 1) for number in range(64))
             made = await wire(provider.base_url).embed(EmbedRequest(texts, "e"), 1536)

@@ -18,8 +18,8 @@ from stepwired.events import (
     Tool,
     ToolUse,
 )
-from stepwired.providers.openai_request import chat_body, chat_messages, is_strict
-from stepwired.providers.quirks import VENDORS, Quirks, unsaid
+from stepwired.providers.wires.openai.request import chat_body, chat_messages, is_strict
+from stepwired.providers.wires.quirks import VENDORS, Quirks, unsaid
 from tests.providers.test_openai_request import result, use
 from tests.providers.wires import refused, request_of
 

@@ -16,7 +16,7 @@ from stepwired.events import (
     ToolResult,
     ToolUse,
 )
-from stepwired.providers.openai_request import chat_body, chat_messages
+from stepwired.providers.wires.openai.request import chat_body, chat_messages
 
 
 def body(**fields: Any) -> dict[str, Any]:

@@ -25,8 +25,8 @@ from stepwired.events import (
     UsageSource,
 )
 from stepwired.providers.base import Budget
-from stepwired.providers.openai_stream import OpenAIDecoder as Decoder
-from stepwired.providers.refusals import Asked
+from stepwired.providers.refusing.refusals import Asked
+from stepwired.providers.wires.openai.stream import OpenAIDecoder as Decoder
 from tests.fakeprov.behaviours import DONE, chunk, event, transcript, usage
 
 ASKED = Asked("acme", "gpt-x", "sk-live-1234567890")

@@ -6,9 +6,9 @@ import pytest
 
 from stepwired.events import ChatOptions, Event, Finished, ReasoningDelta, TextDelta
 from stepwired.models import _local_quirks
-from stepwired.providers.openai_stream import OpenAIDecoder
-from stepwired.providers.quirks import VENDORS, Quirks
-from stepwired.providers.refusals import Asked
+from stepwired.providers.refusing.refusals import Asked
+from stepwired.providers.wires.openai.stream import OpenAIDecoder
+from stepwired.providers.wires.quirks import VENDORS, Quirks
 from tests.fakeprov.behaviours import DONE, chunk
 
 QUIRKS = {

@@ -23,9 +23,9 @@ from stepwired.events import (
     Usage,
     UsageSource,
 )
-from stepwired.providers.openai_stream import OpenAIDecoder
-from stepwired.providers.quirks import VENDORS
-from stepwired.providers.refusals import Asked
+from stepwired.providers.refusing.refusals import Asked
+from stepwired.providers.wires.openai.stream import OpenAIDecoder
+from stepwired.providers.wires.quirks import VENDORS
 from tests.fakeprov import Provider, behaviours
 from tests.providers.conftest import Wire, ask
 

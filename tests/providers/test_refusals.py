@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwired.errors import Failure, InvalidRequest, Misconfigured, NotFound, Reason, Throttled, Unavailable
-from stepwired.providers import said as error_body
-from stepwired.providers.refusals import Asked, of_event, of_response
-from stepwired.providers.said import redacted
+from stepwired.providers.refusing import error_body
+from stepwired.providers.refusing.error_body import redacted
+from stepwired.providers.refusing.refusals import Asked, of_event, of_response
 
 ASKED = Asked("acme", "gpt-x", "sk-live-1234567890")
 

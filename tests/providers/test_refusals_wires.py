@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stepwired.errors import Failure, InvalidRequest, Misconfigured, NotFound, Reason, Throttled, Unavailable
-from stepwired.providers.refusals import Asked, of_event
+from stepwired.providers.refusing.refusals import Asked, of_event
 from tests.providers.test_refusals import ASKED, refuse
 
 

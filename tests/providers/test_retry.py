@@ -9,8 +9,8 @@ import pytest
 
 from stepwired.errors import ABORTS_A_RUN, Failure, InvalidRequest, Misconfigured, Reason, Throttled
 from stepwired.events import Embeddings, Finished, Price, Started, TextDelta
-from stepwired.providers.budget import RetryBudget
-from stepwired.providers.retry import Retry
+from stepwired.providers.retrying.budget import RetryBudget
+from stepwired.providers.retrying.retry import Retry
 from tests.providers.retrying import (
     REQUEST,
     Model,

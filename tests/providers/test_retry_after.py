@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stepwired.providers.retry_after import duration_s, retry_after_s
+from stepwired.providers.refusing.retry_after import duration_s, retry_after_s
 
 NOW_S = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT
 

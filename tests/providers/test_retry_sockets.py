@@ -12,8 +12,8 @@ import pytest
 from stepwired.errors import Reason
 from stepwired.events import ChatRequest, EmbedRequest, Message
 from stepwired.providers.base import Budget, Endpoint, ModelEntry, static
-from stepwired.providers.catalogue import Catalogue
-from stepwired.providers.http import Http
+from stepwired.providers.catalogue.catalogue import Catalogue
+from stepwired.providers.net.http import Http
 from tests.fakeprov import Behaviour, Provider, behaviours
 from tests.fakeprov.behaviours import in_turn, reply, status
 from tests.providers.retrying import Seen, Time, read, time_left

@@ -14,8 +14,8 @@ from stepwired.errors import Failure, InvalidRequest, NotFound, Reason, Throttle
 from stepwired.events import Batch, ChatRequest, Image, Message
 from stepwired.limits import MIB
 from stepwired.providers.base import Endpoint, ModelEntry, static
-from stepwired.providers.catalogue import Catalogue
-from stepwired.providers.http import Http
+from stepwired.providers.catalogue.catalogue import Catalogue
+from stepwired.providers.net.http import Http
 from tests.fakeprov import Provider, behaviours
 
 MODELS = [
@@ -108,7 +108,7 @@ async def test_more_pictures_than_memory_is_for_are_refused_before_they_are_read
 async def test_pictures_of_all_requests_share_the_memory_until_they_are_sent(
     http: Http, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stepwired.providers.catalogue_pictures._ALL_IMAGES_BYTES", 2 * len(STORED) * 3 - 1)
+    monkeypatch.setattr("stepwired.providers.catalogue.pictures._ALL_IMAGES_BYTES", 2 * len(STORED) * 3 - 1)
     reading, go_on = asyncio.Event(), asyncio.Event()
 
     async def slowly(blob_id: str) -> bytes:

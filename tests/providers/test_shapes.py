@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stepwired.events import Finished, TextDelta
-from stepwired.providers.wires import WIRES
+from stepwired.providers.wires.table import WIRES
 from tests.providers.recorded import Shape, framings, outcome, shapes, told
 
 #: Re-framings of each shape. `STEPWIRE_FUZZ=100000` is the whole of it: about half an hour.

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepwired.errors import Failure, Reason
-from stepwired.providers.sse import Lines, Named, Parser
+from stepwired.providers.reading.sse import Lines, Named, Parser
 
 ZWJ = "👩‍👩‍👧 e\u0301"
 

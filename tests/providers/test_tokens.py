@@ -22,12 +22,12 @@ from stepwired.events import (
     UsageSource,
 )
 from stepwired.local.supervisor import Supervisor
-from stepwired.providers import tokens
 from stepwired.providers.base import Address, Endpoint, ModelEntry, static
-from stepwired.providers.catalogue import Catalogue
-from stepwired.providers.counting import Counting
-from stepwired.providers.http import Http
-from stepwired.providers.quirks import VENDORS, Quirks
+from stepwired.providers.catalogue.catalogue import Catalogue
+from stepwired.providers.counting import tokens
+from stepwired.providers.counting.counting import Counting
+from stepwired.providers.net.http import Http
+from stepwired.providers.wires.quirks import VENDORS, Quirks
 from tests.fakeprov import Exchange, Provider
 from tests.program import shared_models
 

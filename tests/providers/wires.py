@@ -19,10 +19,10 @@ from stepwired.events import (
     ToolUse,
 )
 from stepwired.providers.base import Budget, Endpoint, static
-from stepwired.providers.http import Http
-from stepwired.providers.quirks import Quirks
-from stepwired.providers.wire import ChatWire
-from stepwired.providers.wires import WIRES
+from stepwired.providers.net.http import Http
+from stepwired.providers.wires.quirks import Quirks
+from stepwired.providers.wires.table import WIRES
+from stepwired.providers.wires.wire import ChatWire
 from tests.fakeprov import Behaviour, Provider, behaviours
 from tests.providers.conftest import KEY, REQUEST, ask
 from tests.providers.recorded import FOLDER, shapes

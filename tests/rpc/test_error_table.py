@@ -11,8 +11,8 @@ import pytest
 
 from stepwire.v1 import chat_pb2
 from stepwired.providers.base import Budget, Endpoint, ModelEntry, static
-from stepwired.providers.catalogue import Catalogue
-from stepwired.providers.http import Http
+from stepwired.providers.catalogue.catalogue import Catalogue
+from stepwired.providers.net.http import Http
 from tests.fakeprov import Behaviour, Provider, behaviours
 from tests.providers.misbehaving import talks
 from tests.providers.retrying import Time

@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from stepwired.providers.cache import Keeper
+from stepwired.providers.caching.memory import Keeper
 from stepwired.store.keeper import FILE, DiskKeeper
 
 

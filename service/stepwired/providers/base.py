@@ -11,7 +11,7 @@ from stepwired.errors import InvalidRequest, Reason
 from stepwired.events import Batch, ChatRequest, Embeddings, EmbedRequest, Price
 from stepwired.limits import CONNECT_S, EMBED_BATCH, FIRST_BYTE_S, IDLE_S, KIB, MIB, TOTAL_S
 from stepwired.providers import faults
-from stepwired.providers.quirks import Quirks
+from stepwired.providers.wires.quirks import Quirks
 
 
 class Secret:

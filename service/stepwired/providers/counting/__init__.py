@@ -1,0 +1,1 @@
+"""Tokens, counted before they are sent."""

@@ -1,0 +1,1 @@
+"""HTTP towards providers: sent, read, and bounded."""

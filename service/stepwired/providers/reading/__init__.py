@@ -1,0 +1,1 @@
+"""From bytes of a reply to its events, whatever the wire."""

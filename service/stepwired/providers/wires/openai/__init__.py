@@ -1,0 +1,1 @@
+"""OpenAI's wire, which many servers speak."""
