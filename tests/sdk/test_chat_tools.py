@@ -257,6 +257,44 @@ async def test_the_events_of_all_turns_come_with_one_end(client: AsyncClient, se
     assert "".join(event.text for event in events) == "Let me see.12 C in Oslo"
 
 
+async def test_usage_attempts_and_turns_are_those_of_all_turns(client: AsyncClient, server: Server) -> None:
+    turns = [uses(("a", "weather", {"city": "Oslo"})), [text("12"), finished("12")]]
+    for number, events in enumerate(turns, 1):
+        end = events[-1].finished
+        end.ClearField("usage")
+        end.usage.input_token_count, end.usage.cost_usd, end.turns = 10 * number, 0.5, 1
+        end.usage.source = message_pb2.USAGE_SOURCE_ESTIMATED if number == 1 else message_pb2.USAGE_SOURCE_PROVIDER
+        del end.attempts[:]
+        end.attempts.add(model=f"m{number}")
+    turns[1][-1].finished.usage.output_token_count = 3
+    server.on["Converse"] = Talker(*turns)
+    reply = await client.chat("go", tools=[weather])
+    usage = reply.finished.usage
+    assert (usage.input_tokens, usage.output_tokens, usage.reasoning_tokens, usage.cost_usd) == (30, 3, None, 1.0)
+    assert usage.proto.source == message_pb2.USAGE_SOURCE_ESTIMATED
+    assert ([each.model for each in reply.finished.attempts], reply.finished.turns) == (["m1", "m2"], 2)
+    assert list(reply.proto.finished.messages) == reply.finished.messages
+
+
+async def test_when_a_later_turn_begins_again_what_was_before_is_told_again(
+    client: AsyncClient, server: Server
+) -> None:
+    again = chat_pb2.StreamChatResponse(restarted=chat_pb2.ChatRestarted(attempt=2))
+    first = [text("Let me see. "), *uses(("a", "weather", {"city": "Oslo"}))]
+    server.on["Converse"] = Talker(first, [text("Cold"), again, text("Warm"), finished("Warm")])
+    events = [event async for event in client.stream_chat("go", tools=[weather])]
+    begin = [type(event) for event in events].index(Restarted)
+    assert [type(event) for event in events[begin:]] == [
+        Restarted,
+        TextDelta,
+        ToolCalled,
+        ToolAnswered,
+        TextDelta,
+        Finished,
+    ]
+    assert "".join(event.text for event in events[begin:]) == "Let me see. Warm"
+
+
 @pytest.mark.parametrize(("limit", "calls"), [(0, 0), (2, 2)])
 async def test_functions_are_called_for_no_more_turns_than_said(
     client: AsyncClient, server: Server, limit: int, calls: int
@@ -409,6 +447,22 @@ async def test_a_talk_goes_turn_by_turn(client: AsyncClient, server: Server) -> 
     assert (second.chat.prompt, second.chat.options.seed, second.chat.model) == ("two", 2, "")
     assert answer.tool_result == message_pb2.ToolResult(tool_id="a", result="sunny", is_error=True)
     assert server.script.metadata[0]["x-provider-key"] == "k"
+
+
+async def test_other_options_leave_a_talk_its_tools_and_its_format(client: AsyncClient, server: Server) -> None:
+    talker = Talker()
+    server.on["Converse"] = talker
+    async with client.converse(tools=[weather], response_format="json") as talk:
+        for number in range(2):
+            await talk.send("go", options={"seed": number})
+            await turn(talk)
+        await talk.send("go", options={"response_format": {"json_object": False}, "tools": [{"name": "other"}]})
+        await turn(talk)
+        await talk.finish()
+    told = [request.chat.options for request in talker.heard]
+    assert [[tool.name for tool in each.tools] for each in told] == [["weather"], ["weather"], ["other"]]
+    assert [each.response_format.json_object for each in told] == [True, True, False]
+    assert [each.seed for each in told] == [0, 1, 0]
 
 
 async def test_what_is_wrong_with_a_turn_is_told_where_it_is_read(client: AsyncClient, server: Server) -> None:

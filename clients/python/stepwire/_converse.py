@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
-from typing import Self
+from typing import Final, Self
 
 from stepwire import _asking, _requests, errors, replies
 from stepwire._connection import Connection, Metadata
@@ -16,6 +15,14 @@ from stepwire._tools import Tools
 from stepwire.v1 import chat_pb2, message_pb2
 
 _NO_TOOLS = Tools([], {})
+
+_COUNTS: Final = (
+    "input_token_count",
+    "output_token_count",
+    "reasoning_token_count",
+    "cached_input_token_count",
+    "cost_usd",
+)
 
 
 class AsyncTalk:
@@ -31,6 +38,9 @@ class AsyncTalk:
         self.turn = 0
         self._connection = connection
         self._first: chat_pb2.StreamChatRequest | None = first
+        self._kept = chat_pb2.ChatOptions(tools=first.options.tools)
+        if first.options.HasField("response_format"):
+            self._kept.response_format.CopyFrom(first.options.response_format)
         self._timeout_s = timeout_s
         self._metadata = metadata
         self._opened: Line[chat_pb2.ConverseRequest, chat_pb2.ConverseResponse] | None = None
@@ -43,15 +53,18 @@ class AsyncTalk:
         Args:
             prompt: What the user says.
             messages: What is new since the turn before, before the prompt.
-            options: How to answer from now on; None: as before.
+            options: How to answer from now on; None: as before. The talk keeps its tools and format, unless these
+                say others.
         """
         with _requests.checked():
             request, self._first = self._first or chat_pb2.StreamChatRequest(), None
             request.prompt = prompt
             if options is not None:
-                kept = list(request.options.tools)
                 request.options.CopyFrom(_requests.options(options) or chat_pb2.ChatOptions())
-                request.options.tools.extend(kept)
+                if not request.options.tools:
+                    request.options.tools.extend(self._kept.tools)
+                if self._kept.HasField("response_format") and not request.options.HasField("response_format"):
+                    request.options.response_format.CopyFrom(self._kept.response_format)
             await _asking.fill(
                 self._connection,
                 request,
@@ -121,14 +134,17 @@ async def with_functions(
 ) -> AsyncGenerator[replies.ChatEvent, None]:
     """Stream one reply for which functions of this program are called.
 
-    Its `Finished` has the messages of all turns, with what the functions answered. It is that of the last turn, which
-    asks for tools where `max_tool_turns` was reached, or a tool is none of the functions.
+    Its `Finished` has the messages of all turns, with what the functions answered, and what they used together. The
+    rest of it is that of the last turn, which asks for tools where `max_tool_turns` was reached, or a tool is none of
+    the functions. If a later turn begins again, the turns before it are told again behind `Restarted`.
     """
-    said: list[message_pb2.Message] = []
+    whole: chat_pb2.ChatFinished | None = None
+    done: list[replies.ChatEvent] = []
     async with talk:
         await talk.send(prompt)
         for turn in range(max_tool_turns + 1):
             called: dict[str, replies.ToolCalled] = {}
+            now: list[replies.ChatEvent] = []
             finished: replies.Finished | None = None
             async with aclosing(talk.receive()) as events:
                 async for event in events:
@@ -138,17 +154,49 @@ async def with_functions(
                     if isinstance(event, replies.ToolCalled):
                         called[event.tool_id] = event
                     yield event
+                    if isinstance(event, replies.Restarted):
+                        now.clear()
+                        for each in done:
+                            yield each
+                    elif not isinstance(event, replies.Started | replies.ToolCallDelta):
+                        now.append(event)
             assert finished is not None
-            said += finished.messages
+            done += now
+            whole = _together(whole, finished.proto)
             due = [called[tool_id] for tool_id in _unanswered(finished) if tool_id in called]
             if not due or turn == max_tool_turns or any(each.name not in tools.functions for each in due):
                 await talk.finish()
-                yield replace(finished, messages=said)
+                yield replies.Finished.of(whole)
                 return
             for result in await _answers(tools, due):
                 await talk.answer(result.tool_id, result.result, is_error=result.is_error)
-                said.append(message_pb2.Message(role="tool", tool_result=result))
-                yield replies.ToolAnswered(result.tool_id, result.result, result.is_error)
+                whole.messages.add(role="tool", tool_result=result)
+                done.append(replies.ToolAnswered(result.tool_id, result.result, result.is_error))
+                yield done[-1]
+
+
+def _together(before: chat_pb2.ChatFinished | None, last: chat_pb2.ChatFinished) -> chat_pb2.ChatFinished:
+    """The end of a turn as that of all until then."""
+    made = chat_pb2.ChatFinished()
+    made.CopyFrom(last)
+    if before is not None:
+        made.ClearField("messages")
+        made.messages.extend([*before.messages, *last.messages])
+        made.ClearField("attempts")
+        made.attempts.extend([*before.attempts, *last.attempts])
+        made.turns += before.turns
+        if before.HasField("usage"):
+            _add(made.usage, before.usage)
+    return made
+
+
+def _add(usage: message_pb2.Usage, more: message_pb2.Usage) -> None:
+    """A count that only one of them tells is that of both, and the sum as sure as the less sure of them."""
+    for name in _COUNTS:
+        if more.HasField(name):
+            setattr(usage, name, getattr(usage, name) + getattr(more, name))
+    usage.source = max(usage.source, more.source)
+    usage.corrected |= more.corrected
 
 
 def _unanswered(finished: replies.Finished) -> list[str]:
