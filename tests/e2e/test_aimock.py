@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ from google.protobuf import json_format
 
 from stepwire.v1 import chat_pb2, chat_pb2_grpc, embed_pb2, embed_pb2_grpc
 from tests.conftest import ROOT
+from tests.imaging.corpus import noise
 from tests.program import HANG_S, Program, running
 from tests.rpc.serving import Told, told
 
@@ -55,6 +57,10 @@ class Mock:
             with urllib.request.urlopen(urllib.request.Request(address, body, method=method)) as reply:
                 assert reply.status == 200
 
+    async def last_asked(self) -> str:
+        """The last request that it got, as JSON."""
+        return await asyncio.to_thread(lambda: urllib.request.urlopen(f"{self.url}/__aimock/journal").read().decode())
+
     async def ask(self, model: str, prompt: str, **fields: object) -> chat_pb2.ChatResponse:
         request = json_format.ParseDict({"model": model, "prompt": prompt, **fields}, chat_pb2.ChatRequest())
         async with self.program.channel() as channel:
@@ -73,7 +79,7 @@ def settings(url: str) -> str:
     lines = ["[local]", "enabled = false"]
     for wire in CHATS:
         lines += [f"[endpoints.{wire}]", f'wire = "{wire}"', f'base_url = "{url}{PATHS[wire]}"']
-        lines += [f"[models.{wire}]", f'endpoint = "{wire}"', 'model = "m-1"']
+        lines += [f"[models.{wire}]", f'endpoint = "{wire}"', 'model = "m-1"', "images = true"]
     lines += ["[endpoints.cohere]", 'wire = "cohere"', f'base_url = "{url}{PATHS["cohere"]}"']
     for wire, dimensions in EMBEDS.items():
         lines += [
@@ -142,6 +148,16 @@ async def test_a_tool_is_called_and_what_it_said_goes_back(mock: Mock, wire: str
         asked = json_format.ParseDict(request, chat_pb2.ChatRequest())
         second = await chat_pb2_grpc.ChatServiceStub(channel).Chat(asked, timeout=HANG_S)
     assert second.text == "It rains in Tromsø."
+
+
+@pytest.mark.parametrize("wire", CHATS)
+async def test_a_question_about_a_picture_is_answered(mock: Mock, wire: str) -> None:
+    await mock.chaos()
+    picture = base64.b64encode(noise("PNG", (8, 8))).decode()
+    answer = await mock.ask(wire, "", messages=[{"text": "greet", "images": [{"data": picture}]}])
+    assert answer.text == TEXT
+    if wire == "openai":  # of the other wires it notes down the texts alone; what these are sent is tested apart
+        assert picture in await mock.last_asked()
 
 
 @pytest.mark.parametrize("wire", EMBEDS)
