@@ -76,6 +76,14 @@ def test_callbacks_and_events_of_the_guide(guide: Steps) -> None:
     assert log == [[1, 2, 3], "complete"]
 
 
+def test_a_callback_of_the_guide_that_nobody_would_await_is_refused(guide: Steps) -> None:
+    async def late(_: Any) -> None: ...
+
+    for name in ("onResult", "onError"):
+        with pytest.raises(TypeError, match="is a coroutine function"):
+            guide.createMapStep(str).startWithCallbacks([1], {name: late})
+
+
 async def test_a_signal_of_the_guide_ends_the_run(guide: Steps) -> None:
     controller, begun, ended = AbortController(), threading.Event(), threading.Event()
 

@@ -87,6 +87,8 @@ class GuideStep(Flow):
         """Begin to run it and tell `onResult(value)`, `onError`, `onDone` and `onCancel`; returns `cancel()`."""
         told = _known(callbacks, _CALLBACKS)
         on_result = told.get("onResult", lambda _: None)
+        if inspect.iscoroutinefunction(on_result):
+            raise TypeError("onResult is a coroutine function: callbacks are called, and not awaited")
         return self._flow.start_with_callbacks(
             input,
             lambda result: on_result(result.value),
