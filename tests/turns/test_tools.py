@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import pytest
@@ -157,6 +157,19 @@ async def test_a_tool_that_takes_too_long_is_cancelled_and_the_model_is_told() -
     result = next(event.tool_result for event in events if isinstance(event, ToolAnswered))
     assert (result.is_error, json.loads(result.result)["error"]["reason"]) == (True, "STEP_TIMEOUT")
     assert (steps.cancelled, steps.at_once) == (1, 0)
+
+
+async def test_a_tool_that_does_not_let_itself_be_ended_is_late_all_the_same() -> None:
+    async def stay(_: Any) -> str:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return "here I am"
+
+    model = Model(turn(uses=(OSLO,)), turn("done"))
+    events = await told(with_tools(model, Steps({"weather": stay})), asking(tool_timeout_s=0.001))
+    [answered] = [event.tool_result for event in events if isinstance(event, ToolAnswered)]
+    assert answered.is_error
+    assert "STEP_TIMEOUT" in answered.result
 
 
 async def test_a_timeout_of_the_tools_own_is_no_deadline_of_ours() -> None:

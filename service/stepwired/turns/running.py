@@ -94,6 +94,8 @@ class Running:
                 async with scope:
                     most = self._limits.tool_result_bytes
                     answer = await self._steps.run(wanted.step, dict(use.input), limit_bytes=most)
+                if scope.expired():  # it did not let itself be ended, but it is too late all the same
+                    return self._late(use)
             except Failure as failure:
                 if failure.aborts_a_run:
                     raise
@@ -101,11 +103,14 @@ class Running:
             except TimeoutError:
                 if not scope.expired():
                     raise
-                late = f"the tool took more than the {self._timeout_s:g} s it has, and was ended"
-                return self._failed(use, StepFailed(Reason.STEP_TIMEOUT, late))
+                return self._late(use)
         text = self._cut(answer.text, answer.total_bytes)
         metadata = {"run": dict(answer.facts)} if answer.facts else {}
         return Message(Role.TOOL, tool_result=ToolResult(use.tool_id, text), metadata=metadata)
+
+    def _late(self, use: ToolUse) -> Message:
+        late = f"the tool took more than the {self._timeout_s:g} s it has, and was ended"
+        return self._failed(use, StepFailed(Reason.STEP_TIMEOUT, late))
 
     def _failed(self, use: ToolUse, failure: Failure) -> Message:
         told = {"error": {"reason": failure.reason, "message": str(failure)[:1000]}}
