@@ -11,11 +11,11 @@ from typing import Any, TypedDict, Unpack
 from stepwire import _apart, _pictures, _requests, _rules, _texts, _values, errors, replies
 from stepwire._aio import AsyncClient
 from stepwire._asking import FormatLike
-from stepwire._tools import ToolLike
 from stepwire._pictures import PictureLike
 from stepwire._requests import OptionsLike, View
 from stepwire._talk import Talk
 from stepwire._texts import Style
+from stepwire._tools import ToolLike
 from stepwire._tree import Tree
 from stepwire.v1 import message_pb2
 
