@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from stepwire.v1 import chat_pb2, message_pb2
 from stepwired.events import (
@@ -74,10 +74,7 @@ class ReplyWriter(Generic[R]):
     def _all(self, batch: Batch) -> Iterator[R]:
         index = 0
         while index < len(batch):
-            first = batch[index]
-            end = index + 1
-            while end < len(batch) and _follows(batch[end - 1], batch[end]):
-                end += 1
+            first, end = batch[index], _end_of_kin(batch, index)
             if isinstance(first, TextDelta | ReasoningDelta | ToolCallDelta):
                 yield from self._joined(batch[index:end])
             else:
@@ -115,10 +112,9 @@ class ReplyWriter(Generic[R]):
         """Write neighbouring deltas of a kind."""
         first = events[0]
         if isinstance(first, TextDelta):
-            texts = [event for event in events if isinstance(event, TextDelta)]
-            logprobs = [logprob for event in texts for logprob in event.logprobs]
-            joined = "".join([event.text for event in texts])
-            yield from self._text(joined, len(texts), logprobs)
+            texts = cast(Sequence[TextDelta], events)
+            logprobs = [logprob for event in texts if event.logprobs for logprob in event.logprobs]
+            yield from self._text("".join([event.text for event in texts]), len(texts), logprobs)
         elif isinstance(first, ReasoningDelta):
             joined = "".join([event.text for event in events if isinstance(event, ReasoningDelta)])
             for piece in self._pieces(joined):
@@ -174,13 +170,23 @@ class ReplyWriter(Generic[R]):
         return (text,) if len(text) <= self._short else list(_cut(text, self._limit_bytes))
 
 
-def _follows(event: Event, after: Event) -> bool:
-    """Whether two neighbours say more of the same thing."""
-    if type(event) is not type(after):
+def _end_of_kin(batch: Batch, begin: int) -> int:
+    """Where the neighbours end that say more of the same thing as the event at `begin`. Looks at each token."""
+    kind, end, count = type(batch[begin]), begin + 1, len(batch)
+    if kind is TextDelta or kind is ReasoningDelta:
+        while end < count and type(batch[end]) is kind:
+            end += 1
+    elif kind is ToolCallDelta:
+        while end < count and _is_more(batch[end - 1], batch[end]):
+            end += 1
+    return end
+
+
+def _is_more(event: Event, after: Event) -> bool:
+    """Whether `after` is more of the tool call that `event` is of."""
+    if not (isinstance(event, ToolCallDelta) and isinstance(after, ToolCallDelta)):
         return False
-    if isinstance(event, ToolCallDelta) and isinstance(after, ToolCallDelta):
-        return event.index == after.index and _same(event.tool_id, after.tool_id) and _same(event.name, after.name)
-    return isinstance(event, TextDelta | ReasoningDelta)
+    return event.index == after.index and _same(event.tool_id, after.tool_id) and _same(event.name, after.name)
 
 
 def _same(before: str, after: str) -> bool:
