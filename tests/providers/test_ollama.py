@@ -187,7 +187,7 @@ async def test_a_reply_that_was_not_streamed_is_read_all_the_same(http: Http) ->
         (404, "model 'gpt-x' not found", Reason.MODEL_NOT_FOUND),
         (500, "model requires more system memory (9.1 GiB) than is available (4.2 GiB)", Reason.MODEL_LOAD_FAILED),
         (500, "llama runner process has terminated: signal: killed", Reason.MODEL_LOAD_FAILED),
-        (500, "unable to load model: /root/.ollama/models/blobs/x", Reason.MODEL_LOAD_FAILED),
+        (500, "unable to load model: /var/lib/ollama/blobs/x", Reason.MODEL_LOAD_FAILED),
         (400, "registry.ollama.ai/library/gemma:2b does not support tools", Reason.MODEL_FEATURE_UNSUPPORTED),
         (400, 'think value "low" is not supported for this model', Reason.MODEL_FEATURE_UNSUPPORTED),
         (500, 'invalid think value: "max" (must be "high", "medium", "low")', Reason.MODEL_FEATURE_UNSUPPORTED),
