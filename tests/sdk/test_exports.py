@@ -144,7 +144,16 @@ def test_the_clients_have_these_calls() -> None:
 
 def test_both_conversations_have_these_methods_and_the_guide_its_own() -> None:
     assert public(stepwire.AsyncConversation) == public(stepwire.Conversation) == TALKS
-    assert guide.__all__ == ["AbortController", "AbortError", "AbortSignal", "Conversation", "GuideStep", "Steps"]
+    assert guide.__all__ == [
+        "AbortController",
+        "AbortError",
+        "AbortSignal",
+        "ChatStep",
+        "ChatStepFactory",
+        "Conversation",
+        "GuideStep",
+        "Steps",
+    ]
     assert public(guide.Conversation) == [
         "AddMessage",
         "AddMessageWithImage",

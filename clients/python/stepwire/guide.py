@@ -8,6 +8,9 @@ print(conv.GetSinglePrompt())
 
 steps = Steps(client)
 print(steps.createMapStep(lambda x: x * 2).startBlocking([1, 2, 3]))  # [2, 4, 6]
+
+chat = ChatStepFactory(client).newStep([{"temperature": 0.7, "maxTokens": 40}])
+print("".join(chat.startBlocking(conv)))
 """
 
 # ruff: noqa: N802, N815  the guide's names
@@ -24,11 +27,21 @@ from google.protobuf import json_format
 import stepwire
 from stepwire import _values
 from stepwire._conversation_aio import MessageOptions
+from stepwire._guide_chat import ChatStep, ChatStepFactory
 from stepwire._guide_steps import AbortController, AbortError, AbortSignal, GuideStep, Steps
 from stepwire._pictures import PictureLike
 from stepwire.v1.message_pb2 import Image, Message
 
-__all__ = ["AbortController", "AbortError", "AbortSignal", "Conversation", "GuideStep", "Steps"]
+__all__ = [
+    "AbortController",
+    "AbortError",
+    "AbortSignal",
+    "ChatStep",
+    "ChatStepFactory",
+    "Conversation",
+    "GuideStep",
+    "Steps",
+]
 
 _OPTIONS = {"metadata": "metadata", "parentID": "parent_id", "time": "time", "id": "message_id"}
 
@@ -76,6 +89,10 @@ class Conversation:
         return {"messages": [json_format.MessageToDict(message) for message in self._conversation.get_messages("all")]}
 
     toGoConversation = ToGoConversation
+
+    def _protos(self) -> list[Message]:
+        """List the messages as the wire has them, for a chat step."""
+        return self._conversation.get_messages()
 
 
 def _options(given: Mapping[str, Any] | None) -> MessageOptions:
