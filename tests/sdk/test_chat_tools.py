@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -145,6 +146,18 @@ def anything(*things: str) -> None: ...
 
 
 def a_lock(lock: threading.Lock) -> None: ...
+
+
+def test_a_function_with_arguments_filled_in_is_described_by_itself_and_what_is_left() -> None:
+    def weather(city: str, unit: str, days: int = 1) -> str:
+        """Tells the weather."""
+        return f"{city} {unit} {days}"
+
+    tool = described(functools.partial(functools.partial(weather, unit="C"), days=2))
+    assert (tool.name, tool.description) == ("weather", "Tells the weather.")
+    schema = json.loads(tool.schema_json)
+    assert schema["required"] == ["city"]
+    assert schema["properties"]["city"] == {"type": "string"}
 
 
 @pytest.mark.parametrize(

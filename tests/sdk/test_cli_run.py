@@ -74,7 +74,9 @@ def test_the_status_says_what_failed(run: Run, tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (failures.FAILED, "A!\n")
     assert "error at [1]: the step takes a text" in result.stderr
     assert run("-i", "[1", "-q").exit_code == 2
-    assert run("-i", "@nowhere.json").exit_code == failures.WRONG_REQUEST
+    missing = run("-i", "@nowhere.json")
+    assert missing.exit_code == failures.WRONG_REQUEST
+    assert "nowhere.json cannot be read" in missing.stderr
     (tmp_path / "loud.yaml").write_text("steps:\n  - mapp: {}\n")
     wrong = run()
     assert (wrong.exit_code, wrong.stdout) == (failures.WRONG_REQUEST, "")

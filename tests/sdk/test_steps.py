@@ -176,6 +176,29 @@ def test_errors_of_this_package_keep_what_they_say_of_trying_again(client: Clien
     assert asked == [(errors.StepFailed, 1, True), (errors.StepFailed, 2, True)]
 
 
+def test_a_function_that_takes_the_error_alone_is_asked_whether_to_try_again(client: Client) -> None:
+    seen: list[errors.Error] = []
+
+    def again(error: errors.Error) -> bool:
+        seen.append(error)
+        return len(seen) < 2
+
+    flow = steps.with_retry(fails, when=again, backoff=lambda attempt: 0, max_attempts=5)
+    with pytest.raises(errors.StepFailed):
+        client.collect(flow, "x")
+    assert [error.metadata["errorType"] for error in seen] == ["KeyError", "KeyError"]
+
+
+def fails(x: Any) -> Any:
+    raise KeyError(x)
+
+
+@pytest.mark.parametrize("given", [3, None, 1.5])
+def test_what_is_no_step_at_all_is_said_so(client: Client, given: Any) -> None:
+    with pytest.raises(errors.InvalidRequest, match="is no step: give a name"):
+        client.collect(given, 1)
+
+
 def test_an_input_that_a_function_does_not_take_is_said_so(client: Client) -> None:
     def picky(x: Any) -> Any:
         raise errors.InvalidRequest(f"{x} is no colour", reason="STEP_INPUT_INVALID")

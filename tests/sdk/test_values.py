@@ -51,7 +51,8 @@ def test_what_json_cannot_say_is_refused(value: Any) -> None:
         _values.to_value(value)
 
 
-def test_arrays_and_messages_are_json_too() -> None:
+def test_arrays_ranges_and_messages_are_json_too() -> None:
+    assert _values.from_value(_values.to_value(range(3))) == [0, 1, 2]
     assert _values.from_value(_values.to_value(np.array([[1, 2]]))) == [[1, 2]]
     assert _values.from_value(_values.to_value({"m": Message(text="hi")})) == {"m": {"text": "hi"}}
     assert _values.from_value(_values.to_value(("a",))) == ["a"]

@@ -161,5 +161,8 @@ PLAIN = Manner(_alone, _same)
 #: Called with an error and the number of the attempt, from 1.
 WHEN = Manner(lambda value: (_error(value["error"]), value["attempt"]), _same)
 
+#: Called with an error alone.
+WHEN_ERROR = Manner(lambda value: (_error(value["error"]),), _same)
+
 #: Called with the input and the state; may return a pair of output and state.
 STATE = Manner(lambda value: (value["input"], value["state"]), _state)

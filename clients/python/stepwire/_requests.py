@@ -86,6 +86,9 @@ def steps(values: StepLike | Sequence[StepLike], functions: Functions | None = N
     """
     if isinstance(values, str | Mapping | step_run_pb2.Step | Flow) or callable(values):
         values = [values]
+    if not isinstance(values, Iterable):
+        why = f"{type(values).__name__} is no step: give a name, JSON, a function, what stepwire.steps makes, or a list"
+        raise errors.InvalidRequest(why, code="INVALID_ARGUMENT", reason="FIELD_INVALID")
     taken = Functions() if functions is None else functions
     made = [step(value, taken) for value in values]
     if functions is None and len(taken):

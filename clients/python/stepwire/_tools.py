@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import re
@@ -85,8 +86,11 @@ def described(function: Callable[..., Any]) -> chat_pb2.Tool:
     """
     if not callable(function):
         raise TypeError(f"{type(function).__name__} is no tool: give a function, the name of a step, or JSON")
-    name = getattr(function, "__name__", type(function).__name__)
-    hints = get_type_hints(function, include_extras=True)
+    whole: Any = function
+    while isinstance(whole, functools.partial):  # which knows neither its name nor its types
+        whole = whole.func
+    name = getattr(whole, "__name__", type(whole).__name__)
+    hints = get_type_hints(whole, include_extras=True)
     properties: dict[str, Any] = {}
     required: list[str] = []
     for parameter in inspect.signature(function).parameters.values():
@@ -96,7 +100,7 @@ def described(function: Callable[..., Any]) -> chat_pb2.Tool:
         if parameter.default is parameter.empty:
             required.append(parameter.name)
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    said = inspect.cleandoc(function.__doc__ or "")
+    said = inspect.cleandoc(whole.__doc__ or "")
     return chat_pb2.Tool(name=name, description=said, schema_json=json.dumps(schema))
 
 

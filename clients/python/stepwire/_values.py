@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf import json_format
@@ -49,7 +50,7 @@ def _fill(made: Value, value: Any, depth: int) -> None:
         case dict():
             made.struct_value.SetInParent()
             _fill_struct(made.struct_value, value, depth)
-        case list() | tuple():
+        case Sequence() if not isinstance(value, bytes | bytearray | memoryview):
             made.list_value.SetInParent()
             left = _below(depth)
             for item in value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Literal, TypeAlias
@@ -9,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 from stepwire import _requests, _values, _watching
 from stepwire._building import Inner, flow
 from stepwire._flow import Flow
-from stepwire._functions import STATE, WHEN, Functions, Manner
+from stepwire._functions import STATE, WHEN, WHEN_ERROR, Functions, Manner
 from stepwire._requests import StepLike
 from stepwire.v1 import step_run_pb2
 from stepwire.v1.step_run_pb2 import Step
@@ -43,8 +44,8 @@ def with_retry(
         step: What to run.
         max_attempts: How often at most, the first time included, 1 to 10.
         backoff: A function of the attempt, 0 for the first, to milliseconds; in place of the four delays below.
-        when: A function of an `errors.Error` and the attempt, 1 for the first: whether to try again. A step that is no
-            function of this program gets both in an object. None: `error.is_transient`.
+        when: A function of an `errors.Error` and, if it takes two, the attempt, 1 for the first: whether to try again.
+            A step that is no function of this program gets both in an object. None: `error.is_transient`.
         emitted: What to do when it fails after it has made results: `fail`; `buffer` holds results back until it has
             come to its end; `restart` gives them at once, and an event says that they no longer hold.
         initial_delay_s: Seconds before the second attempt; None for 1.
@@ -60,7 +61,7 @@ def with_retry(
             multiplier=multiplier,
             jitter=jitter,
             backoff=inner(backoff),
-            when=inner(when, WHEN),
+            when=inner(when, _asking(when)),
             emitted=_requests.choice("emitted", emitted, _EMITTED),
         )
         if initial_delay_s is not None:
@@ -70,6 +71,19 @@ def with_retry(
         return Step(retry=made)
 
     return flow(make)
+
+
+def _asking(when: StepLike | None) -> Manner:
+    """How a function is asked whether to try again: with the attempt, unless it takes but one argument."""
+    if not callable(when):
+        return WHEN
+    try:
+        inspect.signature(when).bind(None, None)
+    except TypeError:
+        return WHEN_ERROR
+    except ValueError:  # written in C, and says nothing of itself
+        return WHEN
+    return WHEN
 
 
 def with_state(initial_state: Any, step: StepLike) -> Flow:

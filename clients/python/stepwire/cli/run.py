@@ -68,7 +68,11 @@ def _input(said: str) -> Any:
     if said == "-":
         return _json(sys.stdin.read(), "--input")
     if said.startswith("@"):
-        return _json(Path(said[1:]).read_text(encoding="utf-8"), "--input")
+        try:
+            text = Path(said[1:]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.BadParameter(f"{said[1:]} cannot be read: {error}", param_hint="--input") from None
+        return _json(text, "--input")
     return _json(said, "--input")
 
 
