@@ -195,7 +195,40 @@ soak: .venv/dev ## Kill the server 200 times under load, limit 100 clients, and 
 	@STEPWIRE_KILLS=$${STEPWIRE_KILLS:-200} STEPWIRE_CLIENTS=$${STEPWIRE_CLIENTS:-100} $(BIN)/python -m pytest -q -s tests/soak
 	@$(BIN)/python -m tests.soak.figures
 
+# --- clients ---
+# Each target builds one client and puts its conformance driver into .tools/bin; does nothing where nothing has changed.
+
+TS := clients/typescript
+TS_SOURCES = $(shell find $(TS)/src -name '*.ts' -not -path '*/src/gen/*')
+# Where a toolchain is missing there is nothing to build, which CI does not tolerate.
+LEFT_OUT = { echo "$(1)" >&2; test "$${STEPWIRE_NO_SKIP:-}" != 1; exit; }
+
+.PHONY: client-typescript
+client-typescript: node .venv/dev ## Build the TypeScript client
+	@new=$(TS)/node_modules/.installed; \
+	if ! cmp -s $(TS)/package-lock.json $$new; then \
+	  echo "install: what the TypeScript client needs"; \
+	  npm="$$PWD/.tools/bin/npm"; \
+	  (cd $(TS) && "$$npm" ci --ignore-scripts --no-audit --no-fund >../../.tools/npm.log 2>&1 && cp package-lock.json node_modules/.installed) \
+	    || $(call LEFT_OUT,the TypeScript client was left out: $$(tail -n 1 .tools/npm.log)); \
+	fi; \
+	$(MAKE) -s .tools/bin/conformance-typescript
+
+$(TS)/src/gen/.made: $(PROTOS) $(TS)/package-lock.json $(TS)/buf.gen.yaml
+	@echo "gen: $(TS)/src/gen"
+	@rm -rf $(TS)/src/gen
+	@$(BIN)/buf generate proto --template $(TS)/buf.gen.yaml
+	@rpc=$$($(BIN)/python -c 'import pathlib, google.rpc.status_pb2 as it; print(pathlib.Path(it.__file__).parents[2])'); \
+	$(BIN)/buf generate "$$rpc" --path "$$rpc/google/rpc/error_details.proto" --path "$$rpc/google/rpc/status.proto" --template $(TS)/buf.gen.yaml
+	@touch $@
+
+.tools/bin/conformance-typescript: $(TS)/src/gen/.made $(TS_SOURCES) $(TS)/tsconfig.json $(TS)/package.json
+	@echo "build: $(TS)/dist"
+	@.tools/bin/node $(TS)/node_modules/.bin/tsc -p $(TS)
+	@printf '#!/bin/sh\nexec "%s" "%s" "$$@"\n' "$$PWD/.tools/bin/node" "$$PWD/$(TS)/dist/conformance/driver.js" > $@
+	@chmod +x $@
+
 .PHONY: clean
 clean: ## Remove everything that make has made here; models stay in the user's data folder
-	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .tools dist $(TS)/node_modules $(TS)/dist $(TS)/src/gen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find service clients/python tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

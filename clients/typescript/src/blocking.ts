@@ -1,0 +1,39 @@
+/** Calls that block this thread until they are answered. Only Node has them: `node/blocking.ts`. */
+
+import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+
+/** A method with the types of what it is given and what it gives. */
+export type Method<I extends DescMessage = DescMessage, O extends DescMessage = DescMessage> = DescMethod & {
+  readonly input: I;
+  readonly output: O;
+};
+
+/** How to make a call. */
+export interface BlockingOptions {
+  /** Milliseconds until it fails with `DEADLINE_EXCEEDED`. */
+  readonly timeoutMs?: number;
+  /** The lane it waits in: calls of one lane are made one after the other, in the order they were given. */
+  readonly lane?: string;
+}
+
+/**
+ * Makes calls from a thread of its own, with a connection of its own, so that this thread can wait for them.
+ *
+ * Methods are those of the generated services, such as `ChatService.method.chat`.
+ */
+export interface Blocking {
+  /** Makes a call that is answered with one message, and waits. Several requests are for streams of requests. */
+  call<I extends DescMessage, O extends DescMessage>(
+    method: Method<I, O>,
+    request: MessageInitShape<I> | MessageInitShape<I>[],
+    options?: BlockingOptions,
+  ): MessageShape<O>;
+  /** Makes a call that is answered with a stream, and waits for all of it. */
+  collect<I extends DescMessage, O extends DescMessage>(
+    method: Method<I, O>,
+    request: MessageInitShape<I>,
+    options?: BlockingOptions,
+  ): MessageShape<O>[];
+  /** Ends the thread. */
+  close(): void;
+}

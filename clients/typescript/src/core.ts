@@ -1,0 +1,42 @@
+/** One connection with all that is made over it; what the everyday API and the guide's are both built on. */
+
+import platform from "#platform";
+import type { Transport } from "@connectrpc/connect";
+
+import type { Blocking } from "./blocking.js";
+import type { ConnectOptions, Link } from "./platform.js";
+import { makeServices, type Services } from "./services.js";
+
+export class Core {
+  readonly address: string;
+  readonly options: ConnectOptions;
+  /** The services, typed; calls fail with `StepwireError`, and end when the reader of a stream leaves it. */
+  readonly services: Services;
+  readonly #link: Link;
+  #blocking: Blocking | undefined;
+
+  constructor(address: string, options: ConnectOptions = {}) {
+    this.address = address;
+    this.options = options;
+    this.#link = platform.link(address, options);
+    this.services = makeServices(this.#link.transport, address);
+  }
+
+  /** For calls with stubs of one's own: Connect's errors, Connect's rules. */
+  get transport(): Transport {
+    return this.#link.transport;
+  }
+
+  /** Calls that block this thread; its own thread and connection are made by the first use. Throws in browsers. */
+  get blocking(): Blocking {
+    this.#blocking ??= platform.blocking(this.address, this.options);
+    return this.#blocking;
+  }
+
+  /** Ends the connection and all calls on it. */
+  close(): void {
+    this.#link.close();
+    this.#blocking?.close();
+    this.#blocking = undefined;
+  }
+}

@@ -1,0 +1,141 @@
+/** What calls fail with. No error of Connect or gRPC leaves this package. */
+
+import { Code, ConnectError } from "@connectrpc/connect";
+
+import { BadRequestSchema, ErrorInfoSchema, RequestInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb.js";
+import type { Failure } from "./gen/stepwire/v1/message_pb.js";
+
+/** One field of a request that has to change. */
+export interface Violation {
+  /** Path from the request, as in `messages[2].role`. */
+  readonly field: string;
+  /** What is wrong and what would be right. */
+  readonly description: string;
+  /** The cause, for programs; a name of `ErrorReason` without its prefix. */
+  readonly reason: string;
+}
+
+/** The facts of a failure, as they travel between threads. */
+export interface ErrorFacts {
+  /** Name of the gRPC status, such as `NOT_FOUND`. */
+  readonly code: string;
+  /** A name of `ErrorReason` without its prefix; empty if no Stepwire server said one. */
+  readonly reason: string;
+  /** Milliseconds after which trying again may help; absent where nobody said that it would. */
+  readonly retryDelayMs?: number | undefined;
+  /** What the server's log calls this call; empty if the server never saw it. */
+  readonly requestId: string;
+  /** Facts about the cause, as `ErrorReason` documents them. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** The fields to change, all of them, in the order of the request. */
+  readonly violations: readonly Violation[];
+}
+
+const NO_FACTS: ErrorFacts = { code: "UNKNOWN", reason: "", requestId: "", metadata: {}, violations: [] };
+
+/**
+ * A call, or one item of a stream, failed.
+ *
+ * `name` is `AbortError` where the call was cancelled, as it is of whatever an `AbortSignal` ends; else `StepwireError`.
+ */
+export class StepwireError extends Error implements ErrorFacts {
+  readonly code: string;
+  readonly reason: string;
+  readonly retryDelayMs: number | undefined;
+  readonly requestId: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly violations: readonly Violation[];
+
+  constructor(message: string, facts: Partial<ErrorFacts> = {}, options?: ErrorOptions) {
+    super(message, options);
+    const all = { ...NO_FACTS, ...facts };
+    this.name = all.code === "CANCELLED" ? "AbortError" : "StepwireError";
+    this.code = all.code;
+    this.reason = all.reason;
+    this.retryDelayMs = all.retryDelayMs;
+    this.requestId = all.requestId;
+    this.metadata = all.metadata;
+    this.violations = all.violations;
+  }
+
+  /** Whether the same call may succeed later, unchanged. */
+  get isTransient(): boolean {
+    return this.retryDelayMs !== undefined || (this.code === "UNAVAILABLE" && this.reason === "");
+  }
+
+  /** Whether the message has `text` in it: `rate limit`, `context length` and `invalid api key` are always worded so. */
+  includes(text: string): boolean {
+    return this.message.includes(text);
+  }
+}
+
+/** The facts alone, which can be sent to another thread. */
+export function toFacts(error: StepwireError): ErrorFacts & { message: string } {
+  const { message, code, reason, retryDelayMs, requestId, metadata, violations } = error;
+  return { message, code, reason, retryDelayMs, requestId, metadata, violations };
+}
+
+/** Makes the error of a failed item, in a stream that goes on. */
+export function ofItem(failure: Failure): StepwireError {
+  return new StepwireError(failure.message, {
+    code: codeName(failure.code),
+    reason: failure.reason,
+    retryDelayMs: milliseconds(failure.retryDelay),
+    metadata: { ...failure.metadata },
+  });
+}
+
+/** Makes our error of whatever a call was ended by. Works with as little as a bare status, which is all that proxies send. */
+export function ofCall(thrown: unknown, target: string): StepwireError {
+  if (thrown instanceof StepwireError) return thrown;
+  const failed = ConnectError.from(thrown);
+  const [info] = failed.findDetails(ErrorInfoSchema);
+  const [retry] = failed.findDetails(RetryInfoSchema);
+  const [request] = failed.findDetails(RequestInfoSchema);
+  const [bad] = failed.findDetails(BadRequestSchema);
+  const code = codeName(failed.code);
+  return new StepwireError(
+    info ? failed.rawMessage : inOurWords(code, failed.rawMessage, target),
+    {
+      code,
+      reason: info?.reason ?? "",
+      retryDelayMs: milliseconds(retry?.retryDelay),
+      requestId: request?.requestId || (failed.metadata.get("x-request-id") ?? ""),
+      metadata: { ...info?.metadata },
+      violations: (bad?.fieldViolations ?? []).map(({ field, description, reason }) => ({ field, description, reason })),
+    },
+    // What a caller gave to `abort(reason)` stays within reach.
+    { cause: code === "CANCELLED" ? failed.cause : undefined },
+  );
+}
+
+/** Makes the error of something that this package refuses by itself, in the server's words. */
+export function refused(message: string, reason: string, code = "INVALID_ARGUMENT"): StepwireError {
+  return new StepwireError(message, { code, reason });
+}
+
+function inOurWords(code: string, message: string, target: string): string {
+  switch (code) {
+    case "UNAVAILABLE":
+      return `no answer from ${target}: ${message || "the connection was lost"}`;
+    case "DEADLINE_EXCEEDED":
+      return `${target} did not answer in time`;
+    case "UNIMPLEMENTED":
+      return `${target} does not know this call: it is no Stepwire server, or an older one`;
+    case "CANCELLED":
+      return "the call was cancelled";
+    default:
+      return message || `${target} answered ${code}`;
+  }
+}
+
+/** `InvalidArgument` of the enumeration is `INVALID_ARGUMENT` everywhere else; `Canceled` has two spellings. */
+export function codeName(code: number): string {
+  if (code === Code.Canceled) return "CANCELLED";
+  const name = Code[code];
+  return name ? name.replace(/(?<=[a-z])(?=[A-Z])/g, "_").toUpperCase() : "UNKNOWN";
+}
+
+function milliseconds(duration: { seconds: bigint; nanos: number } | undefined): number | undefined {
+  return duration && Number(duration.seconds) * 1000 + duration.nanos / 1e6;
+}

@@ -1,0 +1,16 @@
+/** Node: gRPC over HTTP/2, worker threads, files. */
+
+import { readFileSync } from "node:fs";
+
+import type { Blocking } from "../blocking.js";
+import type { ConnectOptions, Link, Platform } from "../platform.js";
+import { makeBlocking } from "./blocking.js";
+import { link } from "./transport.js";
+
+const node: Platform = {
+  link: (address: string, options: ConnectOptions): Link => link(address, options),
+  blocking: (address: string, options: ConnectOptions): Blocking => makeBlocking(address, options),
+  readFile: (path: string): Uint8Array => readFileSync(path),
+};
+
+export default node;

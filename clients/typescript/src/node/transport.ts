@@ -1,0 +1,30 @@
+/** The connection from Node: gRPC over HTTP/2, watched with pings as often as the server allows. */
+
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+
+import type { ConnectOptions, Link } from "../platform.js";
+import { retrying } from "../retry.js";
+
+/** Twice the largest message that the server sends. */
+const MAX_READ_BYTES = 8 * 1024 * 1024;
+
+/**
+ * A server that is gone without a word is found within 40 s. The server allows a ping every 10 s; pings that a server
+ * does not allow end the connection, and with it calls that are then made, and paid, twice.
+ */
+const KEEPALIVE = { pingIntervalMs: 30_000, pingTimeoutMs: 10_000 } as const;
+
+/** Connects to `host:port`, or to `http://host:port`. */
+export function link(address: string, options: ConnectOptions): Link {
+  const baseUrl = /^https?:\/\//.test(address) ? address : `http://${address}`;
+  const sessionManager = new Http2SessionManager(baseUrl, KEEPALIVE);
+  const transport = createGrpcTransport({
+    baseUrl,
+    sessionManager,
+    interceptors: [...(options.interceptors ?? []), retrying()],
+    readMaxBytes: MAX_READ_BYTES,
+    acceptCompression: [], // of a token at a time there is nothing to compress
+    ...(options.timeoutMs === undefined ? {} : { defaultTimeoutMs: options.timeoutMs }),
+  });
+  return { transport, close: () => sessionManager.abort() };
+}
