@@ -70,7 +70,7 @@ def test_the_wheels_name_what_they_need_and_what_they_run(wheels: dict[str, Path
     needs = {
         need.split(";")[0].strip().split(">")[0] for need in sdk.get_all("Requires-Dist", []) if "extra" not in need
     }
-    assert needs == {"grpcio", "grpcio-status", "numpy", "protobuf"}
+    assert needs == {"grpcio", "grpcio-status", "protobuf"}
     assert "stepwire[cli]" in service.get_all("Requires-Dist", [])
     assert sdk["Version"] == service["Version"]
     assert "stepwire = stepwire.cli:main" in _entry_points(wheels["stepwire"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -150,6 +151,16 @@ async def test_vectors_are_one_float32_array_in_the_order_of_the_texts(client: A
 async def test_no_texts_are_no_vectors_and_no_call(client: AsyncClient, server: Server) -> None:
     assert (await client.embed([])).shape == (0, 0)
     assert server.script.calls == []
+
+
+async def test_all_but_embeddings_works_without_numpy_and_they_say_what_is_missing(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)  # as if it were not installed
+    assert (await client.chat("hi")).text
+    assert await client.search("a", ["b"])
+    with pytest.raises(ImportError, match=r"pip install 'stepwire\[numpy\]'"):
+        await client.embed(["a"])
 
 
 async def test_more_texts_than_a_call_takes_travel_in_several(client: AsyncClient, server: Server) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any
 
@@ -49,7 +49,7 @@ class AbortController:
         self.signal = AbortSignal()
 
     def abort(self) -> None:
-        if not self.signal.aborted:
+        with suppress(InvalidStateError):  # it was ended already, or is just being by another thread
             self.signal.ended.set_result(None)
 
 
