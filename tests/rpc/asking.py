@@ -13,7 +13,7 @@ from stepwired.limits import Limits
 from stepwired.rpc.convert import changes, conversations, embeddings, file_calls, message_calls
 from stepwired.rpc.convert.chat import chat_request
 from stepwired.rpc.convert.steps import SpecReader, run_input
-from stepwired.rpc.violations import Faults
+from stepwired.violations import Faults
 
 LIMITS = Limits()
 

@@ -15,7 +15,7 @@ from stepwired.events import (
 )
 from stepwired.limits import Limits
 from stepwired.rpc.convert.messages import message, message_json
-from stepwired.rpc.violations import Faults
+from stepwired.violations import Faults
 from stepwired.store.codec.messages import message_proto
 
 LIMITS = Limits()

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from stepwire.v1 import chat_pb2, message_pb2
+from stepwired.chat_checks import CHOICES
 from stepwired.conversation import content_bytes, is_empty
 from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import (
@@ -29,11 +30,10 @@ from stepwired.rpc import aside
 from stepwired.rpc.convert.chat import chat_request, turn
 from stepwired.rpc.convert.images import inline_bytes
 from stepwired.rpc.convert.messages import tool_result
-from stepwired.rpc.convert.options import CHOICES
 from stepwired.rpc.convert.replies import ReplyWriter, shown
 from stepwired.rpc.convert.values import not_unicode
 from stepwired.rpc.stall import unsent
-from stepwired.rpc.violations import Faults
+from stepwired.violations import Faults
 
 _OWN_CHOICE = frozenset({"", *CHOICES}) - {"required"}
 

@@ -15,8 +15,8 @@ from stepwired.rpc.convert import conversations as convert
 from stepwired.rpc.convert import message_calls as calls
 from stepwired.rpc.convert.values import too_large
 from stepwired.rpc.kept import Context, Kept, repeatable
-from stepwired.rpc.violations import utf8_bytes
 from stepwired.store.codec.messages import message_proto
+from stepwired.violations import utf8_bytes
 
 #: What a message takes on the wire beside its pictures, at most about.
 _MARGIN_BYTES = 64 * KIB

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from stepwired.errors import Reason
-from stepwired.rpc.violations import Faults
+from stepwired.violations import Faults
 
 T = TypeVar("T")
 

@@ -23,7 +23,6 @@ from stepwired.rpc.convert.steps import SpecReader, error_mode, run_input
 from stepwired.rpc.convert.values import too_large, violation_message
 from stepwired.rpc.interactive import run_interactive
 from stepwired.rpc.paging import page
-from stepwired.rpc.violations import Faults
 from stepwired.rpc.workers import WorkerServicer
 from stepwired.steps.remote import Served
 from stepwired.steps.results import ErrorMode, Item, Metadata, RunEvent, RunFinished
@@ -31,6 +30,7 @@ from stepwired.steps.sources import Found, StepInfo
 from stepwired.steps.spec import Spec
 from stepwired.steps.workers import Workers
 from stepwired.versions import falling
+from stepwired.violations import Faults
 
 Context = grpc.aio.ServicerContext[Any, Any]
 #: Faults that one answer names: a thousand steps may have many each.

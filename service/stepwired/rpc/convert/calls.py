@@ -16,10 +16,10 @@ from stepwired.rpc.calls import MAX_MESSAGE_BYTES
 from stepwired.rpc.calls import too_large as too_large_message
 from stepwired.rpc.convert.schemas import schema
 from stepwired.rpc.convert.values import read_json, value_of_json
-from stepwired.rpc.violations import Faults
 from stepwired.steps.line import Asked, Dropped, Line
 from stepwired.steps.values import too_large
 from stepwired.steps.worker import Registration, WorkerStep
+from stepwired.violations import Faults
 
 _ERROR_TYPE_BYTES = 128
 _NAME_BYTES = 128

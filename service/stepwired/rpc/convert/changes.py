@@ -9,10 +9,10 @@ from google.protobuf import duration_pb2
 
 from stepwire.v1 import conversation_pb2
 from stepwired.rpc.convert.conversations import conversation_proto
-from stepwired.rpc.violations import Faults
 from stepwired.store.codec.messages import message_proto
 from stepwired.store.codec.values import timestamp
 from stepwired.store.nouns import Appended, Change, ConversationUpdated, Created, Deleted, MessageUpdated
+from stepwired.violations import Faults
 
 _LEAST_S, _MOST_S, _DEFAULT_S = 1.0, 600.0, 30.0
 

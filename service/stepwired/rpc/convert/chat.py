@@ -8,13 +8,14 @@ from typing import Any
 from google.protobuf import json_format
 
 from stepwire.v1 import chat_pb2
+from stepwired.chat_checks import MODEL_BYTES
 from stepwired.errors import InvalidRequest, Reason
 from stepwired.events import ChatRequest, Json, Message, ModelInfo, Price, TokenCount
 from stepwired.limits import Limits
 from stepwired.rpc.convert.messages import messages
 from stepwired.rpc.convert.options import chat_options
-from stepwired.rpc.violations import Faults
 from stepwired.store.codec.replies import usage_source_proto
+from stepwired.violations import Faults
 
 __all__ = [
     "chat_options",
@@ -25,8 +26,6 @@ __all__ = [
     "model_proto",
     "turn",
 ]
-
-_MODEL_BYTES = 256
 
 #: Fields that messages have and chat requests have not.
 _MESSAGE_FIELDS = frozenset({"role", "text", "reasoning", "tool_use", "toolUse", "tool_result", "toolResult"})
@@ -110,7 +109,7 @@ def turn(given: chat_pb2.StreamChatRequest, limits: Limits, path: str) -> ChatRe
 
 
 def _check_names(path: str, given: _Given | chat_pb2.CountTokensRequest, limits: Limits, faults: Faults) -> None:
-    faults.text(f"{path}model", given.model, _MODEL_BYTES)
+    faults.text(f"{path}model", given.model, MODEL_BYTES)
     faults.text(f"{path}system", given.system, limits.message_text_bytes)
     faults.text(f"{path}prompt", given.prompt, limits.message_text_bytes)
 

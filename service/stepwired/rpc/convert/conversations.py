@@ -13,9 +13,9 @@ from stepwired.limits import Limits
 from stepwired.rpc import paging
 from stepwired.rpc.convert.messages import messages
 from stepwired.rpc.convert.values import metadata_of, nanoseconds, struct_of_json
-from stepwired.rpc.violations import Faults
 from stepwired.store.codec.values import timestamp
 from stepwired.store.nouns import ListOrder
+from stepwired.violations import Faults
 
 TITLE_BYTES = 1000
 

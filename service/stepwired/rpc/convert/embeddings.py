@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stepwire.v1 import embed_pb2
+from stepwired.chat_checks import MODEL_BYTES
 from stepwired.errors import Failure, Reason
 from stepwired.events import ModelInfo
 from stepwired.limits import Limits
 from stepwired.rpc import vectors
 from stepwired.rpc.convert.values import failure_message
-from stepwired.rpc.violations import Faults
-
-_MODEL_BYTES = 256
+from stepwired.violations import Faults
 
 
 def embed_texts(given: embed_pb2.EmbedRequest, limits: Limits) -> tuple[str, ...]:
@@ -23,7 +22,7 @@ def embed_texts(given: embed_pb2.EmbedRequest, limits: Limits) -> tuple[str, ...
     """
     faults = Faults()
     _texts("texts", given.texts, limits.embed_texts, limits, faults, blank=False)
-    faults.text("model", given.model, _MODEL_BYTES)
+    faults.text("model", given.model, MODEL_BYTES)
     faults.stop()
     return tuple(given.texts)
 
@@ -36,7 +35,7 @@ def stream_texts(given: embed_pb2.StreamEmbeddingsRequest, limits: Limits) -> tu
     """
     faults = Faults()
     _texts("texts", given.texts, limits.stream_embed_texts, limits, faults, blank=True)
-    faults.text("model", given.model, _MODEL_BYTES)
+    faults.text("model", given.model, MODEL_BYTES)
     faults.stop()
     return tuple(given.texts)
 
@@ -56,7 +55,7 @@ def search(given: embed_pb2.SearchRequest, limits: Limits) -> tuple[str, tuple[s
     top_k = given.top_k if given.HasField("top_k") else None
     if top_k is not None and top_k < 1:
         faults.add("top_k", f"is {top_k}, and must be at least 1")
-    faults.text("model", given.model, _MODEL_BYTES)
+    faults.text("model", given.model, MODEL_BYTES)
     faults.stop()
     return given.query, tuple(given.documents), top_k
 

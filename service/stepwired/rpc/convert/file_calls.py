@@ -12,7 +12,7 @@ from stepwired.rpc.convert.conversations import TITLE_BYTES
 from stepwired.rpc.convert.files import FORMATS, PROTO_JSON
 from stepwired.rpc.convert.images import NAME_BYTES, blob_id
 from stepwired.rpc.convert.message_calls import VIEWS
-from stepwired.rpc.violations import Faults
+from stepwired.violations import Faults
 
 
 def picture_name(given: conversation_pb2.UploadImageRequest) -> str:

@@ -21,7 +21,7 @@ from stepwired.rpc.convert.json_scan import NotJson, Scanner
 from stepwired.rpc.convert.messages import message, message_json
 from stepwired.rpc.convert.openai_json import OpenAiWriter, of_openai_object
 from stepwired.rpc.convert.values import metadata_of, nanoseconds
-from stepwired.rpc.violations import Faults
+from stepwired.violations import Faults
 
 PROTO_JSON = conversation_pb2.CONVERSATION_FORMAT_PROTO_JSON
 GUIDE_JSON = conversation_pb2.CONVERSATION_FORMAT_GUIDE_JSON

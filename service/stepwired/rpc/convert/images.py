@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from urllib.parse import urlsplit
 
 from stepwire.v1 import message_pb2
+from stepwired.chat_checks import check_image_detail, check_inline_image, check_uri
 from stepwired.errors import Reason
 from stepwired.events import Image
 from stepwired.limits import Limits
-from stepwired.rpc.violations import Faults, utf8_bytes
+from stepwired.violations import Faults
 
-URI_BYTES = 2048
 NAME_BYTES = 256
 _MEDIA_TYPE_BYTES = 128
 _PATH_BYTES = 4096
-_DETAILS = ("auto", "low", "high")
 _BLOB_ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -32,13 +30,9 @@ def image(path: str, given: message_pb2.Image, limits: Limits, faults: Faults) -
     source = given.WhichOneof("source")
     match source:
         case "data":
-            if not given.data:
-                faults.add(f"{path}.data", "is empty", Reason.FIELD_REQUIRED)
-            if len(given.data) > limits.inline_image_bytes:
-                limit = f"the limit is {limits.inline_image_bytes}: upload it first, with UploadImage"
-                faults.add(f"{path}.data", f"has {len(given.data)} bytes, and {limit}", Reason.IMAGE_TOO_LARGE)
+            check_inline_image(f"{path}.data", given.data, limits, faults)
         case "uri":
-            _uri(f"{path}.uri", given.uri, faults)
+            check_uri(f"{path}.uri", given.uri, faults)
         case "blob_id":
             blob_id(f"{path}.blob_id", given.blob_id, faults)
         case "server_path":
@@ -50,8 +44,7 @@ def image(path: str, given: message_pb2.Image, limits: Limits, faults: Faults) -
         faults.add(f"{path}.fetch", "has a meaning only beside a uri")
     faults.text(f"{path}.name", given.name, NAME_BYTES)
     faults.text(f"{path}.media_type", given.media_type, _MEDIA_TYPE_BYTES)
-    if given.detail and given.detail not in _DETAILS:
-        faults.add(f"{path}.detail", f"`{given.detail[:64]}` must be one of {', '.join(_DETAILS)}")
+    check_image_detail(f"{path}.detail", given.detail, faults)
     return Image(
         data=given.data,
         uri=given.uri,
@@ -75,19 +68,3 @@ def blob_id(path: str, value: str, faults: Faults) -> None:
 def inline_bytes(given: Iterable[Image]) -> int:
     """Size of all pictures whose bytes are in the request."""
     return sum(len(item.data) for item in given)
-
-
-def _uri(path: str, value: str, faults: Faults) -> None:
-    if not value:
-        faults.add(path, "is needed", Reason.FIELD_REQUIRED)
-        return
-    if (size := utf8_bytes(value)) > URI_BYTES:
-        faults.add(path, f"has {size} bytes, and the limit is {URI_BYTES}")
-        return
-    try:
-        parts = urlsplit(value)
-        is_web = parts.scheme in {"http", "https"} and bool(parts.hostname)
-    except ValueError:
-        is_web = False
-    if not is_web or any(character <= " " or character == "\x7f" for character in value):
-        faults.add(path, "must be an http or https URL")

@@ -13,9 +13,9 @@ from stepwired.limits import KIB, Limits
 from stepwired.rpc import paging
 from stepwired.rpc.convert.conversations import is_merge
 from stepwired.rpc.convert.values import metadata_of
-from stepwired.rpc.violations import Faults
 from stepwired.store.codec.values import timestamp
 from stepwired.store.nouns import Hit
+from stepwired.violations import Faults
 
 _QUERY_BYTES = KIB
 _HITS, _DEFAULT_HITS = 100, 20

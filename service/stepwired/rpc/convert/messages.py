@@ -9,19 +9,19 @@ from typing import cast
 from google.protobuf import json_format
 
 from stepwire.v1 import message_pb2
+from stepwired.chat_checks import TOOL_NAME_BYTES, check_inline_images, check_texts_together
 from stepwired.conversation import check_messages, role_named
 from stepwired.errors import Reason
 from stepwired.events import Json, Message, MessageStatus, Reasoning, Role, ToolResult, ToolUse
 from stepwired.limits import Limits
 from stepwired.rpc.convert.images import images, inline_bytes
 from stepwired.rpc.convert.values import metadata_of, nanoseconds, read_json
-from stepwired.rpc.violations import Faults, ordered, utf8_bytes
 from stepwired.store.codec.messages import message_proto
 from stepwired.store.codec.replies import usage_proto
+from stepwired.violations import Faults, ordered, utf8_bytes
 
 __all__ = ["message", "message_json", "messages", "tool_result", "usage_proto"]
 
-_TOOL_NAME_BYTES = 128
 _TOOL_TYPE_BYTES = 128
 _PROVIDER_BYTES = 128
 
@@ -47,12 +47,8 @@ def messages(path: str, given: Sequence[message_pb2.Message], limits: Limits, fa
         faults.found += check_messages(read, path)
     faults.json_values = one.json_values
     size = sum(_text_bytes(item) for item in read)
-    if size > limits.request_text_bytes:
-        faults.add(path, f"have {size} bytes of text together, and the limit is {limits.request_text_bytes}")
-    size = inline_bytes(image for item in read for image in item.images)
-    if size > limits.inline_images_bytes:
-        limit = f"the limit is {limits.inline_images_bytes}: upload some of them first, with UploadImage"
-        faults.add(path, f"have {size} bytes of images together, and {limit}", Reason.IMAGE_TOO_LARGE)
+    check_texts_together(path, size, limits, faults)
+    check_inline_images(path, inline_bytes(image for item in read for image in item.images), limits, faults)
     return read
 
 
@@ -121,7 +117,7 @@ def _reasoning(path: str, given: message_pb2.Reasoning, limits: Limits, faults: 
 
 def _tool_use(path: str, given: message_pb2.ToolUse, limits: Limits, faults: Faults) -> ToolUse:
     faults.id(f"{path}.tool_id", given.tool_id, required=True)
-    faults.text(f"{path}.name", given.name, _TOOL_NAME_BYTES, required=True)
+    faults.text(f"{path}.name", given.name, TOOL_NAME_BYTES, required=True)
     bad, most_bytes = Reason.INVALID_MESSAGE, limits.tool_input_bytes + limits.tool_input_bytes // 2
     arguments = read_json(f"{path}.input", given.input, most_bytes, limits, faults, bad)
     faults.json(f"{path}.input", arguments, limits.tool_input_bytes, limits, bad)

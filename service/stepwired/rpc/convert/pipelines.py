@@ -12,12 +12,12 @@ from stepwired.limits import KIB, Limits
 from stepwired.rpc import paging
 from stepwired.rpc.convert.schemas import schema as schema_of
 from stepwired.rpc.convert.steps import SpecReader
-from stepwired.rpc.violations import Faults
 from stepwired.steps.pipelines import Listed
 from stepwired.steps.sources import SavedPipeline
 from stepwired.steps.spec import Spec
 from stepwired.store.codec import pipelines as codec
 from stepwired.store.nouns import KeptPipeline
+from stepwired.violations import Faults
 
 DESCRIPTION_BYTES = 1 * KIB
 

@@ -12,7 +12,7 @@ from stepwired.errors import Reason
 from stepwired.events import Json
 from stepwired.limits import KIB, Limits
 from stepwired.rpc.convert.values import read_json
-from stepwired.rpc.violations import Faults
+from stepwired.violations import Faults
 
 SCHEMA_BYTES = 64 * KIB
 

@@ -11,10 +11,10 @@ from stepwired.events import Json
 from stepwired.limits import Limits
 from stepwired.rpc.convert.chat import chat_options
 from stepwired.rpc.convert.values import read_json
-from stepwired.rpc.violations import Faults, ordered, utf8_bytes
 from stepwired.steps import spec
 from stepwired.steps.results import ErrorMode
 from stepwired.steps.spec import Spec
+from stepwired.violations import Faults, ordered, utf8_bytes
 
 _NAME_BYTES = 128
 _MODEL_BYTES = 256

@@ -11,8 +11,8 @@ from stepwired.errors import Broken, Failure, Reason, Throttled, Violation
 from stepwired.events import Json
 from stepwired.limits import Limits
 from stepwired.rpc import status
-from stepwired.rpc.violations import Faults
 from stepwired.store.codec.values import fill_struct, fill_value, json_of_value
+from stepwired.violations import Faults
 
 #: 0001-01-01 and 9999-12-31, in seconds since 1970.
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
