@@ -2,6 +2,8 @@
 
 import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 
+import type { Lanes } from "./lanes.js";
+
 /** A method with the types of what it is given and what it gives. */
 export type Method<I extends DescMessage = DescMessage, O extends DescMessage = DescMessage> = DescMethod & {
   readonly input: I;
@@ -12,16 +14,17 @@ export type Method<I extends DescMessage = DescMessage, O extends DescMessage = 
 export interface BlockingOptions {
   /** Milliseconds until it fails with `DEADLINE_EXCEEDED`. */
   readonly timeoutMs?: number;
-  /** The lane it waits in: calls of one lane are made one after the other, in the order they were given. */
+  /** Behind all calls of this lane; their first failure is thrown instead. */
   readonly lane?: string;
 }
 
 /**
  * Makes calls from a thread of its own, with a connection of its own, so that this thread can wait for them.
  *
- * Methods are those of the generated services, such as `ChatService.method.chat`.
+ * Methods are those of the generated services, such as `ChatService.method.chat`. Its lanes are part of it, because what
+ * is queued has to be sent while this thread is blocked.
  */
-export interface Blocking {
+export interface Blocking extends Lanes {
   /** Makes a call that is answered with one message, and waits. Several requests are for streams of requests. */
   call<I extends DescMessage, O extends DescMessage>(
     method: Method<I, O>,
@@ -31,7 +34,7 @@ export interface Blocking {
   /** Makes a call that is answered with a stream, and waits for all of it. */
   collect<I extends DescMessage, O extends DescMessage>(
     method: Method<I, O>,
-    request: MessageInitShape<I>,
+    request: MessageInitShape<I> | MessageInitShape<I>[],
     options?: BlockingOptions,
   ): MessageShape<O>[];
   /** Ends the thread. */

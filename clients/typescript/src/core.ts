@@ -4,6 +4,7 @@ import platform from "#platform";
 import type { Transport } from "@connectrpc/connect";
 
 import type { Blocking } from "./blocking.js";
+import { type Lanes, LocalLanes } from "./lanes.js";
 import type { ConnectOptions, Link } from "./platform.js";
 import { makeServices, type Services } from "./services.js";
 
@@ -14,6 +15,7 @@ export class Core {
   readonly services: Services;
   readonly #link: Link;
   #blocking: Blocking | undefined;
+  #local: Lanes | undefined;
 
   constructor(address: string, options: ConnectOptions = {}) {
     this.address = address;
@@ -31,6 +33,18 @@ export class Core {
   get blocking(): Blocking {
     this.#blocking ??= platform.blocking(this.address, this.options);
     return this.#blocking;
+  }
+
+  /** Whether `blocking` works here. */
+  get canBlock(): boolean {
+    return platform.canBlock;
+  }
+
+  /** For calls to be made in order while nobody waits for each; where this thread can be blocked, by the other one. */
+  get lanes(): Lanes {
+    if (platform.canBlock) return this.blocking;
+    this.#local ??= new LocalLanes(this.transport, this.address);
+    return this.#local;
   }
 
   /** Ends the connection and all calls on it. */

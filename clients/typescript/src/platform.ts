@@ -1,13 +1,13 @@
 /** What differs between Node and browsers. `#platform` is one of `node/platform.ts` and `browser/platform.ts`. */
 
-import type { Interceptor, Transport } from "@connectrpc/connect";
+import type { Transport } from "@connectrpc/connect";
 
 import type { Blocking } from "./blocking.js";
 
 /** How to connect. */
 export interface ConnectOptions {
-  /** Further interceptors of Connect, outermost first: to add a header to every call, for example. */
-  readonly interceptors?: readonly Interceptor[];
+  /** Sent with every call. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Milliseconds for every call that is given no `timeoutMs`. Default: none. */
   readonly timeoutMs?: number;
 }
@@ -25,6 +25,11 @@ export interface Platform {
   link(address: string, options: ConnectOptions): Link;
   /** Makes what blocks this thread until the server has answered. Browsers refuse that. */
   blocking(address: string, options: ConnectOptions): Blocking;
+  /** Whether `blocking` works here. */
+  readonly canBlock: boolean;
   /** The bytes of a file. Browsers refuse that. */
-  readFile(path: string): Uint8Array;
+  readFile(path: string): Uint8Array<ArrayBuffer>;
+  /** The SHA-256 of bytes, in hexadecimal digits. Browsers have none that answers at once. */
+  sha256(bytes: Uint8Array): string;
 }
+

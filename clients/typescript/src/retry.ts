@@ -2,6 +2,8 @@
 
 import { Code, ConnectError, type Interceptor, type StreamRequest, type UnaryRequest } from "@connectrpc/connect";
 
+import { eachOf } from "./calls.js";
+
 /**
  * Calls to which a second attempt does no harm: they change nothing, or carry a request id, so that the server answers a
  * repeat as it did the first. A chat costs money each time; an update, a deletion, an import or a run may have happened
@@ -96,11 +98,7 @@ async function repeatable(request: AnyRequest): Promise<(() => AnyRequest) | und
   }
   if (methodKind !== "server_streaming") return undefined;
   const messages = await Array.fromAsync(request.message); // one; the stream of it can be read but once
-  return () => ({ ...request, message: stream(messages) });
-}
-
-async function* stream<M>(messages: readonly M[]): AsyncGenerator<M> {
-  yield* messages;
+  return () => ({ ...request, message: eachOf(messages) });
 }
 
 /** Waits, unless the call is ended meanwhile. */

@@ -2,8 +2,8 @@
 
 import { createConnectTransport } from "@connectrpc/connect-web";
 
+import { interceptors } from "../interceptors.js";
 import type { ConnectOptions, Link, Platform } from "../platform.js";
-import { retrying } from "../retry.js";
 
 const ADVICE = "a browser cannot wait for an answer without ceasing to respond: use the form that ends in Async, or callbacks";
 
@@ -13,19 +13,27 @@ const browser: Platform = {
     const closed = new AbortController();
     const transport = createConnectTransport({
       baseUrl,
-      interceptors: [...(options.interceptors ?? []), retrying()],
+      interceptors: interceptors(options),
       useBinaryFormat: true,
-      fetch: (input, init) => fetch(input, { ...init, signal: AbortSignal.any([closed.signal, ...(init?.signal ? [init.signal] : [])]) }),
+      fetch: (input, init) => fetch(input, { ...init, signal: either(closed.signal, init?.signal) }),
       ...(options.timeoutMs === undefined ? {} : { defaultTimeoutMs: options.timeoutMs }),
     });
     return { transport, close: () => closed.abort() };
   },
+  canBlock: false,
   blocking(): never {
     throw new TypeError(ADVICE);
   },
   readFile(path: string): never {
     throw new TypeError(`a browser has no file ${path}: give a URL, or the bytes`);
   },
+  sha256(): never {
+    throw new TypeError("a browser can send pictures of up to 4 MiB only");
+  },
 };
+
+function either(one: AbortSignal, other: AbortSignal | null | undefined): AbortSignal {
+  return other ? AbortSignal.any([one, other]) : one;
+}
 
 export default browser;

@@ -2,8 +2,9 @@
 
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 
+import { interceptors } from "../interceptors.js";
 import type { ConnectOptions, Link } from "../platform.js";
-import { retrying } from "../retry.js";
+import { VERSION } from "../version.js";
 
 /** Twice the largest message that the server sends. */
 const MAX_READ_BYTES = 8 * 1024 * 1024;
@@ -21,7 +22,7 @@ export function link(address: string, options: ConnectOptions): Link {
   const transport = createGrpcTransport({
     baseUrl,
     sessionManager,
-    interceptors: [...(options.interceptors ?? []), retrying()],
+    interceptors: interceptors(options, { "user-agent": `stepwire-typescript/${VERSION}` }),
     readMaxBytes: MAX_READ_BYTES,
     acceptCompression: [], // of a token at a time there is nothing to compress
     ...(options.timeoutMs === undefined ? {} : { defaultTimeoutMs: options.timeoutMs }),
