@@ -18,12 +18,12 @@ import click
 import uvloop
 
 from stepwired import app, config, explain
+from stepwired.addresses import CannotListen
 from stepwired.errors import Failure
 from stepwired.local import models as local_models
 from stepwired.local.fetch import PullError
 from stepwired.observe import logs
 from stepwired.observe.progress import Progress
-from stepwired.rpc.server import CannotListen
 from stepwired.steps.named import BrokenStepError
 
 _CONFIG = click.option(

@@ -3,7 +3,47 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from urllib.parse import urlsplit
+
+
+class CannotListen(Exception):
+    """The server cannot take calls at this address. `str()` of it is one line that says what to do."""
+
+
+def check_free(host: str, port: int, variable: str) -> None:
+    """Find out beforehand that nothing can listen there: those who would try log pages about it.
+
+    Args:
+        host: Where to listen.
+        port: The port; 0 for any.
+        variable: Which chooses another.
+
+    Raises:
+        CannotListen: The address is not of this machine's loopback, or taken.
+    """
+    if (refused := listening_fault(host)) is not None:
+        raise CannotListen(refused)
+    if not port:
+        return
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            raise taken(host, port, variable) from None
+
+
+def taken(host: str, port: int, variable: str) -> CannotListen:
+    """What is raised where another program listens already."""
+    where = joined(host, port)
+    return CannotListen(f"cannot listen on {where}: another program does; stop it, or choose a port with {variable}")
+
+
+def joined(host: str, port: int) -> str:
+    """Host and port as one text."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def listening_fault(host: str) -> str | None:

@@ -12,13 +12,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from stepwire.v1 import chat_pb2, conversation_pb2, embed_pb2, pipeline_pb2, step_run_pb2
+from stepwired.addresses import CannotListen
 from stepwired.events import Batch, ChatRequest, TextDelta
 from stepwired.limits import MIB, Limits
 from stepwired.rpc.chat import ChatServicer
 from stepwired.rpc.conversations import ConversationServicer
 from stepwired.rpc.embed import EmbedServicer
 from stepwired.rpc.pictures import Pictures
-from stepwired.rpc.server import CannotListen, Parts, Server, options
+from stepwired.rpc.server import Parts, Server, options
 from stepwired.rpc.step_runs import StepRunServicer
 from tests.rpc.serving import (
     Catalogue,
@@ -153,10 +154,14 @@ async def test_grpcurl_finds_and_describes_everything(grpcurl: str) -> None:
         address = f"127.0.0.1:{client.port}"
         listed = (await typed(grpcurl, address, "list")).split()
         described = await typed(grpcurl, address, "describe")
+        method = await typed(grpcurl, address, "describe", "stepwire.v1.ChatService.StreamChat")
+        unknown = await typed(grpcurl, address, "describe", "stepwire.v1.ChatService.Nope")
     assert "stepwire.v1.ChatService" in listed
     for service in listed:
         assert f"{service} is a service" in described
     assert "rpc StreamChat" in described
+    assert "stepwire.v1.ChatService.StreamChat is a method" in method
+    assert "Symbol not found" in unknown
 
 
 async def test_grpcurl_streams_a_reply_and_shows_what_is_wrong(grpcurl: str) -> None:
@@ -198,6 +203,6 @@ async def test_a_reader_that_does_not_read_holds_up_the_model() -> None:
     async with serve(chat, limits=Limits(stalled_reader_s=0.2), options=[("grpc.http2.bdp_probe", 0)]) as client:
         call = client.chat.StreamChat(HI)
         await read(call)
-        await until(lambda: client.metrics.calls or not client.server._calls._live)
+        await until(lambda: client.metrics.calls or not client.server.places._live)
         assert made < MIB
         call.cancel()

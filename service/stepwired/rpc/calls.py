@@ -1,33 +1,27 @@
-"""All calls that are being served: how many there may be, and how they end when the server does."""
+"""Wraps the handlers of calls: admission before them, and one end for whatever may happen in them."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final
 
-from stepwired.errors import Failure, InvalidRequest, Reason, Subject, Throttled, Unavailable
+from stepwired.errors import Failure, InvalidRequest, Reason, Throttled
 from stepwired.events import Metrics, set_time_left
 from stepwired.limits import MIB, Limits
 from stepwired.rpc.call import REQUEST_ID, Call, Context, DeadlinePassed, Guard, request_id
 from stepwired.rpc.listening import Listening
+from stepwired.rpc.places import Places
 from stepwired.rpc.scan import MAX_FIELDS
 from stepwired.rpc.stall import Incoming, StallWatch, unread, unsent
-
-log = logging.getLogger(__name__)
 
 #: What the deserializer returns for bytes that are no such message: the handler's wrapper answers it.
 MALFORMED: Final = object()
 
 #: The largest message that is sent: what a stock client reads. gRPC ends a call with a larger one without any reason.
 MAX_MESSAGE_BYTES: Final = 4 * MIB
-
-#: How long calls that were ended may take to clean up, and then to be told so.
-_FINALIZERS_S = 5.0
-_FAREWELL_S = 1.0
 
 
 class Calls:
@@ -36,30 +30,12 @@ class Calls:
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
         self._limits = limits
         self._metrics = metrics
-        self._live: set[Call] = set()
-        self._places = 0
-        self._busy = 0
-        """Those of the places whose calls draining waits for."""
-
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._draining = False
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._ended = asyncio.Event()
-        self._ended.set()
+        self.places = Places(limits)
+        """Whoever takes one of them through another front is served and drained as its own calls are."""
 
     def refusal(self) -> Failure | None:
         """Say why no further call is taken just now; None if one is."""
-        if self._draining:
-            return _draining()
-        if self._places >= self._limits.max_calls:
-            return Throttled(
-                Reason.CONCURRENCY_LIMITED,
-                f"the server serves {self._limits.max_calls} calls already; try again",
-                metadata={"limit": str(self._limits.max_calls)},
-                subject=Subject("server", "calls"),
-            )
-        return None
+        return self.places.refusal()
 
     def unary(
         self, method: str, handler: Callable[[Any, Context], Awaitable[Any]], *, counted: bool
@@ -179,7 +155,9 @@ class Calls:
             try:
                 with guard:
                     self._admit(call, None, counted=counted)
-                    self._track(asyncio.create_task(heard.listen()))  # ends when the call has, and is waited for then
+                    self.places.track(
+                        asyncio.create_task(heard.listen())
+                    )  # ends when the call has, and is waited for then
                     async with aclosing(handler(heard, context)) as responses:
                         async for response in responses:
                             call.writing = response
@@ -206,59 +184,19 @@ class Calls:
 
         return handle
 
-    async def drain(self, grace_s: float) -> None:
-        """Take no further calls, give those that run `grace_s`, end the others and wait until they have cleaned up."""
-        self._draining = True
-        for call in tuple(self._live):
-            if call.is_endless:
-                call.end(_draining())
-        try:
-            async with asyncio.timeout(grace_s):
-                await self._idle.wait()
-        except TimeoutError:
-            log.info("draining: %d calls were ended after %.1f s", self._busy, grace_s)
-        for call in tuple(self._live):
-            call.end(_draining())
-        try:
-            async with asyncio.timeout(_FINALIZERS_S):
-                await self._ended.wait()
-        except TimeoutError:
-            log.warning(
-                "draining: %d calls had not ended %.0f s after they were told to", len(self._live), _FINALIZERS_S
-            )
-        if self._tasks:  # what readers that do not read cannot be told, the end of their connection tells
-            await asyncio.wait(self._tasks, timeout=_FAREWELL_S)
-
-    async def join(self) -> None:
-        """Wait until the last handler is gone."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-
     def _begin(self, method: str, context: Context) -> Call:
         task = asyncio.current_task()
         assert task is not None
         call = Call(method, context, task, self._metrics, request_id(context))
         # Once for all: sent with whichever status the call ends.
         context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
-        self._live.add(call)
-        self._ended.clear()
-        self._track(task)
+        self.places.enter(call)
+        self.places.track(task)
         return call
-
-    def _track(self, task: asyncio.Task[Any]) -> None:
-        """Have the end of the server wait for `task`."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _admit(self, call: Call, request: Any, *, counted: bool) -> None:
         if counted:
-            if (refusal := self.refusal()) is not None:
-                raise refusal
-            call.has_place = True
-            self._places += 1
-            if not call.is_serving:
-                self._busy += 1
-                self._idle.clear()
+            self.places.take(call)
         if request is MALFORMED:
             raise InvalidRequest(
                 Reason.MALFORMED_REQUEST,
@@ -272,20 +210,7 @@ class Calls:
 
     def _end(self, call: Call) -> None:
         call.over()
-        self._live.discard(call)
-        if not self._live:
-            self._ended.set()
-        if call.has_place:
-            call.has_place = False
-            self._places -= 1
-            if not call.is_serving:
-                self._busy -= 1
-                if not self._busy:
-                    self._idle.set()
-
-
-def _draining() -> Failure:
-    return Unavailable(Reason.SERVER_DRAINING, "the server is shutting down; try again")
+        self.places.leave(call)
 
 
 def too_large(size: int) -> Failure:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from stepwire.v1 import (
     step_run_pb2_grpc,
 )
 from stepwired import addresses
+from stepwired.addresses import CannotListen
 from stepwired.events import Chat, CountTokens, Embed, Metrics
 from stepwired.limits import MIB, Limits
 from stepwired.rpc import reflect
@@ -38,6 +38,9 @@ from stepwired.steps.pipelines import Pipelines
 from stepwired.steps.workers import Workers
 from stepwired.store.base import ConversationStore
 
+#: The variable that chooses the port.
+PORT = "STEPWIRE_GRPC_PORT"
+
 _HEALTH = "grpc.health.v1.Health"
 
 #: Calls that only their callers end, and which these begin again where they were: draining does not wait for them.
@@ -45,10 +48,6 @@ _ENDLESS = frozenset({"WatchConversation"})
 
 #: Calls whose callers serve the calls of others: draining ends them when those have ended.
 _SERVING = frozenset({"ServeSteps"})
-
-
-class CannotListen(Exception):
-    """The server cannot take calls at this address. `str()` of it is one line that says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +82,13 @@ class Server:
         if (kind := api_implementation.Type()) != "upb":
             message = f"protobuf runs as {kind!r}; unset PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION to get 'upb'"
             raise CannotListen(message)
-        self._calls = Calls(limits, metrics)
+        calls = Calls(limits, metrics)
+        self.places = calls.places
+        """For other fronts, which are to serve and end as this one does."""
+        self.is_draining = False
         self._health = health.aio.HealthServicer()
         self._limits = limits
-        self._gate = Gate(self._calls, authorize)
+        self._gate = Gate(calls, authorize)
         self._services = self._register(self._gate, parts, limits)
         self._server: grpc.aio.Server | None = None
 
@@ -103,16 +105,13 @@ class Server:
         Raises:
             CannotListen: The address is not of this machine's loopback, or taken.
         """
-        if (refused := addresses.listening_fault(host)) is not None:
-            raise CannotListen(refused)
-        address = f"[{host}]" if ":" in host else host
-        _check_free(host, port)
+        addresses.check_free(host, port, PORT)
         # Not made before, because gRPC never gives back what a server holds that was not started.
         server = grpc.aio.server(handlers=[self._gate], options=options(self._limits))
         try:
-            bound = server.add_insecure_port(f"{address}:{port}")
+            bound = server.add_insecure_port(addresses.joined(host, port))
         except RuntimeError:  # somebody else was quicker
-            raise _taken(host, port) from None
+            raise addresses.taken(host, port, PORT) from None
         await server.start()
         self._server = server
         for name in self._services:
@@ -125,12 +124,13 @@ class Server:
         Between the first two, `delay_s` pass in which new calls are still served, for balancers that learn of it late.
         Returns when every call has cleaned up after itself and been told how it ended.
         """
+        self.is_draining = True
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(delay_s)
-        await self._calls.drain(grace_s)
+        await self.places.drain(grace_s)
         if self._server is not None:
             await self._server.stop(None)
-        await self._calls.join()
+        await self.places.join()
 
     def _register(self, gate: Gate, parts: Parts, limits: Limits) -> Sequence[str]:
         """Put every service behind the gate; their names."""
@@ -185,23 +185,4 @@ def options(limits: Limits) -> Sequence[tuple[str, int]]:
         ("grpc.max_receive_message_length", limits.request_bytes),
         # A little more than we send: our own limit names its reason.
         ("grpc.max_send_message_length", max(limits.reply_bytes, 4 * MIB)),
-    )
-
-
-def _check_free(host: str, port: int) -> None:
-    """Find a taken port before gRPC does, which would log pages about it."""
-    if not port:
-        return
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            raise _taken(host, port) from None
-
-
-def _taken(host: str, port: int) -> CannotListen:
-    return CannotListen(
-        f"cannot listen on {host}:{port}: another program does; stop it, or choose a port with STEPWIRE_GRPC_PORT"
     )
