@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from stepwired.rpc.gate import Collector
@@ -25,9 +26,34 @@ def handlers(services: Sequence[str]) -> Mapping[str, Mapping[str, Handler]]:
     _describe_v1()
     collector: Any = Collector()  # generated code wants a server, and uses only what a Collector has
     add: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server  # comes without types
-    add(reflection.aio.ReflectionServicer((*services, V1, V1_ALPHA)), collector)
+    add(reflection.aio.ReflectionServicer((*services, V1, V1_ALPHA), pool=_Symbols()), collector)
     made: Mapping[str, Handler] = collector.services[V1_ALPHA]
     return {V1: made, V1_ALPHA: made}
+
+
+class _Symbols:
+    """The descriptor pool, which by itself does not find methods by name, though tools ask for them."""
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:
+        """Find the file of a symbol, or of the service whose method it is.
+
+        Raises:
+            KeyError: There is no such symbol.
+        """
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            name, _, method = symbol.rpartition(".")
+            service = self._pool.FindServiceByName(name)
+            if method not in service.methods_by_name:
+                raise
+            return service.file
 
 
 def _describe_v1() -> None:
