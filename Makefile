@@ -12,6 +12,7 @@ T ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 STUBS := clients/python/stepwire/v1
+GO_STUBS := clients/go/stepwire/v1
 PROTOS = $(sort $(wildcard proto/stepwire/v1/*.proto))
 SERVICES = $(shell grep -l '^service ' $(PROTOS))
 LINTED = $(wildcard service clients/python tests benchmarks docs)
@@ -19,6 +20,7 @@ LINTED = $(wildcard service clients/python tests benchmarks docs)
 # constraints.txt holds every version. pip reads its plain lines; the generator and the Go tools,
 # which live outside of .venv, have theirs in lines that pip takes for comments.
 GENERATOR = $(shell sed -n 's/^.gen //p' constraints.txt)
+GO_GENERATORS = $(shell sed -n 's/^.gen-go //p' constraints.txt)
 GRPCURL = $(shell sed -n 's/^.go //p' constraints.txt)
 NODE = $(shell sed -n 's/^.node //p' constraints.txt)
 
@@ -168,7 +170,7 @@ breaking: .venv/dev ## Compare proto/ with what has landed
 
 # Generated beside and then moved, so that a failure leaves the old stubs whole.
 .PHONY: gen
-gen: .tools/gen/installed .venv/installed ## Regenerate from proto/: the Python stubs and docs/errors.md
+gen: .tools/gen/installed .venv/installed gen-go ## Regenerate from proto/: the stubs of Python and Go, and docs/errors.md
 	@echo "gen: $(STUBS)"
 	@rm -rf .tools/stubs && mkdir -p .tools/stubs $(STUBS)
 	@PATH="$$PWD/.tools/gen/bin:$$PATH" python -m grpc_tools.protoc -Iproto \
@@ -181,9 +183,27 @@ gen: .tools/gen/installed .venv/installed ## Regenerate from proto/: the Python 
 	@echo "gen: docs/errors.md"
 	@$(BIN)/python docs/make_errors.py
 
+.PHONY: gen-go
+gen-go: .tools/gen/installed
+	@command -v go >/dev/null || $(call LEFT_OUT,gen: $(GO_STUBS) was left out: Go is missing); \
+	$(MAKE) -s .tools/gen-go/installed; \
+	echo "gen: $(GO_STUBS)"; \
+	rm -rf .tools/go-stubs; mkdir -p .tools/go-stubs $(GO_STUBS); \
+	PATH="$$PWD/.tools/gen-go:$$PWD/.tools/gen/bin:$$PATH" python -m grpc_tools.protoc -Iproto \
+	  --go_out=.tools/go-stubs --go_opt=module=stepwire.dev/go \
+	  --go-grpc_out=.tools/go-stubs --go-grpc_opt=module=stepwire.dev/go $(PROTOS); \
+	rm -f $(GO_STUBS)/*.pb.go; \
+	mv .tools/go-stubs/stepwire/v1/* $(GO_STUBS)/
+
+.tools/gen-go/installed: constraints.txt
+	@echo "install: the stub generators for Go, into .tools/gen-go"
+	@mkdir -p .tools/gen-go
+	@for each in $(GO_GENERATORS); do GOBIN="$$PWD/.tools/gen-go" go install $$each; done
+	@touch $@
+
 .PHONY: check-gen
 check-gen: gen ## Fail if what is committed is not what proto/ says
-	@changed=$$(git status --porcelain -- $(STUBS) docs/errors.md); \
+	@changed=$$(git status --porcelain -- $(STUBS) $(GO_STUBS) docs/errors.md); \
 	test -z "$$changed" || { echo "$$changed" >&2; echo "Run 'make gen' and commit what it wrote." >&2; exit 1; }
 
 .PHONY: bench
@@ -227,6 +247,20 @@ $(TS)/src/gen/.made: $(PROTOS) $(TS)/package-lock.json $(TS)/buf.gen.yaml
 	@.tools/bin/node $(TS)/node_modules/.bin/tsc -p $(TS)
 	@printf '#!/bin/sh\nexec "%s" "%s" "$$@"\n' "$$PWD/.tools/bin/node" "$$PWD/$(TS)/dist/conformance/driver.js" > $@
 	@chmod +x $@
+
+GO_SOURCES = $(shell find clients/go -name '*.go') $(addprefix clients/go/,go.mod go.sum stepwire/service_config.json)
+
+.PHONY: client-go
+client-go: ## Build the Go client
+	@command -v go >/dev/null || $(call LEFT_OUT,the Go client was left out: Go is missing); \
+	$(MAKE) -s .tools/bin/conformance-go
+
+# Its examples too, for tests.
+.tools/bin/conformance-go: $(GO_SOURCES)
+	@echo "build: clients/go"
+	@mkdir -p .tools/bin .tools/go
+	@out="$$PWD/.tools/go"; cd clients/go && go build -buildvcs=false -o "$$out/" ./examples/... ./conformance
+	@mv .tools/go/conformance $@
 
 .PHONY: clean
 clean: ## Remove everything that make has made here; models stay in the user's data folder

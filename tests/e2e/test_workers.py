@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc.aio
 import pytest
-from google.protobuf import descriptor, descriptor_pb2, json_format
+from google.protobuf import json_format
 
 from stepwire.v1 import step_run_pb2, step_run_pb2_grpc
 from stepwired.store.codec.values import json_of_value
@@ -57,29 +57,11 @@ def worker_program() -> Path:
     return program
 
 
-@pytest.fixture(scope="session")
-def descriptors(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with the descriptors of StepRunService, and of all they need."""
-    files: dict[str, descriptor_pb2.FileDescriptorProto] = {}
-
-    def add(file: descriptor.FileDescriptor) -> None:
-        for needed in file.dependencies:
-            add(needed)
-        if file.name not in files:
-            files[file.name] = descriptor_pb2.FileDescriptorProto()
-            file.CopyToProto(files[file.name])
-
-    add(step_run_pb2.DESCRIPTOR)
-    path = tmp_path_factory.mktemp("descriptors") / "stepwire.binpb"
-    path.write_bytes(descriptor_pb2.FileDescriptorSet(file=files.values()).SerializeToString())
-    return path
-
-
 class Workers:
     """Starts workers of one server."""
 
-    def __init__(self, program: Path, descriptors: Path, address: str) -> None:
-        self._command = (str(program), "-server", address, "-descriptors", str(descriptors))
+    def __init__(self, program: Path, address: str) -> None:
+        self._command = (str(program), "-server", address)
 
     @asynccontextmanager
     async def running(self, room: int, answers: int = 1_000_000) -> AsyncGenerator[Worker]:
@@ -99,8 +81,8 @@ class Workers:
 
 
 @pytest.fixture
-def workers(worker_program: Path, descriptors: Path, server_alone: Program) -> Workers:
-    return Workers(worker_program, descriptors, server_alone.address)
+def workers(worker_program: Path, server_alone: Program) -> Workers:
+    return Workers(worker_program, server_alone.address)
 
 
 def asked(name: str, numbers: list[Any]) -> step_run_pb2.RunStepRequest:
@@ -178,10 +160,10 @@ async def test_an_input_that_a_worker_in_go_does_not_take_stays_with_its_item(
         assert await results(call) == [2, "STEP_INPUT_INVALID", 6]
 
 
-async def test_a_server_that_ends_tells_its_workers(worker_program: Path, descriptors: Path, tmp_path: Path) -> None:
+async def test_a_server_that_ends_tells_its_workers(worker_program: Path, tmp_path: Path) -> None:
     async with (
         running(tmp_path, "[local]\nenabled = false\n") as server,
-        Workers(worker_program, descriptors, server.address).running(room=1) as worker,
+        Workers(worker_program, server.address).running(room=1) as worker,
     ):
         assert await server.end() == 0
         assert worker.process.stderr is not None

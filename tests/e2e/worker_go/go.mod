@@ -2,16 +2,15 @@ module stepwire.dev/tests/worker
 
 go 1.19
 
-// Those of grpcurl in constraints.txt, for the same reason: the Go of Debian 12 builds them.
-require (
-	google.golang.org/grpc v1.61.0
-	google.golang.org/protobuf v1.33.1-0.20240408130810-98873a205002
-)
+require stepwire.dev/go v0.0.0
 
 require (
-	github.com/golang/protobuf v1.5.3 // indirect
-	golang.org/x/net v0.18.0 // indirect
-	golang.org/x/sys v0.14.0 // indirect
-	golang.org/x/text v0.14.0 // indirect
-	google.golang.org/genproto/googleapis/rpc v0.0.0-20231106174013-bbf56f31fb17 // indirect
+	golang.org/x/net v0.35.0 // indirect
+	golang.org/x/sys v0.30.0 // indirect
+	golang.org/x/text v0.22.0 // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20240528184218-531527333157 // indirect
+	google.golang.org/grpc v1.64.1 // indirect
+	google.golang.org/protobuf v1.34.1 // indirect
 )
+
+replace stepwire.dev/go => ../../../clients/go
