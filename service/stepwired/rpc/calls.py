@@ -197,6 +197,8 @@ class Calls:
     def _admit(self, call: Call, request: Any, *, counted: bool) -> None:
         if counted:
             self.places.take(call)
+        if isinstance(request, InvalidRequest):  # in place of a message: it could not be read, and it is known why
+            raise request
         if request is MALFORMED:
             raise InvalidRequest(
                 Reason.MALFORMED_REQUEST,

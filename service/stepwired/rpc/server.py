@@ -26,6 +26,7 @@ from stepwired.limits import MIB, Limits
 from stepwired.rpc import reflect
 from stepwired.rpc.calls import Calls
 from stepwired.rpc.chat import ChatServicer
+from stepwired.rpc.connect.app import Connect
 from stepwired.rpc.conversations import ConversationServicer
 from stepwired.rpc.embed import EmbedServicer
 from stepwired.rpc.gate import Authorize, Collector, Gate, anybody
@@ -117,6 +118,10 @@ class Server:
         for name in self._services:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return bound
+
+    def connect(self) -> Connect:
+        """The ASGI application that serves the same over Connect and gRPC-Web, calls of both counted together."""
+        return Connect(self._gate, self._services, self._limits)
 
     async def drain(self, grace_s: float, *, delay_s: float = 0.0) -> None:
         """Stop: health turns NOT_SERVING, new calls are refused, running ones get `grace_s`, then all are ended.

@@ -1,0 +1,162 @@
+"""Reads what callers send: bodies, their messages, and the news that a caller is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any, Self
+
+from connectrpc.errors import ConnectError
+
+from stepwired.limits import KIB
+from stepwired.rpc.stall import unsent
+from stepwired.steps.ahead import End
+
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+
+#: What is read ahead of a stream: while there is less, a caller who hangs up is noticed.
+_AHEAD_BYTES = 64 * KIB
+
+
+class Body:
+    """The body of a request that is read while it is answered, and ahead of that.
+
+    Args:
+        receive: The server's.
+        gone: Called when the caller hangs up.
+    """
+
+    def __init__(self, receive: Receive, gone: Callable[[], None]) -> None:
+        self._receive = receive
+        self._gone = gone
+        self._came: deque[Event] = deque()
+        self._waiting_bytes = 0
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+
+    async def read(self) -> None:
+        """Read until the caller hangs up. To be run as a task, and cancelled with the call."""
+        while True:
+            event = await self._receive()
+            if event["type"] == "http.disconnect":
+                self._gone()
+                return
+            self._came.append(event)
+            self._waiting_bytes += len(event.get("body", b""))
+            self._news.set()
+            if self._waiting_bytes > _AHEAD_BYTES:
+                self._room.clear()
+                await self._room.wait()
+
+    async def __call__(self) -> Event:
+        """Take the next part. After the last one, nothing comes: who hangs up is told of by `gone` alone."""
+        while not self._came:
+            self._news.clear()
+            await self._news.wait()
+        event = self._came.popleft()
+        self._waiting_bytes -= len(event.get("body", b""))
+        self._room.set()
+        return event
+
+
+class Patient:
+    """A body that has to come: whoever sends nothing of it for `limit_s` is refused."""
+
+    def __init__(self, receive: Receive, limit_s: float) -> None:
+        self._receive = receive
+        self._limit_s = limit_s
+        self._has_ended = False
+
+    async def __call__(self) -> Event:
+        if self._has_ended:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._limit_s):
+                event = await self._receive()
+        except TimeoutError:
+            raise unsent(self._limit_s) from None
+        self._has_ended = not event.get("more_body", False)
+        return event
+
+
+class Unread:
+    """An empty body in place of one that nobody wants, because the call is refused whatever it says."""
+
+    def __init__(self, receive: Receive, empty: bytes) -> None:
+        self._receive = receive
+        self._empty: bytes | None = empty
+
+    async def __call__(self) -> Event:
+        empty, self._empty = self._empty, None
+        return await self._receive() if empty is None else {"type": "http.request", "body": empty, "more_body": False}
+
+
+class Decoded:
+    """The messages of a request stream.
+
+    Args:
+        raw: As the library has them.
+        read: Decodes one.
+        failed: What to raise for what the library raises.
+    """
+
+    def __init__(
+        self,
+        raw: AsyncIterator[bytes],
+        read: Callable[[bytes], Awaitable[Any]],
+        failed: Callable[[ConnectError], Exception],
+    ) -> None:
+        self._raw = raw
+        self._read = read
+        self._failed = failed
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self._read(await anext(self._raw))
+        except ConnectError as error:
+            raise self._failed(error) from None
+
+
+class Ahead:
+    """Messages, one read ahead, by a task that may be cancelled with the call.
+
+    Whoever iterates over this is never cancelled and may wait beyond the end of the call: `leave` ends that.
+    """
+
+    def __init__(self, messages: AsyncIterator[Any]) -> None:
+        self._messages = messages
+        self._entries: asyncio.Queue[Any] = asyncio.Queue()
+        self._room = asyncio.Event()
+
+    async def read(self) -> None:
+        """Read until the stream ends."""
+        try:
+            async for message in self._messages:
+                self._entries.put_nowait(message)
+                self._room.clear()
+                await self._room.wait()
+        except Exception as error:  # noqa: BLE001  raised where the messages are taken
+            self._entries.put_nowait(End(error))
+        else:
+            self._entries.put_nowait(End())
+
+    def leave(self) -> None:
+        """End the wait of whoever iterates."""
+        self._entries.put_nowait(End())
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        entry = await self._entries.get()
+        if isinstance(entry, End):
+            self._entries.put_nowait(entry)
+            raise entry.error or StopAsyncIteration
+        self._room.set()
+        return entry
