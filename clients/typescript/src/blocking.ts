@@ -37,6 +37,23 @@ export interface Blocking extends Lanes {
     request: MessageInitShape<I> | MessageInitShape<I>[],
     options?: BlockingOptions,
   ): MessageShape<O>[];
+  /** Begins a call in which both sides talk. */
+  talk<I extends DescMessage, O extends DescMessage>(
+    method: Method<I, O>,
+    options?: Pick<BlockingOptions, "timeoutMs">,
+  ): BlockingTalk<I, O>;
   /** Ends the thread. */
+  close(): void;
+}
+
+/** A call in which both sides talk. */
+export interface BlockingTalk<I extends DescMessage, O extends DescMessage> {
+  /** Sends a message, and waits until it is on its way; after the end of the call, does nothing. */
+  send(message: MessageInitShape<I>): void;
+  /** Waits for the next message; undefined at the end. Throws what the call failed with. */
+  receive(): MessageShape<O> | undefined;
+  /** Messages that have come and will be received next. */
+  waiting(): readonly MessageShape<O>[];
+  /** Ends the call; to be called once, in any case. */
   close(): void;
 }

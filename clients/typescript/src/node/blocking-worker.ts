@@ -1,6 +1,6 @@
 /** The thread that makes the calls another one waits for. */
 
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type DescMethodStreaming, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { workerData } from "node:worker_threads";
 
 import { type Answer, invoke } from "../calls.js";
@@ -8,6 +8,7 @@ import { ofCall, StepwireError, toFacts } from "../errors.js";
 import { LocalLanes } from "../lanes.js";
 import { methodNamed } from "../services.js";
 import type { Answered, Ask, Birth } from "./messages.js";
+import { talk } from "./talk-worker.js";
 import { link } from "./transport.js";
 
 const { address, options, port, bell } = workerData as Birth;
@@ -30,6 +31,11 @@ async function answer(ask: Ask): Promise<void> {
 
 async function done(ask: Ask): Promise<Uint8Array[]> {
   const { lane } = ask;
+  if (ask.kind === "talk" && ask.port) {
+    const method = methodNamed(ask.method ?? "") as DescMethodStreaming;
+    talk(method, ask.timeoutMs, { transport, address, port: ask.port, ring });
+    return [];
+  }
   if (ask.kind === "call") {
     const call = () => made(ask);
     return bytesOf(ask, await (lane === undefined ? call() : lanes.after(lane, call)));
@@ -62,6 +68,10 @@ function bytesOf(ask: Ask, messages: Answer): Uint8Array[] {
 
 function reply(answered: Answered): void {
   port.postMessage(answered);
+  ring();
+}
+
+function ring(): void {
   Atomics.add(bell, 0, 1);
   Atomics.notify(bell, 0);
 }

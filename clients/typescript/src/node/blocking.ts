@@ -3,10 +3,11 @@
 import { create, type DescMessage, fromBinary, type MessageInitShape, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 
-import type { Blocking, BlockingOptions, Method } from "../blocking.js";
+import type { Blocking, BlockingOptions, BlockingTalk, Method } from "../blocking.js";
 import { StepwireError, toFacts } from "../errors.js";
 import type { ConnectOptions } from "../platform.js";
-import type { Answered, Ask, Birth } from "./messages.js";
+import type { Answered, Ask, Birth, SentError } from "./messages.js";
+import { WorkerTalk } from "./talk.js";
 
 /** A thread that has not begun by then never will: its file is missing, or there is no memory. */
 const START_MS = 60_000;
@@ -21,6 +22,7 @@ class WorkerCalls implements Blocking {
   readonly #worker: Worker;
   readonly #port: MessagePort;
   readonly #bell = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+  readonly #talks = new Set<{ lose(error: SentError): void }>();
   readonly #open = new Map<number, (answered: Answered) => void>();
   #lastId = READY;
   #isReady = false;
@@ -77,6 +79,19 @@ class WorkerCalls implements Blocking {
     });
   }
 
+  talk<I extends DescMessage, O extends DescMessage>(
+    method: Method<I, O>,
+    options: Pick<BlockingOptions, "timeoutMs"> = {},
+  ): BlockingTalk<I, O> {
+    const { port1, port2 } = new MessageChannel();
+    const { typeName } = method.parent;
+    const ask: Ask = { ...options, id: this.#nextId(), kind: "talk", method: `${typeName}/${method.name}`, port: port2 };
+    this.#send(ask, () => {}, [port2]);
+    const talk = new WorkerTalk(method, port1, this.#bell, () => this.#talks.delete(talk));
+    this.#talks.add(talk);
+    return talk;
+  }
+
   close(): void {
     this.#isClosed = true;
     void this.#worker.terminate();
@@ -84,6 +99,7 @@ class WorkerCalls implements Blocking {
     const error = { ...toFacts(new StepwireError("the client was closed", { code: "CANCELLED" })) };
     for (const [id, settle] of this.#open) settle({ id, error });
     this.#open.clear();
+    for (const talk of this.#talks) talk.lose(error);
   }
 
   #asked(method: Method, request: object): Pick<Ask, "id" | "method" | "requests"> {
@@ -99,11 +115,11 @@ class WorkerCalls implements Blocking {
   }
 
   /** Hands over; as long as something is open, the process stays. */
-  #send(ask: Ask, settle: (answered: Answered) => void): void {
+  #send(ask: Ask, settle: (answered: Answered) => void, transferred: readonly MessagePort[] = []): void {
     if (this.#isClosed) throw new StepwireError("the client was closed", { code: "CANCELLED" });
     this.#open.set(ask.id, settle);
     this.#port.ref();
-    this.#port.postMessage(ask);
+    this.#port.postMessage(ask, transferred);
   }
 
   #take(answered: Answered): void {

@@ -1,0 +1,78 @@
+/** Makes a call in which both sides talk, for a thread that is blocked meanwhile. */
+
+import { type DescMethodStreaming, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import type { MessagePort } from "node:worker_threads";
+import type { Transport } from "@connectrpc/connect";
+
+import { ofCall, toFacts } from "../errors.js";
+import { Outbox } from "../functions/outbox.js";
+import type { Said, Wish } from "./messages.js";
+
+/** Messages that may lie before the other thread, unread. */
+const MAX_AHEAD = 16;
+
+/** Whom the messages go to and come from. */
+export interface TalkEnds {
+  readonly transport: Transport;
+  /** What errors call the server. */
+  readonly address: string;
+  /** The other thread. */
+  readonly port: MessagePort;
+  /** Wakes it. */
+  readonly ring: () => void;
+}
+
+/** Makes the call, until it ends or the other thread closes it. */
+export function talk(method: DescMethodStreaming, timeoutMs: number | undefined, ends: TalkEnds): void {
+  const { port, ring } = ends;
+  const outbox = new Outbox<Message>();
+  const left = new AbortController();
+  const room = new Room(MAX_AHEAD);
+  const say = (said: Said): void => {
+    port.postMessage(said);
+    ring();
+  };
+  port.on("message", (wish: Wish) => {
+    if (wish.kind === "more") room.grow();
+    else if (wish.kind === "close") left.abort();
+    else if (wish.message) void outbox.send(fromBinary(method.input, wish.message)).then(() => say({ kind: "taken" }));
+  });
+  port.on("close", () => left.abort());
+  void read().then(
+    () => say({ kind: "end" }),
+    (thrown: unknown) => say({ kind: "end", error: toFacts(ofCall(thrown, ends.address)) }),
+  );
+
+  async function read(): Promise<void> {
+    try {
+      const answer = await ends.transport.stream(method, left.signal, timeoutMs, undefined, outbox);
+      for await (const message of answer.message) {
+        await room.take();
+        say({ kind: "message", message: toBinary(method.output, message) });
+      }
+    } finally {
+      outbox.end();
+      left.abort();
+    }
+  }
+}
+
+/** Places for messages, which are waited for while there is none. */
+class Room {
+  #free: number;
+  #grown: () => void = () => undefined;
+
+  constructor(free: number) {
+    this.#free = free;
+  }
+
+  grow(): void {
+    this.#free += 1;
+    this.#grown();
+  }
+
+  async take(): Promise<void> {
+    while (this.#free === 0) await new Promise<void>((grown) => (this.#grown = grown));
+    this.#free -= 1;
+  }
+}

@@ -1,0 +1,91 @@
+/** This thread's end of a call in which both sides talk, and which another thread makes. */
+
+import { create, type DescMessage, fromBinary, type MessageInitShape, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
+
+import type { BlockingTalk, Method } from "../blocking.js";
+import { StepwireError } from "../errors.js";
+import type { Said, SentError, Wish } from "./messages.js";
+
+/** Says and hears one message after the other, and blocks this thread meanwhile. */
+export class WorkerTalk<I extends DescMessage, O extends DescMessage> implements BlockingTalk<I, O> {
+  readonly #method: Method<I, O>;
+  readonly #port: MessagePort;
+  readonly #bell: Int32Array<SharedArrayBuffer>;
+  readonly #closed: () => void;
+  readonly #heard: MessageShape<O>[] = [];
+  #sent = 0;
+  #taken = 0;
+  #end: Said | undefined;
+
+  /**
+   * @param bell A number that the other thread raises with each word, and notifies of.
+   * @param closed Is told when this is closed.
+   */
+  constructor(method: Method<I, O>, port: MessagePort, bell: Int32Array<SharedArrayBuffer>, closed: () => void) {
+    this.#method = method;
+    this.#port = port;
+    this.#bell = bell;
+    this.#closed = closed;
+  }
+
+  send(message: MessageInitShape<I>): void {
+    const { input } = this.#method;
+    this.#wish({ kind: "send", message: toBinary(input, create(input, message)) });
+    this.#sent += 1;
+    while (this.#taken < this.#sent && !this.#end) this.#listen();
+  }
+
+  receive(): MessageShape<O> | undefined {
+    for (;;) {
+      const next = this.#heard.shift();
+      if (next) {
+        this.#wish({ kind: "more" });
+        return next;
+      }
+      if (this.#end) {
+        const { error } = this.#end;
+        if (error) throw new StepwireError(error.message, error);
+        return undefined;
+      }
+      this.#listen();
+    }
+  }
+
+  waiting(): readonly MessageShape<O>[] {
+    while (this.#take());
+    return this.#heard;
+  }
+
+  close(): void {
+    this.#wish({ kind: "close" });
+    this.#port.close();
+    this.#closed();
+  }
+
+  /** Ends it from this side: the other thread is gone. */
+  lose(error: SentError): void {
+    this.#end ??= { kind: "end", error };
+  }
+
+  #wish(wish: Wish): void {
+    this.#port.postMessage(wish);
+  }
+
+  /** Waits for the next word. */
+  #listen(): void {
+    const rung = Atomics.load(this.#bell, 0);
+    if (!this.#take()) Atomics.wait(this.#bell, 0, rung);
+  }
+
+  /** Takes a word that is there already; whether there was one. */
+  #take(): boolean {
+    const received = receiveMessageOnPort(this.#port) as { message: Said } | undefined;
+    if (!received) return false;
+    const { kind, message } = received.message;
+    if (kind === "taken") this.#taken += 1;
+    else if (kind === "end") this.#end = received.message;
+    else if (message) this.#heard.push(fromBinary(this.#method.output, message));
+    return true;
+  }
+}

@@ -1,0 +1,95 @@
+/** Runs pipelines while this thread waits, and calls functions of this program on it meanwhile. */
+
+import type { Blocking, BlockingTalk } from "../blocking.js";
+import { refused, StepwireError } from "../errors.js";
+import { context, done, find, isGenerator, output, reply, valueOf } from "../functions/calls.js";
+import type { Functions } from "../functions/functions.js";
+import { replyOf, startOf } from "../functions/interactive.js";
+import {
+  type Call,
+  type CallReply,
+  ErrorMode,
+  type RunInteractiveRequestSchema as Requests,
+  type RunInteractiveResponseSchema as Responses,
+  type RunStepResponse,
+  StepRunService,
+} from "../gen/stepwire/v1/step_run_pb.js";
+import type { RunResults } from "./results.js";
+import { collected, collectRequest, Gathering, isUnary, type Prepared, prepare, type RunOptions } from "./run.js";
+import type { StepLike } from "./spec.js";
+
+const CANNOT_WAIT =
+  "the function returned a promise, for which a blocked thread cannot wait: start the step with startAsync, " +
+  "or have the function use startBlocking itself";
+
+/** Runs a step, waits, and returns all values; fails as the first item did that failed. */
+export function collectBlocking(
+  blocking: Blocking,
+  step: StepLike,
+  input: unknown,
+  options: Omit<RunOptions, "signal">,
+): RunResults {
+  const prepared = prepare(step, input, ErrorMode.FAIL_FAST, options.runId);
+  const call = options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs };
+  if (isUnary(prepared)) return collected(blocking.call(StepRunService.method.collectStep, collectRequest(prepared), call));
+  const talk = blocking.talk(StepRunService.method.runInteractive, call);
+  try {
+    talk.send(startOf(prepared.request));
+    return gathered(talk, prepared);
+  } catch (thrown) {
+    if (!(thrown instanceof StepwireError)) throw thrown;
+    const error = prepared.functions.explain(thrown);
+    for (const [callback, given] of prepared.watching.fail(error)) told(callback, given);
+    throw error;
+  } finally {
+    talk.close();
+  }
+}
+
+type Talk = BlockingTalk<typeof Requests, typeof Responses>;
+
+function gathered(talk: Talk, { functions, watching }: Prepared): RunResults {
+  const gathering = new Gathering(functions);
+  let last: RunStepResponse["event"]["case"];
+  for (let said = talk.receive(); said; said = talk.receive()) {
+    const { kind } = said;
+    if (kind.case === "call") answer(talk, functions, kind.value);
+    if (kind.case !== "event") continue;
+    for (const [callback, given] of watching.hear(kind.value)) told(callback, given);
+    gathering.take(kind.value);
+    last = kind.value.event.case;
+  }
+  if (last !== "finished") throw new StepwireError("the run ended without its last event", { code: "INTERNAL" });
+  return gathering.results();
+}
+
+function told(callback: (given: never) => unknown, given: unknown): void {
+  if (isPromise(callback(given as never))) throw refused(CANNOT_WAIT, "FIELD_INVALID");
+}
+
+function answer(talk: Talk, functions: Functions, call: Call): void {
+  const send = (said: CallReply) => talk.send(replyOf(said));
+  try {
+    const served = find(functions, call);
+    const given = functions.given(served, call);
+    // Nobody can abort the signal of a function that this very thread is in.
+    const returned = served.closure(...given, context(call, new AbortController().signal));
+    if (!isGenerator(returned)) return send(done(call, [valueOf(served, now(returned), given)]));
+    if (Symbol.asyncIterator in returned) throw new TypeError(CANNOT_WAIT);
+    for (const item of returned) send(output(call, valueOf(served, now(item), given)));
+    send(done(call, []));
+  } catch (thrown) {
+    send(reply(call, { case: "error", value: functions.note(thrown) }));
+  }
+}
+
+/** What a function returned, if it is there already. */
+function now(returned: unknown): unknown {
+  if (!isPromise(returned)) return returned;
+  returned.then(undefined, () => undefined); // its own failure is of no interest any more
+  throw new TypeError(CANNOT_WAIT);
+}
+
+function isPromise(returned: unknown): returned is PromiseLike<unknown> {
+  return typeof returned === "object" && returned !== null && "then" in returned && typeof returned.then === "function";
+}

@@ -1,0 +1,162 @@
+/** Runs pipelines: each result of a step is the input of the next. */
+
+import { create } from "@bufbuild/protobuf";
+
+import { StepwireError } from "../errors.js";
+import { Functions } from "../functions/functions.js";
+import { interact } from "../functions/interactive.js";
+import {
+  CollectStepRequestSchema,
+  ErrorMode,
+  type RunStepRequest,
+  RunStepRequestSchema,
+  type RunStepResponse,
+} from "../gen/stepwire/v1/step_run_pb.js";
+import type { Services } from "../services.js";
+import { type RunResults, runResults, stepMetadata, type StepResult, stepResult } from "./results.js";
+import { type StepLike, wireStep } from "./spec.js";
+import { toValue } from "./values.js";
+import { locate, Watching } from "./watching.js";
+
+/** How to run a step. */
+export interface RunOptions {
+  /** Ends the run, with all that its steps are doing, when it aborts. */
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds until it fails with `DEADLINE_EXCEEDED`. Default: the connection's. */
+  readonly timeoutMs?: number | undefined;
+  /** Identifies the run in logs: 1 to 128 of `A-Z a-z 0-9 . _ : -`. Default: a new UUID. */
+  readonly runId?: string | undefined;
+}
+
+/** A run that can begin. */
+export interface Prepared {
+  readonly request: RunStepRequest;
+  readonly functions: Functions;
+  readonly watching: Watching;
+}
+
+/** Makes the request of a run, and takes up the functions of this program that it calls. */
+export function prepare(step: StepLike, input: unknown, errorMode: ErrorMode, runId = ""): Prepared {
+  const functions = new Functions();
+  const steps = [wireStep(step, functions)];
+  locate(steps, functions);
+  const events = functions.watchers.length > 0;
+  const request = create(RunStepRequestSchema, { steps, input: toValue(input), errorMode, events, runId });
+  return { request, functions, watching: new Watching(functions.watchers, steps) };
+}
+
+/** Whether a run can do with one request and one answer. */
+export function isUnary({ functions }: Prepared): boolean {
+  return functions.size === 0 && functions.watchers.length === 0;
+}
+
+/** Yields what happens in a run, results among it, after all who watch a step have been told. */
+async function* events(services: Services, prepared: Prepared, options: RunOptions): AsyncGenerator<RunStepResponse> {
+  const { request, functions, watching } = prepared;
+  const call = { signal: options.signal, timeoutMs: options.timeoutMs } as { signal: AbortSignal; timeoutMs: number };
+  const responses = functions.size > 0 ? interact(services, request, functions, call) : services.stepRuns.runStep(request, call);
+  let isFinished = false;
+  try {
+    for await (const response of responses) {
+      for (const [callback, given] of watching.hear(response)) await callback(given as never);
+      isFinished = response.event.case === "finished";
+      yield response;
+    }
+  } catch (thrown) {
+    if (!(thrown instanceof StepwireError)) throw thrown;
+    const error = functions.explain(thrown);
+    for (const [callback, given] of watching.fail(error)) await callback(given as never);
+    throw error;
+  }
+  // What there is may look whole, and is not.
+  if (!isFinished) throw new StepwireError("the run ended without its last event", { code: "INTERNAL" });
+}
+
+/** Yields the results of a run as they come; a failure keeps its place among them. Leaving the loop cancels the run. */
+export async function* stream(
+  services: Services,
+  step: StepLike,
+  input: unknown,
+  options: RunOptions,
+): AsyncGenerator<StepResult, void, undefined> {
+  const prepared = prepare(step, input, ErrorMode.CONTINUE, options.runId);
+  for await (const response of events(services, prepared, options)) {
+    const result = resultOf(response, prepared.functions);
+    if (result) yield result;
+  }
+}
+
+/** Runs a step and returns all values; fails as the first item did that failed. */
+export async function collect(
+  services: Services,
+  step: StepLike,
+  input: unknown,
+  options: RunOptions,
+): Promise<RunResults> {
+  const prepared = prepare(step, input, ErrorMode.FAIL_FAST, options.runId);
+  if (!isUnary(prepared)) {
+    const gathering = new Gathering(prepared.functions);
+    for await (const response of events(services, prepared, options)) gathering.take(response);
+    return gathering.results();
+  }
+  const response = await services.stepRuns.collectStep(collectRequest(prepared), {
+    signal: options.signal as AbortSignal,
+    timeoutMs: options.timeoutMs as number,
+  });
+  return collected(response);
+}
+
+/** The request for all results at once. */
+export function collectRequest({ request }: Prepared) {
+  const { steps, input, errorMode, runId } = request;
+  return create(CollectStepRequestSchema, { steps, errorMode, runId, ...(input && { input }) });
+}
+
+/** Reads the answer with all results. */
+export function collected(response: Awaited<ReturnType<Services["stepRuns"]["collectStep"]>>): RunResults {
+  const results = response.results.map((each) => stepResult(each.path, each.result));
+  return runResults(results, stepMetadata(response.metadata), response.runId);
+}
+
+/** Takes up the events of a run, and makes a list of its results. */
+export class Gathering {
+  readonly #functions: Functions;
+  readonly #results: StepResult[] = [];
+  #metadata = stepMetadata(undefined);
+  #runId = "";
+
+  constructor(functions: Functions) {
+    this.#functions = functions;
+  }
+
+  /** Takes up an event. */
+  take(response: RunStepResponse): void {
+    const { event } = response;
+    if (event.case === "started") this.#runId = event.value.runId;
+    else if (event.case === "finished") this.#metadata = stepMetadata(event.value.metadata);
+    const result = resultOf(response, this.#functions);
+    if (result) this.#results.push(result);
+  }
+
+  /** What there is. */
+  results(): RunResults {
+    return runResults(this.#results, this.#metadata, this.#runId);
+  }
+}
+
+/** The result that an event is; undefined for another event, and for one that this version does not know. */
+function resultOf(response: RunStepResponse, functions: Functions): StepResult | undefined {
+  switch (response.event.case) {
+    case "value":
+    case "embedding":
+    case "message":
+    case "data":
+    case "failure": {
+      const result = stepResult(response.path, response.event);
+      if (result.error) functions.explain(result.error);
+      return result;
+    }
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,108 @@
+/** JSON as JavaScript has it, to and from protobuf's `Value`. */
+
+import { create, createRegistry, isMessage, type JsonObject, type JsonValue, toJson } from "@bufbuild/protobuf";
+import { ListValueSchema, NullValue, StructSchema, type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
+
+import { file_stepwire_v1_chat } from "../gen/stepwire/v1/chat_pb.js";
+import { file_stepwire_v1_message } from "../gen/stepwire/v1/message_pb.js";
+
+/** Lists and objects that may lie inside each other, as for the server: protobuf reads little more. */
+export const MAX_DEPTH = 32;
+
+/** A value that JSON cannot say, or that is nested too deep. */
+export class NotJson extends TypeError {
+  override readonly name = "NotJson";
+}
+
+const messages = createRegistry(file_stepwire_v1_message, file_stepwire_v1_chat);
+
+/**
+ * Makes a `Value` of what JSON can say. `undefined` counts as null, typed arrays are lists, what has `toJSON` (a `Date`)
+ * is that, and messages of this package are their JSON.
+ *
+ * @throws {NotJson} JSON cannot say it, such as NaN, a function or half a surrogate pair; or it is nested too deep.
+ */
+export function toValue(value: unknown): Value {
+  return made(value, MAX_DEPTH);
+}
+
+function made(value: unknown, depth: number): Value {
+  switch (typeof value) {
+    case "undefined":
+      return of({ case: "nullValue", value: NullValue.NULL_VALUE });
+    case "boolean":
+      return of({ case: "boolValue", value });
+    case "number":
+      if (!Number.isFinite(value)) throw new NotJson(`${value} is no number of JSON`);
+      return of({ case: "numberValue", value });
+    case "string":
+      return of({ case: "stringValue", value: wellFormed(value) });
+    case "object":
+      return value === null ? made(undefined, depth) : madeOfObject(value, depth);
+    default:
+      throw new NotJson(`a ${typeof value} is not JSON`);
+  }
+}
+
+function of(kind: Value["kind"]): Value {
+  return create(ValueSchema, { kind });
+}
+
+function madeOfObject(value: object, depth: number): Value {
+  if ("toJSON" in value && typeof value.toJSON === "function") return made(value.toJSON(), depth);
+  if (Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView))) {
+    const left = below(depth);
+    const values = Array.from(value as ArrayLike<unknown>, (item) => made(item, left));
+    return of({ case: "listValue", value: create(ListValueSchema, { values }) });
+  }
+  if (isMessage(value)) {
+    const schema = messages.getMessage(value.$typeName);
+    if (!schema) throw new NotJson(`a ${value.$typeName} is not JSON`);
+    return made(toJson(schema, value), depth);
+  }
+  const tag = Object.prototype.toString.call(value).slice(8, -1);
+  if (tag !== "Object" && tag !== "Error") throw new NotJson(`a ${tag} is not JSON`);
+  const left = below(depth);
+  const fields: Record<string, Value> = {};
+  for (const [name, item] of Object.entries(value)) {
+    if (item !== undefined) put(fields, wellFormed(name), made(item, left));
+  }
+  return of({ case: "structValue", value: create(StructSchema, { fields }) });
+}
+
+function below(depth: number): number {
+  if (depth === 0) {
+    throw new NotJson(`lists and objects are nested too deep: at most ${MAX_DEPTH} may lie inside each other`);
+  }
+  return depth - 1;
+}
+
+function wellFormed(text: string): string {
+  // What is no UTF-16 would arrive as another text.
+  if (/\p{Surrogate}/u.test(text)) throw new NotJson("a text holds half a surrogate pair");
+  return text;
+}
+
+/** Sets a field, `__proto__` too. */
+function put<T>(fields: Record<string, T>, name: string, value: T): void {
+  Object.defineProperty(fields, name, { value, enumerable: true, configurable: true, writable: true });
+}
+
+/** Reads a `Value`. One that says nothing is null. */
+export function fromValue(value: Value | undefined): JsonValue {
+  switch (value?.kind.case) {
+    case "numberValue":
+    case "stringValue":
+    case "boolValue":
+      return value.kind.value;
+    case "listValue":
+      return value.kind.value.values.map(fromValue);
+    case "structValue": {
+      const fields: JsonObject = {};
+      for (const [name, item] of Object.entries(value.kind.value.fields)) put(fields, name, fromValue(item));
+      return fields;
+    }
+    default:
+      return null;
+  }
+}

@@ -1,0 +1,164 @@
+/** Hears of what happens at some steps of a run, and tells functions. */
+
+import { clone, isMessage } from "@bufbuild/protobuf";
+
+import type { StepwireError } from "../errors.js";
+import type { Functions } from "../functions/functions.js";
+import { type RunStepResponse, type Step as WireStep, StepSchema } from "../gen/stepwire/v1/step_run_pb.js";
+import { type StageEvent, stageEvent, stepResult } from "./results.js";
+
+/** What wants to hear of one step. What a function returns is awaited before anything else is told. */
+export interface Events {
+  /** Gets each input. */
+  readonly onStart?: (input: never) => unknown;
+  /** Gets each value that the step makes. Null for one above 4 KiB, and for vectors and bytes. */
+  readonly onResult?: (value: never) => unknown;
+  /** Called once, after the last input, also after errors; not if the run is cancelled. */
+  readonly onComplete?: () => unknown;
+  /** Gets the error of each item that fails in the step, once no retry will mend it. */
+  readonly onError?: (error: StepwireError) => unknown;
+}
+
+/** One who watches a step, which stands at `path` once the whole spec is known. */
+export interface Watcher {
+  readonly events: Events;
+  path: string;
+  isComplete: boolean;
+}
+
+// Stands before the name of a step that is watched, until its place is known. No name may hold it.
+const MARK = /^\0(\d+)\0/;
+
+/** Watches a step that will stand somewhere in the run of `functions`. */
+export function mark(step: WireStep, functions: Functions, events: Events): WireStep {
+  const name = `\0${functions.watchers.length}\0${step.name}`;
+  functions.watchers.push({ events, path: "", isComplete: false });
+  return Object.assign(clone(StepSchema, step), { name });
+}
+
+/** Tells all watchers where their steps stand, and gives these their names back. */
+export function locate(steps: readonly WireStep[], functions: Functions): void {
+  for (const [path, step] of places(steps)) {
+    for (let found = MARK.exec(step.name); found; found = MARK.exec(step.name)) {
+      const watcher = functions.watchers[Number(found[1])];
+      if (watcher) watcher.path = path;
+      step.name = step.name.slice(found[0].length);
+    }
+  }
+}
+
+/** Yields each step with its position in the spec, a step before those within it. */
+export function* places(steps: readonly WireStep[], path = "steps"): Generator<[string, WireStep]> {
+  for (const [index, step] of steps.entries()) yield* within(step, `${path}[${index}]`);
+}
+
+function* within(step: WireStep, path: string): Generator<[string, WireStep]> {
+  yield [path, step];
+  const { case: kind, value } = step.kind;
+  if (typeof value !== "object") return;
+  const fields: [string, unknown][] = Object.entries(value);
+  for (const [name, inner] of fields) {
+    const here = `${path}.${kind}.${name}`;
+    if (isMessage(inner, StepSchema)) yield* within(inner, here);
+    else if (kind === "compose" && name === "steps") yield* places(inner as WireStep[], here);
+    else if (kind === "choice" && name === "cases") yield* cases(inner as { when?: WireStep; then?: WireStep }[], here);
+  }
+}
+
+function* cases(all: { when?: WireStep; then?: WireStep }[], path: string): Generator<[string, WireStep]> {
+  for (const [index, { when, then }] of all.entries()) {
+    if (when) yield* within(when, `${path}[${index}].when`);
+    if (then) yield* within(then, `${path}[${index}].then`);
+  }
+}
+
+type Telling = readonly [callback: (given: never) => unknown, given: unknown];
+
+/** Says whom the events of one run concern. */
+export class Watching {
+  readonly #watchers: readonly Watcher[];
+  readonly #retries: readonly string[];
+  /** Errors within a retry step, which may yet be tried again and come to nothing. */
+  #held: { readonly watcher: Watcher; readonly event: StageEvent }[] = [];
+
+  constructor(watchers: readonly Watcher[], steps: readonly WireStep[]) {
+    this.#watchers = watchers;
+    const all = watchers.length > 0 ? [...places(steps)] : [];
+    this.#retries = all.filter(([, step]) => step.kind.case === "retry").map(([path]) => path);
+  }
+
+  /** Yields what is to be told of an event, in order. */
+  *hear(response: RunStepResponse): Generator<Telling> {
+    if (this.#watchers.length === 0) return;
+    const event = stageEvent(response);
+    if (event) {
+      if (event.kind === "retrying") this.#held = this.#held.filter((held) => !forgives(event, held.event));
+      for (const watcher of this.#watchers) {
+        if (watcher.path === event.stepPath || isWithin(event.stepPath, watcher.path)) yield* this.#tell(watcher, event);
+      }
+    } else if (response.event.case === "failure") {
+      const { error, path } = stepResult(response.path, response.event);
+      yield* this.#release((held) => isSame(held.error, error) && isAkin(held.path, path)); // nobody tries it again
+    } else if (response.event.case === "finished") {
+      for (const watcher of this.#watchers) yield* this.#complete(watcher); // a slow reader may have lost it
+    }
+  }
+
+  /** Yields what is to be told of the error that the run has ended with: no retry will mend it. */
+  *fail(error: StepwireError): Generator<Telling> {
+    yield* this.#release((held) => isSame(held.error, error));
+  }
+
+  *#tell(watcher: Watcher, event: StageEvent): Generator<Telling> {
+    const { onStart, onResult, onError } = watcher.events;
+    if (event.kind === "error") {
+      // Told where it happened, be it deep within.
+      if (this.#mayBeMended(watcher, event)) this.#held.push({ watcher, event });
+      else if (onError && event.error) yield [onError, event.error];
+    } else if (event.stepPath === watcher.path) {
+      if (event.kind === "started" && onStart) yield [onStart, event.value];
+      else if (event.kind === "result" && onResult) yield [onResult, event.value];
+      else if (event.kind === "completed") yield* this.#complete(watcher);
+    }
+  }
+
+  #mayBeMended(watcher: Watcher, event: StageEvent): boolean {
+    return this.#retries.some(
+      (path) => isWithin(event.stepPath, path) && (path === watcher.path || isWithin(path, watcher.path)),
+    );
+  }
+
+  /** Yields errors that were held: those that are meant, and all that one watcher waits for. */
+  *#release(isMeant: (event: StageEvent) => boolean, of?: Watcher): Generator<Telling> {
+    const released = this.#held.filter(({ watcher, event }) => watcher === of || isMeant(event));
+    this.#held = this.#held.filter((held) => !released.includes(held));
+    for (const { watcher, event } of released) {
+      if (watcher.events.onError && event.error) yield [watcher.events.onError, event.error];
+    }
+  }
+
+  *#complete(watcher: Watcher): Generator<Telling> {
+    yield* this.#release(() => false, watcher);
+    if (watcher.isComplete) return;
+    watcher.isComplete = true;
+    if (watcher.events.onComplete) yield [watcher.events.onComplete, undefined];
+  }
+}
+
+function isWithin(path: string, outer: string): boolean {
+  return path.startsWith(`${outer}.`);
+}
+
+function forgives(retrying: StageEvent, held: StageEvent): boolean {
+  return isWithin(held.stepPath, retrying.stepPath) && retrying.path.every((number, place) => number === held.path[place]);
+}
+
+/** Whether two are told of one failure; that of the whole call has facts of the call beside. */
+function isSame(one: StepwireError | undefined, other: StepwireError | undefined): boolean {
+  return one !== undefined && one.message === other?.message && one.reason === other.reason;
+}
+
+/** Whether they are of one item; within a step, paths have more numbers. */
+function isAkin(deep: readonly number[], path: readonly number[]): boolean {
+  return deep.every((number, place) => place >= path.length || number === path[place]);
+}
