@@ -1,0 +1,193 @@
+//! How one call goes: its attempts, its deadline, and what it ends with when the connection is lost.
+
+use std::error::Error;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt, Full};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
+use tonic::body::Body;
+use tonic::transport::Channel;
+use tonic::{Code, Status, TimeoutExpired};
+use tower_service::Service;
+
+use crate::request_ids::with_id;
+use crate::retry::{Budget, is_idempotent, pause};
+
+const TIMEOUT: &str = "grpc-timeout";
+
+/// Makes a call, with as many attempts as it may have, until the headers of its answer are there.
+pub(crate) async fn perform(
+    channel: Channel,
+    budget: Arc<Budget>,
+    request: Request<Body>,
+) -> Result<Response<Body>, Status> {
+    let deadline = timeout(request.headers()).map(|timeout| Instant::now() + timeout);
+    let answer = async {
+        if is_idempotent(request.uri().path()) {
+            repeat(channel, &budget, request, deadline).await
+        } else {
+            attempt(channel, request).await
+        }
+    };
+    let response = match deadline {
+        Some(deadline) => timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(too_late())),
+        None => answer.await,
+    }?;
+    Ok(response.map(|body| Body::new(Watched::new(body, deadline))))
+}
+
+async fn repeat(
+    channel: Channel,
+    budget: &Budget,
+    request: Request<Body>,
+    deadline: Option<Instant>,
+) -> Result<Response<Body>, Status> {
+    let (mut head, body) = request.into_parts();
+    let body = with_id(head.uri.path(), body.collect().await?.to_bytes());
+    for number in 1.. {
+        let copy = Request::from_parts(head.clone(), Body::new(Full::new(body.clone())));
+        let answer = attempt(channel.clone(), copy).await;
+        // Only an answer that is nothing but a failure can be given up for another.
+        let (code, pushback) = match &answer {
+            Ok(response) => (
+                code(response.headers()),
+                response.headers().get("grpc-retry-pushback-ms"),
+            ),
+            Err(status) => (status.code(), None),
+        };
+        let Some(pause) = pause(number, code, pushback, budget) else {
+            return answer;
+        };
+        sleep(pause).await;
+        head.headers.insert("grpc-previous-rpc-attempts", number.into());
+        if let Some(deadline) = deadline {
+            let left_ms = deadline.saturating_duration_since(Instant::now()).as_millis();
+            let left = HeaderValue::try_from(format!("{left_ms}m")).map_err(|error| lost(&error))?;
+            head.headers.insert(TIMEOUT, left);
+        }
+    }
+    unreachable!("the attempts are numbered without end")
+}
+
+async fn attempt(mut channel: Channel, request: Request<Body>) -> Result<Response<Body>, Status> {
+    poll_fn(|context| channel.poll_ready(context))
+        .await
+        .map_err(|error| lost(&error))?;
+    channel.call(request).await.map_err(|error| lost(&error))
+}
+
+/// The status in an answer's headers; `OK` where the trailers will tell.
+fn code(headers: &HeaderMap) -> Code {
+    headers
+        .get("grpc-status")
+        .map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()))
+}
+
+/// Reads the time that the caller gives the call, as tonic writes it.
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(TIMEOUT)?.to_str().ok()?;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number = number.parse().ok()?;
+    match unit {
+        "n" => Some(Duration::from_nanos(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "S" => Some(Duration::from_secs(number)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "H" => Some(Duration::from_secs(number * 3600)),
+        _ => None,
+    }
+}
+
+fn too_late() -> Status {
+    Status::deadline_exceeded("the deadline has passed")
+}
+
+/// What a call ends with that the server did not end: as gRPC says it, where tonic says `UNKNOWN` or `CANCELLED`.
+fn lost(error: &(dyn Error + 'static)) -> Status {
+    let mut words = Vec::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if cause.is::<TimeoutExpired>() {
+            return too_late();
+        }
+        if let Some(code) = cause.downcast_ref().and_then(reset) {
+            return Status::new(code, format!("the server reset the stream: {cause}"));
+        }
+        words.push(cause.to_string());
+        next = cause.source();
+    }
+    words.dedup();
+    Status::unavailable(words.join(": "))
+}
+
+/// The code of a stream that the other side reset, by the table of gRPC's HTTP/2 binding.
+fn reset(error: &h2::Error) -> Option<Code> {
+    if !error.is_reset() {
+        return None;
+    }
+    Some(match error.reason()? {
+        h2::Reason::REFUSED_STREAM => Code::Unavailable,
+        h2::Reason::CANCEL => Code::Cancelled,
+        h2::Reason::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
+        h2::Reason::INADEQUATE_SECURITY => Code::PermissionDenied,
+        _ => Code::Internal,
+    })
+}
+
+/// The body of an answer, until the deadline.
+struct Watched {
+    body: Body,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watched {
+    fn new(body: Body, deadline: Option<Instant>) -> Self {
+        let deadline = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
+        Self { body, deadline }
+    }
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
+            return Poll::Ready(frame.map(|frame| {
+                frame.map_err(|status| {
+                    if status.source().is_some() {
+                        lost(&status)
+                    } else {
+                        status
+                    }
+                })
+            }));
+        }
+        if this
+            .deadline
+            .as_mut()
+            .is_some_and(|deadline| deadline.as_mut().poll(context).is_ready())
+        {
+            *this = Self::new(Body::empty(), None); // cancels what runs on at the server
+            return Poll::Ready(Some(Err(too_late())));
+        }
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
