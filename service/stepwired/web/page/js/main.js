@@ -1,0 +1,219 @@
+/** Puts the page together: which conversation is open, and who is told of what. */
+
+import * as api from "./api.js";
+import { icon } from "./dom.js";
+import { recall, remember } from "./prefs.js";
+import { Session } from "./session.js";
+import { Composer } from "./views/composer.js";
+import { Drawer } from "./views/drawer.js";
+import { Models } from "./views/models.js";
+import { Search } from "./views/search.js";
+import { Sidebar } from "./views/sidebar.js";
+import { Thread } from "./views/thread.js";
+import { Watching } from "./watching.js";
+
+const part = (id) => document.getElementById(id);
+const ANNOUNCED_CHARACTERS = 600;
+
+class Page {
+  #sessions = new Map(); // those that are open or have a reply being written
+  #open = null;
+  #reveal = "";
+  #wasBusy = new WeakMap();
+
+  constructor() {
+    for (const element of document.querySelectorAll("[data-icon]")) element.prepend(icon(element.dataset.icon));
+    this.models = new Models({ picker: part("model") });
+    this.watching = new Watching();
+    this.drawer = new Drawer({ drawer: part("drawer"), button: part("menu"), shade: part("shade"), rest: part("main") });
+    this.sidebar = new Sidebar({ list: part("conversations") }, {
+      deleted: (id) => this.#forget(id),
+      renamed: (id, title) => this.#renamed(id, title),
+    });
+    this.thread = new Thread({ scroller: part("scroller"), list: part("thread"), empty: part("empty"), latest: part("latest") }, this.#actions());
+    this.composer = new Composer(
+      { form: part("composer"), field: part("field"), file: part("file"), attach: part("attach"), button: part("send"), tray: part("tray"), notice: part("notice") },
+      { send: (what) => this.#send(what), stop: () => this.#open.stop() },
+    );
+    const found = { dialog: part("search"), field: part("search-field"), list: part("hits"), status: part("search-status") };
+    this.search = new Search(found, { open: (id, messageId) => this.#go(id, messageId) });
+    this.#listen();
+  }
+
+  start() {
+    this.#route();
+    this.sidebar.refresh();
+    this.models.load().catch((error) => this.#say(error.message));
+  }
+
+  // --- what sessions tell ---
+
+  changed(session) {
+    this.sidebar.touch(session);
+    const wasBusy = this.#wasBusy.get(session) ?? false;
+    this.#wasBusy.set(session, session.isBusy);
+    if (session !== this.#open) {
+      if (wasBusy && !session.isBusy) this.#sessions.delete(session.id);
+      return;
+    }
+    this.#show();
+    if (wasBusy && !session.isBusy) this.#ended(session);
+    if (!wasBusy && session.isBusy) this.#say("The model is answering.");
+    if (session.isStored && session.state === "ready") this.watching.follow(session);
+  }
+
+  grown(session) {
+    if (session === this.#open) this.thread.grow();
+  }
+
+  #ended(session) {
+    const stored = session.tree.get(session.tree.headId);
+    const error = session.reply?.reply.error ?? session.notes.get(session.tree.headId)?.error;
+    const text = session.reply?.reply.text ?? stored?.text ?? "";
+    if (!error) this.#say(`Reply: ${text.slice(0, ANNOUNCED_CHARACTERS)}`); // an error's card speaks for itself
+    this.sidebar.refresh();
+  }
+
+  // --- what the person does ---
+
+  #actions() {
+    const guarded = (act) => async (...given) => {
+      try {
+        await act(...given);
+      } catch (error) {
+        this.#say(error.message);
+      }
+    };
+    return {
+      select: guarded(async (id, step) => {
+        const shown = this.#open.select(id);
+        this.thread.focusVersions(id, step);
+        await shown;
+      }),
+      edit: guarded((message, text) => this.#edit(message, text)),
+      answer: guarded((id) => this.#asked(this.#open.answer(id, this.models.chosen))),
+      retry: guarded(() => this.#asked(this.#open.retry(this.models.chosen))),
+    };
+  }
+
+  #send({ text, pictures }) {
+    if (!this.#open.isStored) {
+      // The address is the conversation's from now on, also when the page is loaded again.
+      history.replaceState(null, "", `#${this.#open.id}`);
+      this.composer.open(this.#open.id);
+      this.#sessions.set(this.#open.id, this.#open);
+    }
+    this.sidebar.open(this.#open.id);
+    return this.#asked(this.#open.send({ text, pictures, model: this.models.chosen }));
+  }
+
+  /** The same place in the tree, other words. Where that place is the very first, a conversation of its own. */
+  #edit(message, text) {
+    if (message.parentId) return this.#asked(this.#open.send({ text, model: this.models.chosen, parentId: message.parentId }));
+    this.#go("");
+    return this.#send({ text, pictures: [] });
+  }
+
+  #asked(running) {
+    this.thread.toEnd();
+    this.composer.focus();
+    return running;
+  }
+
+  #go(id, messageId = "") {
+    this.#reveal = messageId;
+    const hash = id ? `#${encodeURIComponent(id)}` : "";
+    if (location.hash === hash) return this.#route();
+    history.pushState(null, "", hash || location.pathname);
+    return this.#route();
+  }
+
+  // --- which conversation is open ---
+
+  #route() {
+    const id = decodeURIComponent(location.hash.slice(1));
+    if (this.#open && !this.#open.isBusy) this.#sessions.delete(this.#open.id);
+    this.watching.follow(null);
+    const known = this.#sessions.get(id);
+    this.#open = known ?? new Session(id || crypto.randomUUID(), this, Boolean(id));
+    if (id) this.#sessions.set(id, this.#open);
+    this.sidebar.open(id);
+    this.drawer.close();
+    this.composer.open(id);
+    this.#show();
+    this.#open.load().then(() => this.#revealed());
+    if (matchMedia("(hover: hover)").matches) this.composer.focus(); // elsewhere it would bring up the keyboard
+  }
+
+  async #revealed() {
+    const messageId = this.#reveal;
+    this.#reveal = "";
+    if (!messageId || !this.#open.tree.has(messageId)) return;
+    if (!this.#open.path.some((message) => message.id === messageId)) await this.#open.select(messageId);
+    this.thread.reveal(messageId);
+  }
+
+  #show() {
+    const session = this.#open;
+    const title = session.title || (session.isStored ? "Untitled" : "New chat");
+    part("title").textContent = title;
+    document.title = session.title ? `${title} · Stepwire` : "Stepwire";
+    this.composer.isBusy = session.isBusy;
+    this.thread.show(session);
+  }
+
+  #forget(id) {
+    remember(`draft.${id}`, "");
+    this.#sessions.delete(id);
+    if (this.#open.id === id) this.#go("");
+  }
+
+  #renamed(id, title) {
+    if (this.#open.id !== id) return;
+    this.#open.title = title;
+    this.#show();
+  }
+
+  // --- the rest of the page ---
+
+  #listen() {
+    addEventListener("hashchange", () => this.#route());
+    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.sidebar.refresh());
+    document.querySelector("[data-skip]").addEventListener("click", (event) => {
+      event.preventDefault(); // the address names the conversation, not a place on the page
+      this.composer.focus();
+    });
+    for (const element of document.querySelectorAll("[data-do]")) element.addEventListener("click", () => this.#do(element.dataset.do));
+    const theme = part("theme");
+    theme.value = recall("theme", "system");
+    theme.addEventListener("change", () => {
+      remember("theme", theme.value === "system" ? "" : theme.value);
+      if (theme.value === "system") delete document.documentElement.dataset.theme;
+      else document.documentElement.dataset.theme = theme.value;
+    });
+    addEventListener("keydown", (event) => {
+      if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+        event.preventDefault();
+        this.search.show();
+      } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
+        if (this.drawer.isOpen) this.drawer.close();
+        else this.#open.stop();
+      }
+    });
+  }
+
+  #do(what) {
+    if (what === "search") this.search.show();
+    if (what === "new") {
+      this.#go("");
+      this.composer.focus();
+    }
+  }
+
+  /** Tells those who listen to the page, in their own time. */
+  #say(text) {
+    part("announcer").textContent = text;
+  }
+}
+
+new Page().start();

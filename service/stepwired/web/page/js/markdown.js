@@ -1,0 +1,131 @@
+/**
+ * Turns Markdown into elements. Whatever the text says, it becomes only elements that this file makes, with text nodes in
+ * them: no HTML is parsed, no address is asked for, and links go to http, https and mailto only.
+ */
+
+import { Lexer } from "../vendor/marked.esm.js";
+import { codeBlock } from "./code.js";
+import { h } from "./dom.js";
+
+/** Deeper nesting than this is shown as the text that it was. */
+const DEEPEST = 40;
+const LINKS = new Set(["http:", "https:", "mailto:"]);
+
+/** The blocks of a text, as marked names them, without the empty lines between them. Never throws. */
+export function blocks(text) {
+  try {
+    const tokens = Lexer.lex(text, { gfm: true, breaks: false });
+    const hasDefinitions = Object.keys(tokens.links ?? {}).length > 0;
+    return { tokens, hasDefinitions };
+  } catch {
+    // Nested so deeply that the lexer ran out of stack. It is somebody's trick, or an accident; it is still a text.
+    return { tokens: [{ type: "text", raw: text, text }], hasDefinitions: false };
+  }
+}
+
+/** Markdown as nodes, whole. */
+export function render(text) {
+  return blocks(text).tokens.map((token) => block(token)).filter(Boolean);
+}
+
+/** The element of one block; null for what shows nothing. */
+export function block(token, depth = 0) {
+  if (depth > DEEPEST) return h("p", {}, token.raw);
+  const make = BLOCKS[token.type];
+  return make ? make(token, depth + 1) : h("p", {}, inlines([token], depth + 1));
+}
+
+const BLOCKS = {
+  space: () => null,
+  def: () => null,
+  hr: () => h("hr"),
+  // The page has its own headings above: those of a reply begin below them.
+  heading: (token, depth) => h(`h${Math.min(token.depth + 2, 6)}`, {}, inlines(token.tokens, depth)),
+  paragraph: (token, depth) => h("p", {}, inlines(token.tokens, depth)),
+  code: (token) => codeBlock(token.text, token.lang ?? ""),
+  blockquote: (token, depth) => h("blockquote", {}, children(token.tokens, depth)),
+  html: (token) => h("p", { class: "raw" }, token.raw.trimEnd()),
+  list: (token, depth) => list(token, depth),
+  table: (token, depth) => table(token, depth),
+};
+
+function children(tokens = [], depth) {
+  return tokens.map((token) => block(token, depth)).filter(Boolean);
+}
+
+function list(token, depth) {
+  const start = token.ordered && token.start !== 1 && token.start !== "" ? String(token.start) : null;
+  const items = token.items.map((item) => {
+    const box = item.task ? checkbox(item.checked) : null;
+    return h("li", { class: item.task ? "task" : null }, box, itemChildren(item, depth));
+  });
+  return h(token.ordered ? "ol" : "ul", { start }, items);
+}
+
+/** A tight item holds bare text; a loose one, paragraphs. */
+function itemChildren(item, depth) {
+  return item.tokens.flatMap((token) => {
+    if (token.type === "checkbox") return [];
+    if (token.type === "text") return item.loose ? [h("p", {}, inlines(token.tokens ?? [token], depth))] : inlines(token.tokens ?? [token], depth);
+    return [block(token, depth)].filter(Boolean);
+  });
+}
+
+function checkbox(isChecked) {
+  return h("input", { type: "checkbox", disabled: true, checked: isChecked, "aria-label": isChecked ? "done" : "to do" });
+}
+
+function table(token, depth) {
+  const cell = (tag, { tokens }, column) => {
+    const side = token.align[column];
+    return h(tag, { class: side ? `align-${side}` : null, scope: tag === "th" ? "col" : null }, inlines(tokens, depth));
+  };
+  const head = h("tr", {}, token.header.map((each, column) => cell("th", each, column)));
+  const rows = token.rows.map((row) => h("tr", {}, row.map((each, column) => cell("td", each, column))));
+  // Scrolls by itself when it is wide, with the keyboard too.
+  const scroller = { class: "table", tabindex: "0", role: "region", "aria-label": "Table" };
+  return h("div", scroller, h("table", {}, h("thead", {}, head), h("tbody", {}, rows)));
+}
+
+const INLINES = {
+  text: (token, depth) => (token.tokens ? inlines(token.tokens, depth) : [unescaped(token)]),
+  escape: (token) => [token.text],
+  strong: (token, depth) => [h("strong", {}, inlines(token.tokens, depth))],
+  em: (token, depth) => [h("em", {}, inlines(token.tokens, depth))],
+  del: (token, depth) => [h("del", {}, inlines(token.tokens, depth))],
+  codespan: (token) => [h("code", {}, token.text)],
+  br: () => [h("br")],
+  link: (token, depth) => [link(token.href, inlines(token.tokens, depth), token.title)],
+  // Loading it would tell its server who reads this: what it would be is named, and is a link.
+  image: (token) => [link(token.href, [`image: ${token.text || token.href}`], token.title)],
+  html: (token) => [token.raw],
+};
+
+function inlines(tokens = [], depth) {
+  if (depth > DEEPEST) return tokens.map((token) => token.raw);
+  return tokens.flatMap((token) => INLINES[token.type]?.(token, depth + 1) ?? [token.raw]);
+}
+
+/** marked leaves character references to whoever makes HTML; these are the ones that models write. */
+function unescaped({ text }) {
+  return text.includes("&") ? text.replace(/&(amp|lt|gt|quot|nbsp|#39|#x27);/g, (_, name) => REFERENCES[name]) : text;
+}
+
+const REFERENCES = { amp: "&", lt: "<", gt: ">", quot: '"', nbsp: "\u00a0", "#39": "'", "#x27": "'" };
+
+/** A link that leaves nothing behind; its bare text where it would go anywhere but to a web page or a mailbox. */
+function link(href, content, title) {
+  const url = safeUrl(href);
+  if (!url) return h("span", { class: "no-link", title: "This link was left out: it goes to no web page." }, content);
+  return h("a", { href: url, title, target: "_blank", rel: "noopener noreferrer nofollow" }, content);
+}
+
+/** The address, if it is one of the kinds that may be followed, else null. Relative ones would be ours: they are none. */
+export function safeUrl(href) {
+  try {
+    const url = new URL(href);
+    return LINKS.has(url.protocol) ? url.href : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,228 @@
+/** One conversation that is open: its messages, the reply that is being written, and what a person can do with both. */
+
+import * as api from "./api.js";
+import { asImage } from "./pictures.js";
+import { Reply } from "./reply.js";
+import { Tree, roleOf } from "./tree.js";
+
+const TITLE_CHARACTERS = 60;
+const isAborted = (error) => error?.name === "AbortError";
+
+/**
+ * Tells its `listener` with `changed(session)` that messages, state or title are others, and with `grown(session)` that
+ * the reply has more text. Goes on while it is not shown.
+ */
+export class Session {
+  tree = new Tree();
+  title = "";
+  state = "new"; // loading, ready, gone
+  error = null; // why it could not be loaded
+  reply = null; // {parentId, known, request, reply: Reply}
+  notes = new Map(); // of stored messages: {stats, error}
+  revision = 0;
+  #listener;
+  #abort = null;
+
+  constructor(id, listener, isStored) {
+    this.id = id;
+    this.#listener = listener;
+    this.isStored = isStored;
+  }
+
+  get isBusy() {
+    return this.reply !== null && !this.reply.reply.isOver;
+  }
+
+  /** What is shown: up to the head, or to the message that is being answered. */
+  get path() {
+    return this.tree.path(this.reply?.parentId ?? this.tree.headId);
+  }
+
+  async load() {
+    if (!this.isStored) return;
+    this.state = this.state === "ready" ? "ready" : "loading";
+    this.#tell();
+    try {
+      // In this order, what changes in between is told twice rather than never: the watch goes on from `revision`.
+      const conversation = await api.getConversation(this.id);
+      const messages = await api.allMessages(this.id);
+      for (const message of messages) this.#take(message);
+      this.#describe(conversation);
+      Object.assign(this, { state: "ready", error: null });
+    } catch (error) {
+      Object.assign(this, { state: error.code === "not_found" ? "gone" : "failed", error });
+    }
+    this.#tell();
+  }
+
+  /** One change that WatchConversation told. */
+  learn(change) {
+    this.revision = Number(change.revision ?? this.revision);
+    const { messageAppended, messageUpdated, conversationUpdated } = change;
+    if (messageAppended) {
+      this.#take(messageAppended.message);
+      if (messageAppended.movedHead) this.tree.headId = messageAppended.message.id;
+    }
+    if (messageUpdated) this.#take(messageUpdated);
+    if (conversationUpdated) this.#describe(conversationUpdated);
+    if (change.deleted) this.state = "gone";
+    if (!change.heartbeat) this.#tell();
+  }
+
+  /** Says something, below `parentId` or else at the head. `pictures` are those of the composer. */
+  async send({ text, pictures = [], model, parentId = this.tree.headId }) {
+    const message = { id: crypto.randomUUID(), role: "user", text };
+    if (pictures.length) message.images = await Promise.all(pictures.map(asImage));
+    if (!this.title) this.title = titleOf(text || "Picture");
+    const parent = parentId || undefined;
+    // Shown at once; the server's form of it replaces it when it comes.
+    this.tree.add({ ...message, parentId: parent });
+    await this.#ask({ conversationId: this.id, parentId: parent, messages: [message], model }, message.id);
+  }
+
+  /** Has the model answer a message again, beside the answers that are there. */
+  async answer(messageId, model) {
+    await this.#ask({ conversationId: this.id, parentId: messageId, model }, messageId);
+  }
+
+  /** Repeats what failed, as it was: the server knows by its ids what of it was done. */
+  async retry(model) {
+    const { request, parentId } = this.reply;
+    await this.#ask({ ...request, model }, parentId);
+  }
+
+  stop() {
+    this.#abort?.abort();
+  }
+
+  /** Shows another of the messages that were said in the same place, and lets the conversation go on from there. */
+  async select(messageId) {
+    const before = this.tree.headId;
+    this.reply = null;
+    this.tree.headId = this.tree.tip(messageId);
+    this.#tell();
+    try {
+      this.#describe((await api.moveHead(this.id, this.tree.headId)).conversation);
+    } catch (error) {
+      this.tree.headId = before;
+      this.#tell();
+      throw error;
+    }
+  }
+
+  async rename(title) {
+    this.#describe((await api.renameConversation(this.id, title)).conversation);
+    this.#tell();
+  }
+
+  async #ask(request, parentId) {
+    const known = new Set(this.tree.children(parentId).map((message) => message.id));
+    const reply = new Reply(performance.now());
+    const abort = new AbortController();
+    this.reply = { parentId, known, request, reply };
+    this.#abort = abort;
+    this.#tell();
+    try {
+      await this.#prepare(request, parentId);
+      const call = { ...request, requestId: crypto.randomUUID() };
+      for await (const event of api.streamChat(call, { signal: abort.signal })) this.#hear(event, reply);
+      if (!reply.isOver) throw new Error("The reply ended before it was whole.");
+    } catch (error) {
+      reply.cut(isAborted(error) ? "stopped" : "failed", isAborted(error) ? null : error);
+    }
+    const stored = this.#settle();
+    this.#tell();
+    if (reply.state !== "finished") await this.#catchUp();
+    else if (stored) await this.#keepStats(stored, reply);
+  }
+
+  /** What has to be so before a reply is asked for. */
+  async #prepare(request, parentId) {
+    if (!this.isStored) {
+      const { conversation } = await api.createConversation(this.id, this.title);
+      this.isStored = true;
+      this.state = "ready";
+      this.#describe(conversation);
+      // What was said first follows the conversation's hidden first message.
+      request.parentId ??= conversation.headId;
+      for (const message of await api.allMessages(this.id)) this.#take(message);
+      const said = this.tree.get(parentId);
+      if (said) this.#take({ ...said, parentId: request.parentId });
+    } else if (!request.messages && this.tree.headId !== parentId) {
+      // The server moves the head to a reply only from the message that it answers.
+      this.#describe((await api.moveHead(this.id, parentId)).conversation);
+    }
+    this.#tell();
+  }
+
+  #hear(event, reply) {
+    reply.apply(event, performance.now());
+    if (!event.finished) {
+      this.#listener.grown(this);
+      return;
+    }
+    for (const message of event.finished.messages ?? []) this.#take(message);
+    const last = event.finished.messages?.at(-1);
+    if (last && !event.finished.branched) this.tree.headId = last.id;
+  }
+
+  /**
+   * Where the reply has been stored, the stored one is shown in its place, with what only we know of it.
+   * Returns the id of its last message.
+   */
+  #settle() {
+    if (!this.reply?.reply.isOver) return "";
+    const { parentId, known, reply } = this.reply;
+    const stored = this.tree.children(parentId).findLast((message) => !known.has(message.id) && roleOf(message) !== "user");
+    if (!stored) return "";
+    const last = this.tree.tip(stored.id);
+    this.notes.set(last, { stats: reply.stats, error: reply.error, wasStopped: reply.state === "stopped" });
+    this.reply = null;
+    if (this.tree.path().every((message) => message.id !== last)) this.tree.headId = last;
+    return last;
+  }
+
+  async #keepStats(messageId, reply) {
+    const { model, firstMs, perSecond, tokens, isEstimate, finish } = reply.stats;
+    const note = Object.fromEntries(Object.entries({ model, firstMs, perSecond, tokens, isEstimate, finish }).filter(([, value]) => value));
+    try {
+      await api.noteMessage(this.id, messageId, note);
+    } catch {
+      // It is only for looks, and is shown from memory until the page is loaded again.
+    }
+  }
+
+  /** What the server kept of a reply that was cut off comes through the watch; where there is none, by asking. */
+  async #catchUp() {
+    try {
+      if (this.isStored) for (const message of await api.allMessages(this.id)) this.#take(message);
+    } catch {
+      return; // the server cannot be reached, which the reply says already
+    }
+    this.#settle();
+    this.#tell();
+  }
+
+  #take(message) {
+    this.tree.add(message);
+    this.#settle();
+  }
+
+  #describe(conversation) {
+    this.title = conversation.title ?? "";
+    this.tree.headId = conversation.headId ?? "";
+    this.revision = Math.max(this.revision, Number(conversation.revision ?? 0));
+  }
+
+  #tell() {
+    this.#listener.changed(this);
+  }
+}
+
+/** The first words, cut between words. */
+export function titleOf(text) {
+  const line = text.replace(/\s+/g, " ").trim();
+  if (line.length <= TITLE_CHARACTERS) return line;
+  const cut = line.slice(0, TITLE_CHARACTERS);
+  return `${cut.slice(0, Math.max(cut.lastIndexOf(" "), TITLE_CHARACTERS / 2))}…`;
+}
