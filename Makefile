@@ -262,7 +262,22 @@ client-go: ## Build the Go client
 	@out="$$PWD/.tools/go"; cd clients/go && go build -buildvcs=false -o "$$out/" ./examples/... ./conformance
 	@mv .tools/go/conformance $@
 
+JAVA := clients/java
+JAVA_SOURCES = $(shell find $(JAVA)/src -type f) $(JAVA)/pom.xml $(PROTOS)
+
+.PHONY: client-java
+client-java: ## Build the Java client
+	@{ command -v mvn && command -v javac; } >/dev/null || $(call LEFT_OUT,the Java client was left out: Maven or a JDK is missing); \
+	$(MAKE) -s .tools/bin/conformance-java
+
+.tools/bin/conformance-java: $(JAVA_SOURCES)
+	@echo "build: $(JAVA)"
+	@mvn -q -B -Dstyle.color=never -f $(JAVA)/pom.xml package
+	@mkdir -p .tools/bin
+	@printf '#!/bin/sh\nexec java -XX:+UseSerialGC -cp "%s" dev.stepwire.conformance.Driver "$$@"\n' "$$PWD/$(JAVA)/target/classes:$$PWD/$(JAVA)/target/lib/*" > $@
+	@chmod +x $@
+
 .PHONY: clean
 clean: ## Remove everything that make has made here; models stay in the user's data folder
-	rm -rf .venv .tools dist $(TS)/node_modules $(TS)/dist $(TS)/src/gen .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .tools dist $(TS)/node_modules $(TS)/dist $(TS)/src/gen $(JAVA)/target .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find service clients/python tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
