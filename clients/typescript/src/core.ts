@@ -4,6 +4,7 @@ import platform from "#platform";
 import type { Transport } from "@connectrpc/connect";
 
 import type { Blocking } from "./blocking.js";
+import { ClientClosed } from "./errors.js";
 import { type Lanes, LocalLanes } from "./lanes.js";
 import type { ConnectOptions, Link } from "./platform.js";
 import { makeServices, type Services } from "./services.js";
@@ -14,6 +15,7 @@ export class Core {
   /** The services, typed; calls fail with `StepwireError`, and end when the reader of a stream leaves it. */
   readonly services: Services;
   readonly #link: Link;
+  #isClosed = false;
   #blocking: Blocking | undefined;
   #local: Lanes | undefined;
 
@@ -21,7 +23,12 @@ export class Core {
     this.address = address;
     this.options = options;
     this.#link = platform.link(address, options);
-    this.services = makeServices(this.#link.transport, address);
+    this.services = makeServices(this);
+  }
+
+  /** Whether nothing can be called any more. */
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /** For calls with stubs of one's own: Connect's errors, Connect's rules. */
@@ -31,6 +38,7 @@ export class Core {
 
   /** Calls that block this thread; its own thread and connection are made by the first use. Throws in browsers. */
   get blocking(): Blocking {
+    if (this.#isClosed) throw new ClientClosed();
     this.#blocking ??= platform.blocking(this.address, this.options);
     return this.#blocking;
   }
@@ -47,8 +55,9 @@ export class Core {
     return this.#local;
   }
 
-  /** Ends the connection and all calls on it. */
+  /** Ends the connection and all calls on it. What waits in lanes is not sent any more. */
   close(): void {
+    this.#isClosed = true;
     this.#link.close();
     this.#blocking?.close();
     this.#blocking = undefined;

@@ -69,6 +69,13 @@ export class StepwireError extends Error implements ErrorFacts {
   }
 }
 
+/** Something was called on a client that is closed. */
+export class ClientClosed extends StepwireError {
+  constructor() {
+    super("the client is closed", { code: "CANCELLED" });
+  }
+}
+
 /** The facts alone, which can be sent to another thread. */
 export function toFacts(error: StepwireError): ErrorFacts & { message: string } {
   const { message, code, reason, retryDelayMs, requestId, metadata, violations } = error;

@@ -102,7 +102,7 @@ async function repeatable(request: AnyRequest): Promise<(() => AnyRequest) | und
 }
 
 /** Waits, unless the call is ended meanwhile. */
-function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const ended = () => {
       clearTimeout(timer);

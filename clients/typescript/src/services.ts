@@ -3,7 +3,7 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { type CallOptions, type Client, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 
-import { ofCall } from "./errors.js";
+import { ClientClosed, ofCall } from "./errors.js";
 import { ChatService } from "./gen/stepwire/v1/chat_pb.js";
 import { ConversationService } from "./gen/stepwire/v1/conversation_pb.js";
 import { EmbedService } from "./gen/stepwire/v1/embed_pb.js";
@@ -34,49 +34,63 @@ export function methodNamed(path: string): DescMethod {
   return method;
 }
 
-/** Makes the clients of all services over one connection. `target` is what errors call the server. */
-export function makeServices(transport: Transport, target: string): Services {
-  const made = Object.entries<DescService>(ALL).map(([name, service]) => [name, clientOf(service, transport, target)]);
+/** Where calls go. */
+interface Peer {
+  readonly transport: Transport;
+  /** What errors call it. */
+  readonly address: string;
+  readonly isClosed: boolean;
+}
+
+/** Makes the clients of all services of one server. */
+export function makeServices(peer: Peer): Services {
+  const made = Object.entries<DescService>(ALL).map(([name, service]) => [name, clientOf(service, peer)]);
   return Object.fromEntries(made) as Services;
 }
 
 type AnyCall = (input: unknown, options?: CallOptions) => unknown;
 
-function clientOf(service: DescService, transport: Transport, target: string): Record<string, AnyCall> {
-  const raw = createClient(service, transport) as unknown as Record<string, AnyCall>;
+function clientOf(service: DescService, peer: Peer): Record<string, AnyCall> {
+  const raw = createClient(service, peer.transport) as unknown as Record<string, AnyCall>;
   const calls = service.methods.map((method): [string, AnyCall] => {
     const call = raw[method.localName] as AnyCall;
     const answersOnce = method.methodKind === "unary" || method.methodKind === "client_streaming";
     return [
       method.localName,
       answersOnce
-        ? (input, options) => once(call(input, options) as Promise<unknown>, target)
-        : (input, options) => many(call as ManyCall, input, options, target),
+        ? (input, options) => once(() => call(input, options) as Promise<unknown>, peer)
+        : (input, options) => many(call as ManyCall, input, options, peer),
     ];
   });
   return Object.fromEntries(calls);
 }
 
-async function once<M>(answer: Promise<M>, target: string): Promise<M> {
+async function once<M>(call: () => Promise<M>, peer: Peer): Promise<M> {
+  if (peer.isClosed) throw new ClientClosed();
   try {
-    return await answer;
+    return await call();
   } catch (thrown) {
-    throw ofCall(thrown, target);
+    throw ofCall(thrown, peer.address);
   }
 }
 
 type ManyCall = (input: unknown, options?: CallOptions) => AsyncIterable<unknown>;
 
 /** Connect leaves a call running whose reader breaks off; here that ends it. */
-async function* many(call: ManyCall, input: unknown, options: CallOptions | undefined, target: string): AsyncGenerator<unknown> {
+async function* many(
+  call: ManyCall,
+  input: unknown,
+  options: CallOptions | undefined,
+  peer: Peer,
+): AsyncGenerator<unknown, void> {
+  if (peer.isClosed) throw new ClientClosed();
   const left = new AbortController();
   const signal = options?.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
   try {
     yield* call(input, { ...options, signal });
   } catch (thrown) {
-    throw ofCall(thrown, target);
+    throw ofCall(thrown, peer.address);
   } finally {
     left.abort(new ConnectError("the reader left"));
   }
 }
-

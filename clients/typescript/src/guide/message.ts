@@ -1,0 +1,78 @@
+/** The guide's messages: made for the wire, and read from the server's export. */
+
+import { create, fromJson, type JsonObject, type MessageInitShape } from "@bufbuild/protobuf";
+import { type Timestamp, TimestampSchema } from "@bufbuild/protobuf/wkt";
+
+import { refused } from "../errors.js";
+import { type Message, MessageSchema } from "../gen/stepwire/v1/message_pb.js";
+
+/** What may be said of any message that is added. */
+export interface MessageOptions {
+  /** Additional metadata. `{hidden: true}` keeps the message from models. */
+  readonly metadata?: JsonObject;
+  /** The message that this one follows. Default: the head. */
+  readonly parentID?: string;
+  /** When it was made, as RFC 3339. Default: now. */
+  readonly time?: string;
+  /** Its id: 1 to 128 of `A-Z a-z 0-9 . _ : -`. Default: a new UUID. */
+  readonly id?: string;
+}
+
+interface Common {
+  id: string;
+  parentID: string;
+  time: Date;
+  lastUpdate: Date;
+  metadata: JsonObject;
+  /** The fields of its type once more, with capital letters. */
+  readonly Content: Readonly<Record<string, unknown>>;
+}
+
+export interface GuideImage {
+  imageURL: string;
+  imageName: string;
+  mediaType: string;
+  detail: string;
+}
+
+/** A message as `GetMessages` returns it. */
+export type GuideMessage = Common &
+  (
+    | { type: "chat-message"; role: string; text: string; images?: GuideImage[] }
+    | { type: "tool-use"; toolID: string; name: string; input: JsonObject; toolType: string }
+    | { type: "tool-result"; toolID: string; result: string }
+  );
+
+type Content = Omit<MessageInitShape<typeof MessageSchema>, "$typeName">;
+
+/** Makes a message. Throws what it is refused for. */
+export function madeMessage(id: string, options: MessageOptions, content: Content): Message {
+  const { metadata, parentID, time } = options;
+  return create(MessageSchema, {
+    ...content,
+    id,
+    ...(parentID === undefined ? {} : { parentId: parentID }),
+    ...(metadata === undefined ? {} : { metadata }),
+    ...(time === undefined ? {} : { createTime: timestamp(time) }),
+  });
+}
+
+const COMMON = new Set(["id", "parentID", "time", "lastUpdate", "metadata", "type"]);
+
+/** Reads what `ExportConversation` writes in the guide's format. */
+export function readMessages(text: string): GuideMessage[] {
+  return (JSON.parse(text) as JsonObject[]).map((each) => {
+    const message = { ...each, time: new Date(String(each["time"])), lastUpdate: new Date(String(each["lastUpdate"])) };
+    const own = Object.entries(each).filter(([name]) => !COMMON.has(name));
+    const value = Object.fromEntries(own.map(([name, field]) => [name[0]?.toUpperCase() + name.slice(1), field]));
+    return Object.defineProperty(message, "Content", { value }) as unknown as GuideMessage;
+  });
+}
+
+function timestamp(time: string): Timestamp {
+  try {
+    return fromJson(TimestampSchema, time);
+  } catch {
+    throw refused(`\`${time}\` is no time with a zone, such as 2024-01-01T00:00:00Z`, "INVALID_TIME");
+  }
+}
