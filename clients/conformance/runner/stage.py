@@ -1,0 +1,158 @@
+"""What the cases play on: the real server, the scripted provider and the scripted server, and servers of a case's own."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from clients.conformance.runner import cases, scripted
+from clients.conformance.runner.drivers import Driver, driving
+from clients.conformance.runner.languages import Language
+from clients.conformance.runner.provider import Scripted
+from tests.program import Program, running
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Everything that languages share."""
+
+    folder: Path
+    provider: Scripted
+    server: Program
+    scripted: scripted.ScriptedServer
+
+    def address(self, server: str) -> str:
+        """Where a server listens."""
+        return self.scripted.address if server == cases.SCRIPTED else self.server.address
+
+
+@asynccontextmanager
+async def staging(folder: Path) -> AsyncGenerator[Stage]:
+    """Start all of it."""
+    provider = Scripted()
+    (folder / "data").mkdir()
+    async with (
+        provider.provider,
+        running(folder / "data", provider.settings()) as server,
+        scripted.serving() as other,
+    ):
+        yield Stage(folder, provider, server, other)
+
+
+class Troupe:
+    """The drivers of one language, one for each server; one that broke is started anew for the next case."""
+
+    def __init__(self, stage: Stage, name: str, language: Language, stack: AsyncExitStack) -> None:
+        self.name = name
+        self.stage = stage
+        self._language = language
+        self._stack = stack
+        self._drivers: dict[str, Driver] = {}
+
+    async def driver(self, server: str) -> Driver:
+        """The driver that talks to this server."""
+        driver = self._drivers.get(server)
+        if driver is None or driver.fault:
+            address = self.stage.address(server)
+            driver = self._drivers[server] = await self._stack.enter_async_context(self._driving(address))
+        return driver
+
+    @asynccontextmanager
+    async def own(self, folder: str) -> AsyncGenerator[tuple[OwnServer, Driver]]:
+        """Start a server, and a driver, for one case."""
+        path = self.stage.folder / f"{self.name}-{folder}"
+        path.mkdir()
+        async with OwnServer.running(path, self.stage.provider.settings()) as server:
+            async with self._driving(server.address) as driver:
+                yield server, driver
+
+    def _driving(self, address: str) -> AbstractAsyncContextManager[Driver]:
+        return driving(self._language, address, self.stage.folder / f"{self.name}.log")
+
+
+class OwnServer:
+    """A server that can be ended and started again, at an address that stays.
+
+    The address is that of a relay, so that nobody else can take it while the server is away.
+    """
+
+    def __init__(self, folder: Path, settings: str, stack: AsyncExitStack) -> None:
+        self.address = ""
+        self._folder, self._settings = folder, settings
+        self._stack = stack
+        self._program: Program | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, folder: Path, settings: str) -> AsyncGenerator[OwnServer]:
+        """Start one."""
+        async with AsyncExitStack() as stack:
+            own = cls(folder, settings, stack)
+            await own.start()
+            relay = await asyncio.start_server(own._relay, "127.0.0.1", 0)
+            own.address = f"127.0.0.1:{relay.sockets[0].getsockname()[1]}"
+            try:
+                yield own
+            finally:
+                relay.close()
+                for task in list(own._tasks):
+                    task.cancel()
+                if own._tasks:
+                    await asyncio.wait(list(own._tasks))
+
+    async def start(self) -> None:
+        """Start it, on the data that is there."""
+        self._program = await self._stack.enter_async_context(running(self._folder, self._settings))
+
+    async def kill(self) -> None:
+        """End it without warning."""
+        assert self._program is not None
+        program, self._program = self._program, None
+        await program.end(signal.SIGKILL)
+
+    async def drain(self) -> None:
+        """Ask it to end; it takes its time."""
+        assert self._program is not None
+        self._program.process.send_signal(signal.SIGTERM)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            if self._program is not None:
+                await self._join(reader, writer, self._program.address)
+        except (OSError, asyncio.CancelledError):  # cancelled at the end, by us: asyncio would log it
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        to_reader, to_writer = await asyncio.open_connection(host, int(port))
+        ways = {
+            asyncio.create_task(_pass_on(reader, to_writer)),
+            asyncio.create_task(_pass_on(to_reader, writer)),
+        }
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.wait(ways)
+            to_writer.transport.abort()
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    except OSError:
+        return

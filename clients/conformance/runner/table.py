@@ -1,0 +1,98 @@
+"""Plays every case in every language, and keeps what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.json_format import ParseError
+
+from clients.conformance.runner.cases import Book, Case
+from clients.conformance.runner.drivers import DriverFault
+from clients.conformance.runner.languages import LANGUAGES
+from clients.conformance.runner.observing import Mismatch
+from clients.conformance.runner.playing import play
+from clients.conformance.runner.stage import Troupe, staging
+
+PASSED, FAILED, EXCUSED = "passed", "failed", "excused"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What came of one case in one language.
+
+    Attributes:
+        outcome: `passed`, `failed`, or `excused`: it failed, for a reason that is known.
+        why: What differed; with an excuse, the reason.
+        took_ms: How long it was played.
+        closed_after_ms: From the cancel to the closing of the provider's socket, where the case looks at that.
+    """
+
+    language: str
+    case: str
+    outcome: str
+    why: str = ""
+    took_ms: float = 0.0
+    closed_after_ms: float | None = None
+    is_excuse_needless: bool = False
+
+    def json(self) -> dict[str, Any]:
+        """Write it as JSON."""
+        return asdict(self)
+
+
+Progress = Callable[[Cell], None]
+
+
+async def table(
+    languages: Sequence[str], cases: Sequence[Case], book: Book, folder: Path, progress: Progress
+) -> list[Cell]:
+    """Play these cases in these languages, which run side by side, each case by case."""
+    async with staging(folder) as stage, AsyncExitStack() as stack:
+        troupes = [Troupe(stage, name, LANGUAGES[name], stack) for name in languages]
+        columns = await asyncio.gather(*(_column(troupe, cases, book, progress) for troupe in troupes))
+    return [cell for column in columns for cell in column]
+
+
+async def _column(troupe: Troupe, cases: Sequence[Case], book: Book, progress: Progress) -> list[Cell]:
+    cells = []
+    for case in cases:
+        cells.append(await _cell(troupe, case, book))
+        progress(cells[-1])
+    return cells
+
+
+async def _cell(troupe: Troupe, case: Case, book: Book) -> Cell:
+    begun_s = time.monotonic()
+    excuse = book.excuse(troupe.name, case.name)
+    try:
+        closed_after_ms = await play(case, troupe)
+    except (Mismatch, DriverFault, ParseError) as fault:
+        outcome, why = (EXCUSED, excuse) if excuse else (FAILED, str(fault))
+        return Cell(troupe.name, case.name, outcome, why, took_ms=_since_ms(begun_s))
+    return Cell(
+        troupe.name,
+        case.name,
+        PASSED,
+        took_ms=_since_ms(begun_s),
+        closed_after_ms=closed_after_ms,
+        is_excuse_needless=bool(excuse),
+    )
+
+
+def _since_ms(begun_s: float) -> float:
+    return (time.monotonic() - begun_s) * 1000
+
+
+def counts(cells: Sequence[Cell]) -> Mapping[str, Mapping[str, int]]:
+    """Count each outcome of each language."""
+    found: dict[str, dict[str, int]] = {}
+    for cell in cells:
+        of_it = found.setdefault(cell.language, {PASSED: 0, FAILED: 0, EXCUSED: 0})
+        of_it[cell.outcome] += 1
+    return found
