@@ -258,9 +258,10 @@ client-go: ## Build the Go client
 # Its examples too, for tests.
 .tools/bin/conformance-go: $(GO_SOURCES)
 	@echo "build: clients/go"
-	@mkdir -p .tools/bin .tools/go
-	@out="$$PWD/.tools/go"; cd clients/go && go build -buildvcs=false -o "$$out/" ./examples/... ./conformance
-	@mv .tools/go/conformance $@
+	@rm -f $@; mkdir -p .tools/bin .tools/go; out="$$PWD/.tools/go"; \
+	(cd clients/go && go build -buildvcs=false -o "$$out/" ./examples/... ./conformance >../../.tools/go.log 2>&1) \
+	  || { cat .tools/go.log >&2; $(call LEFT_OUT,the Go client was left out: it could not be built); }; \
+	mv .tools/go/conformance $@
 
 JAVA := clients/java
 JAVA_SOURCES = $(shell find $(JAVA)/src -type f) $(JAVA)/pom.xml $(PROTOS)
@@ -272,10 +273,10 @@ client-java: ## Build the Java client
 
 .tools/bin/conformance-java: $(JAVA_SOURCES)
 	@echo "build: $(JAVA)"
-	@mvn -q -B -Dstyle.color=never -f $(JAVA)/pom.xml package
-	@mkdir -p .tools/bin
-	@printf '#!/bin/sh\nexec java -XX:+UseSerialGC -cp "%s" dev.stepwire.conformance.Driver "$$@"\n' "$$PWD/$(JAVA)/target/classes:$$PWD/$(JAVA)/target/lib/*" > $@
-	@chmod +x $@
+	@rm -f $@; mkdir -p .tools/bin; \
+	mvn -q -B -f $(JAVA)/pom.xml package >.tools/java.log 2>&1 || { cat .tools/java.log >&2; $(call LEFT_OUT,the Java client was left out: it could not be built); }; \
+	printf '#!/bin/sh\nexec java -XX:+UseSerialGC -cp "%s" dev.stepwire.conformance.Driver "$$@"\n' "$$PWD/$(JAVA)/target/classes:$$PWD/$(JAVA)/target/lib/*" > $@; \
+	chmod +x $@
 
 .PHONY: clean
 clean: ## Remove everything that make has made here; models stay in the user's data folder

@@ -1,7 +1,7 @@
 // Worker serves two steps that every pipeline on the server can name, until Ctrl-C:
 //
 //	go run ./examples/worker -server 127.0.0.1:50051
-//	stepwire run '{"steps": [{"named": "go.words"}, {"named": "go.shout"}], "input": "one two"}'
+//	echo '[{"named": "go.words"}, {"named": "go.shout"}]' | stepwire run - -i '"one two"'
 package main
 
 import (
