@@ -73,7 +73,7 @@ endef
 # --- work on it ---
 
 .PHONY: test
-test: .venv/dev grpcurl worker aimock models ## Run all tests, or some: make test T="tests/steps -k bind"
+test: .venv/dev grpcurl worker aimock page-packages models ## Run all tests, or some: make test T="tests/steps -k bind"
 	@echo "test: pytest $(T)"
 	@$(BIN)/python -m pytest -q $(T)
 
@@ -119,6 +119,23 @@ aimock: node # And for those that ask a provider of other people's making.
 	  (cd $$new && "$$npm" ci --ignore-scripts --no-audit --no-fund >npm.log 2>&1 && cp package-lock.json installed) \
 	    || echo "aimock could not be installed: $$(tail -n 1 $$new/npm.log)" >&2; \
 	fi
+
+.PHONY: page-packages
+page-packages: node # What the page's tests need beside a browser.
+	@new=.tools/page; lock=tests/page/package-lock.json; \
+	if ! cmp -s $$lock $$new/installed; then \
+	  echo "install: marked and axe-core, into $$new"; \
+	  rm -rf $$new; mkdir -p $$new; cp tests/page/package.json $$lock $$new; \
+	  npm="$$PWD/.tools/bin/npm"; \
+	  (cd $$new && "$$npm" ci --ignore-scripts --no-audit --no-fund >npm.log 2>&1 && cp package-lock.json installed) \
+	    || echo "what the page is tested with could not be installed: $$(tail -n 1 $$new/npm.log)" >&2; \
+	fi
+
+# A test compares them, so that nobody changes the copy by hand, or the lock without the copy.
+.PHONY: page
+page: page-packages ## Copy into the chat page what it ships of others
+	@cp .tools/page/node_modules/marked/lib/marked.esm.js service/stepwired/web/page/vendor/marked.esm.js
+	@cp .tools/page/node_modules/marked/LICENSE service/stepwired/web/page/vendor/marked.LICENSE
 
 .PHONY: check
 check: lint types arch breaking check-gen ## Everything CI runs beside the tests, in its order

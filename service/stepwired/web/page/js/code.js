@@ -24,7 +24,7 @@ const HASH_COMMENTS = new Set(["python", "sh"]);
 // Strings end with their line, so that one that is never closed colours no more than that.
 const TEXT = String.raw`"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|\x60(?:[^\x60\\]|\\.)*\x60`;
 const REST = String.raw`|(?<text>${TEXT})|(?<number>\b\d[\w.]*)|(?<word>[A-Za-z_]\w*)`;
-const WITH_HASH = new RegExp(String.raw`(?<comment>#[^\n]*|"""[^]*?"""|'''[^]*?''')${REST}`, "g");
+const WITH_HASH = new RegExp(String.raw`(?<comment>#[^\n]*|"""[^]*?(?:"""|$)|'''[^]*?(?:'''|$))${REST}`, "g");
 const WITH_SLASHES = new RegExp(String.raw`(?<comment>\/\/[^\n]*|\/\*[^]*?\*\/)${REST}`, "g");
 const WITH_DASHES = new RegExp(String.raw`(?<comment>--[^\n]*|\/\*[^]*?\*\/)${REST}`, "g");
 
@@ -37,7 +37,7 @@ export function codeBlock(text, info) {
   const button = h("button", { type: "button", class: "copy", onclick: () => copy(button, shown) }, icon("copy"), "Copy");
   const head = h("figcaption", {}, h("span", {}, label || "text"), button);
   const name = `Code${label ? `, ${label}` : ""}`;
-  const element = h("figure", { class: "code" }, head, h("pre", { tabindex: "0", role: "region", "aria-label": name }, content));
+  const element = h("figure", { class: "code" }, head, h("pre", { tabindex: "0", role: "group", "aria-label": name }, content));
   element.grow = (token) => {
     const isSame = token.type === "code" && (token.lang ?? "") === info && token.text.startsWith(shown);
     if (!isSame) return false;

@@ -11,6 +11,7 @@ export class Growing {
   #settled = { length: 0, nodes: [] }; // characters of the text, and their nodes, that will not change any more
   #tail = []; // {raw, type, node}
   #text = "";
+  #top = 0; // depth of the first heading
 
   constructor(element) {
     this.#element = element;
@@ -41,16 +42,18 @@ export class Growing {
   #forget() {
     this.#settled = { length: 0, nodes: [] };
     this.#tail = [];
+    this.#top = 0;
   }
 
   /** Each token's node: the one that it has, if it has not changed. */
   #reuse(tokens) {
+    this.#top ||= tokens.find((token) => token.type === "heading")?.depth ?? 0;
     return tokens.map((token, index) => {
       const before = this.#tail[index];
       if (before?.type === token.type && before.raw === token.raw) return before;
       // A long block of code grows by its text alone, so that what somebody has marked in it stays marked.
       if (before?.type === "code" && before.node?.grow?.(token)) return { ...token, node: before.node };
-      return { type: token.type, raw: token.raw, node: block(token) };
+      return { type: token.type, raw: token.raw, node: block(token, 0, this.#top || 1) };
     });
   }
 

@@ -96,7 +96,7 @@ class Page {
     };
   }
 
-  #send({ text, pictures }) {
+  #send({ text, pictures, images }) {
     if (!this.#open.isStored) {
       // The address is the conversation's from now on, also when the page is loaded again.
       history.replaceState(null, "", `#${this.#open.id}`);
@@ -104,14 +104,16 @@ class Page {
       this.#sessions.set(this.#open.id, this.#open);
     }
     this.sidebar.open(this.#open.id);
-    return this.#asked(this.#open.send({ text, pictures, model: this.models.chosen }));
+    return this.#asked(this.#open.send({ text, pictures, images, model: this.models.chosen }));
   }
 
   /** The same place in the tree, other words. Where that place is the very first, a conversation of its own. */
   #edit(message, text) {
-    if (message.parentId) return this.#asked(this.#open.send({ text, model: this.models.chosen, parentId: message.parentId }));
+    // Of a stored picture, only where it is: the rest the server knows.
+    const images = (message.images ?? []).map(({ blobId, uri, name }) => (blobId ? { blobId, name } : { uri, name }));
+    if (message.parentId) return this.#asked(this.#open.send({ text, images, model: this.models.chosen, parentId: message.parentId }));
     this.#go("");
-    return this.#send({ text, pictures: [] });
+    return this.#send({ text, images });
   }
 
   #asked(running) {

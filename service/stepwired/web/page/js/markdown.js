@@ -23,14 +23,13 @@ export function blocks(text) {
   }
 }
 
-/** Markdown as nodes, whole. */
-export function render(text) {
-  return blocks(text).tokens.map((token) => block(token)).filter(Boolean);
-}
-
-/** The element of one block; null for what shows nothing. */
-export function block(token, depth = 0) {
+/**
+ * The element of one block; null for what shows nothing. `top` is the depth of the text's first heading: whatever depth a
+ * text begins with, its headings follow those of the page without a gap.
+ */
+export function block(token, depth = 0, top = 1) {
   if (depth > DEEPEST) return h("p", {}, token.raw);
+  if (token.type === "heading") return h(`h${Math.min(6, 3 + Math.max(0, token.depth - top))}`, {}, inlines(token.tokens, depth + 1));
   const make = BLOCKS[token.type];
   return make ? make(token, depth + 1) : h("p", {}, inlines([token], depth + 1));
 }
@@ -39,8 +38,6 @@ const BLOCKS = {
   space: () => null,
   def: () => null,
   hr: () => h("hr"),
-  // The page has its own headings above: those of a reply begin below them.
-  heading: (token, depth) => h(`h${Math.min(token.depth + 2, 6)}`, {}, inlines(token.tokens, depth)),
   paragraph: (token, depth) => h("p", {}, inlines(token.tokens, depth)),
   code: (token) => codeBlock(token.text, token.lang ?? ""),
   blockquote: (token, depth) => h("blockquote", {}, children(token.tokens, depth)),
@@ -83,7 +80,7 @@ function table(token, depth) {
   const head = h("tr", {}, token.header.map((each, column) => cell("th", each, column)));
   const rows = token.rows.map((row) => h("tr", {}, row.map((each, column) => cell("td", each, column))));
   // Scrolls by itself when it is wide, with the keyboard too.
-  const scroller = { class: "table", tabindex: "0", role: "region", "aria-label": "Table" };
+  const scroller = { class: "table", tabindex: "0", role: "group", "aria-label": "Table" };
   return h("div", scroller, h("table", {}, h("thead", {}, head), h("tbody", {}, rows)));
 }
 

@@ -69,10 +69,11 @@ export class Session {
     if (!change.heartbeat) this.#tell();
   }
 
-  /** Says something, below `parentId` or else at the head. `pictures` are those of the composer. */
-  async send({ text, pictures = [], model, parentId = this.tree.headId }) {
+  /** Says something, below `parentId` or else at the head. `pictures` are those of the composer, `images` stored ones. */
+  async send({ text, pictures = [], images = [], model, parentId = this.tree.headId }) {
     const message = { id: crypto.randomUUID(), role: "user", text };
-    if (pictures.length) message.images = await Promise.all(pictures.map(asImage));
+    const all = [...images, ...(await Promise.all(pictures.map(asImage)))];
+    if (all.length) message.images = all;
     if (!this.title) this.title = titleOf(text || "Picture");
     const parent = parentId || undefined;
     // Shown at once; the server's form of it replaces it when it comes.

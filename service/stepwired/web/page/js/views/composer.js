@@ -18,6 +18,7 @@ export class Composer {
       event.preventDefault();
       if (this.#isBusy) this.onStop();
       else this.#submit();
+      this.focus(); // the button is about to be of no use
     });
     this.field.addEventListener("input", () => this.#changed());
     this.field.addEventListener("keydown", (event) => {
@@ -76,11 +77,9 @@ export class Composer {
     const text = this.field.value.trim();
     if (!text && !this.#pictures.length) return;
     const pictures = this.#pictures;
-    this.#pictures = [];
     this.field.value = "";
-    this.#say("");
     this.#changed();
-    this.#showPictures();
+    this.#clearPictures();
     this.onSend({ text, pictures });
   }
 

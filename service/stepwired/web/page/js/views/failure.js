@@ -2,19 +2,23 @@
 
 import { copy, h, icon } from "../dom.js";
 
-/** `retry` is what the button does; without it there is none. */
-export function failureCard(error, retry) {
-  const isCut = error.isTruncated;
-  const title = isCut ? "The reply was cut off" : "That did not work";
+/** `retry` is what the button does; without it there is none. `isCut` where something had come before it went wrong. */
+export function failureCard(error, retry, isCut = false) {
+  const title = isCut || error.isTruncated ? "The reply was cut off" : "That did not work";
   const button = retry && h("button", { type: "button", class: "button retry", onclick: retry }, "Try again");
   if (button && error.retryAfterS) countDown(button, error.retryAfterS);
   return h(
     "div",
     { class: "failure", role: "alert" },
     icon("alert"),
-    h("div", { class: "failure-text" }, h("strong", {}, title), h("p", {}, error.message), violations(error), facts(error)),
+    h("div", { class: "failure-text" }, h("strong", {}, title), h("p", {}, sentence(error.message)), violations(error), facts(error)),
     button,
   );
+}
+
+/** The server's messages are made to stand after a colon. */
+function sentence(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?…]$/.test(text) ? "" : "."}`;
 }
 
 function violations({ violations: found }) {

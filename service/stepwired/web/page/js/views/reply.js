@@ -53,12 +53,12 @@ class Tool {
   #state = h("span", { class: "fold-state" });
   #input = document.createTextNode("");
   #result = document.createTextNode("");
-  #answer = h("div", { hidden: true }, h("h4", {}, "Answer"), h("pre", { tabindex: "0" }, this.#result));
+  #answer = h("div", { hidden: true }, h("h3", {}, "Answer"), h("pre", { tabindex: "0" }, this.#result));
   element = h(
     "details",
     { class: "fold" },
     h("summary", {}, icon("tool"), this.#title, this.#state),
-    h("div", { class: "fold-tool" }, h("h4", {}, "Arguments"), h("pre", { tabindex: "0" }, this.#input), this.#answer),
+    h("div", { class: "fold-tool" }, h("h3", {}, "Arguments"), h("pre", { tabindex: "0" }, this.#input), this.#answer),
   );
 
   update({ name, input, result, isError }, isLive) {

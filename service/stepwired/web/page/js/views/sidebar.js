@@ -70,7 +70,7 @@ export class Sidebar {
     const role = document.activeElement?.dataset?.role;
     const elements = [...groups].flatMap(([name, group], index) => {
       const id = `group-${index}`;
-      return [h("h3", { id }, name), h("ul", { "aria-labelledby": id }, group.map((each) => this.#item(each)))];
+      return [h("h2", { id }, name), h("ul", { "aria-labelledby": id }, group.map((each) => this.#item(each)))];
     });
     if (this.#error) elements.push(failureCard(this.#error, () => this.refresh()));
     else if (!conversations.length) elements.push(h("p", { class: "none" }, "Conversations are kept here."));

@@ -56,7 +56,7 @@ export class UserTurn {
     });
     const bubble = this.message.text ? h("div", { class: "bubble" }, this.message.text) : null;
     this.#body = h("div", { class: "said" }, pictures.length ? h("div", { class: "pictures" }, pictures) : null, bubble);
-    place(this.element, [h("h3", { class: "unseen" }, "You said"), this.#body, this.#foot]);
+    place(this.element, [h("h2", { class: "unseen" }, "You said"), this.#body, this.#foot]);
   }
 
   #edit(session) {
@@ -91,7 +91,7 @@ export class UserTurn {
 
 export class ReplyTurn {
   element = h("article", { class: "turn reply" });
-  #name = h("h3", { class: "unseen" });
+  #name = h("h2", { class: "unseen" });
   #body = new ReplyBody();
   #waiting = h("p", { class: "waiting", hidden: true }, h("span"), h("span"), h("span"));
   #after = h("div");
@@ -149,12 +149,12 @@ export class ReplyTurn {
     this.#name.textContent = stats.model ? `${stats.model} said` : "Reply";
     this.#body.update(parts, false);
     const after = [];
-    if (error) after.push(failureCard(error, session.isBusy ? null : again));
+    if (error) after.push(failureCard(error, session.isBusy ? null : again, parts.length > 0));
     else if (isCut || isEmpty) after.push(h("p", { class: "cut" }, cutText(isCut, wasStopped, isEmpty)));
     else if (MORE[stats.finish]) after.push(h("p", { class: "cut" }, MORE[stats.finish]));
     this.#after.replaceChildren(...after);
     const copying = iconButton("copy", "Copy", () => copy(copying, textOf(parts)));
-    const redo = iconButton("redo", "Answer again", again, { disabled: session.isBusy });
+    const redo = error ? null : iconButton("redo", "Answer again", again, { disabled: session.isBusy });
     const branch = id ? versions(session, id, this.actions) : null;
     place(this.#foot, [branch, parts.length ? copying : null, redo, statsLine(stats)].filter(Boolean));
   }
