@@ -52,6 +52,8 @@ export interface BlockingTalk<I extends DescMessage, O extends DescMessage> {
   send(message: MessageInitShape<I>): void;
   /** Waits for the next message; undefined at the end. Throws what the call failed with. */
   receive(): MessageShape<O> | undefined;
+  /** Whether the call has ended; what came before may still be there to be received. */
+  readonly isEnded: boolean;
   /** Messages that have come and will be received next. */
   waiting(): readonly MessageShape<O>[];
   /** Ends the call; to be called once, in any case. */

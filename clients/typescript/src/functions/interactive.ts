@@ -9,6 +9,7 @@ import {
   type RunStepRequest,
   type RunStepResponse,
 } from "../gen/stepwire/v1/step_run_pb.js";
+import { type CallOptions, callOptions } from "../options.js";
 import type { Services } from "../services.js";
 import { Calls } from "./calls.js";
 import type { Functions } from "./functions.js";
@@ -29,13 +30,13 @@ export async function* interact(
   services: Services,
   start: RunStepRequest,
   functions: Functions,
-  options: { readonly signal?: AbortSignal | undefined; readonly timeoutMs?: number | undefined },
+  options: CallOptions,
 ): AsyncGenerator<RunStepResponse, void, undefined> {
   const outbox = new Outbox<RunInteractiveRequest>();
   const calls = new Calls(functions, (reply) => outbox.send(replyOf(reply)));
   void outbox.send(startOf(start));
   try {
-    for await (const { kind } of services.stepRuns.runInteractive(outbox, options)) {
+    for await (const { kind } of services.stepRuns.runInteractive(outbox, callOptions(options))) {
       if (kind.case === "event") yield kind.value;
       else if (kind.case === "call") calls.begin(kind.value);
       else if (kind.case === "cancelCall") calls.cancel(kind.value.callId);

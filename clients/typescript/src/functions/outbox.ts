@@ -18,6 +18,11 @@ export class Outbox<T> implements AsyncIterable<T> {
     });
   }
 
+  /** Whether there is a message that was not taken yet. */
+  get isWaiting(): boolean {
+    return this.#waiting.length > 0;
+  }
+
   /** Says that nothing more comes. What was not taken yet is dropped. */
   end(): void {
     this.#isEnded = true;

@@ -52,6 +52,10 @@ export class WorkerTalk<I extends DescMessage, O extends DescMessage> implements
     }
   }
 
+  get isEnded(): boolean {
+    return this.#end !== undefined;
+  }
+
   waiting(): readonly MessageShape<O>[] {
     while (this.#take());
     return this.#heard;

@@ -10,6 +10,7 @@ import {
   type CallReply,
   ErrorMode,
   type RunInteractiveRequestSchema as Requests,
+  type RunInteractiveResponse,
   type RunInteractiveResponseSchema as Responses,
   type RunStepResponse,
   StepRunService,
@@ -76,11 +77,20 @@ function answer(talk: Talk, functions: Functions, call: Call): void {
     const returned = served.closure(...given, context(call, new AbortController().signal));
     if (!isGenerator(returned)) return send(done(call, [valueOf(served, now(returned), given)]));
     if (Symbol.asyncIterator in returned) throw new TypeError(CANNOT_WAIT);
-    for (const item of returned) send(output(call, valueOf(served, now(item), given)));
+    for (const item of returned) {
+      send(output(call, valueOf(served, now(item), given)));
+      if (isLeft(talk, call)) return;
+    }
     send(done(call, []));
   } catch (thrown) {
     send(reply(call, { case: "error", value: functions.note(thrown) }));
   }
+}
+
+/** Whether nobody needs the answer to a call any more. */
+function isLeft(talk: Talk, { callId }: Call): boolean {
+  const isMeant = ({ kind }: RunInteractiveResponse) => kind.case === "cancelCall" && kind.value.callId === callId;
+  return talk.waiting().some(isMeant) || talk.isEnded;
 }
 
 /** What a function returned, if it is there already. */

@@ -39,20 +39,20 @@ export function deliver<T>(open: (signal: AbortSignal) => AsyncIterable<Item<T>>
     }
   }
   const controller = new AbortController();
-  void read(open, callbacks, controller);
+  void read(open(controller.signal), callbacks, controller.signal);
   return () => controller.abort();
 }
 
 async function read<T>(
-  open: (signal: AbortSignal) => AsyncIterable<Item<T>>,
+  items: AsyncIterable<Item<T>>,
   callbacks: Callbacks<T>,
-  { signal }: AbortController,
+  signal: AbortSignal,
 ): Promise<void> {
   const { onResult, onError, onDone, onCancel } = callbacks;
   await null; // so that the caller has its `cancel` before anything is told
   let isCancelled = false;
   try {
-    for await (const { value, error } of open(signal)) {
+    for await (const { value, error } of items) {
       if (signal.aborted) break;
       if (error) await guarded(onError, error);
       else await guarded(onResult, value);

@@ -12,6 +12,7 @@ import {
   RunStepRequestSchema,
   type RunStepResponse,
 } from "../gen/stepwire/v1/step_run_pb.js";
+import { callOptions } from "../options.js";
 import type { Services } from "../services.js";
 import { type RunResults, runResults, stepMetadata, type StepResult, stepResult } from "./results.js";
 import { type StepLike, wireStep } from "./spec.js";
@@ -53,8 +54,10 @@ export function isUnary({ functions }: Prepared): boolean {
 /** Yields what happens in a run, results among it, after all who watch a step have been told. */
 async function* events(services: Services, prepared: Prepared, options: RunOptions): AsyncGenerator<RunStepResponse> {
   const { request, functions, watching } = prepared;
-  const call = { signal: options.signal, timeoutMs: options.timeoutMs } as { signal: AbortSignal; timeoutMs: number };
-  const responses = functions.size > 0 ? interact(services, request, functions, call) : services.stepRuns.runStep(request, call);
+  const responses =
+    functions.size > 0
+      ? interact(services, request, functions, options)
+      : services.stepRuns.runStep(request, callOptions(options));
   let isFinished = false;
   try {
     for await (const response of responses) {
@@ -99,10 +102,7 @@ export async function collect(
     for await (const response of events(services, prepared, options)) gathering.take(response);
     return gathering.results();
   }
-  const response = await services.stepRuns.collectStep(collectRequest(prepared), {
-    signal: options.signal as AbortSignal,
-    timeoutMs: options.timeoutMs as number,
-  });
+  const response = await services.stepRuns.collectStep(collectRequest(prepared), callOptions(options));
   return collected(response);
 }
 

@@ -3,16 +3,12 @@
 import { create, createRegistry, isMessage, type JsonObject, type JsonValue, toJson } from "@bufbuild/protobuf";
 import { ListValueSchema, NullValue, StructSchema, type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
 
+import { refused, type StepwireError } from "../errors.js";
 import { file_stepwire_v1_chat } from "../gen/stepwire/v1/chat_pb.js";
 import { file_stepwire_v1_message } from "../gen/stepwire/v1/message_pb.js";
 
 /** Lists and objects that may lie inside each other, as for the server: protobuf reads little more. */
 export const MAX_DEPTH = 32;
-
-/** A value that JSON cannot say, or that is nested too deep. */
-export class NotJson extends TypeError {
-  override readonly name = "NotJson";
-}
 
 const messages = createRegistry(file_stepwire_v1_message, file_stepwire_v1_chat);
 
@@ -20,7 +16,7 @@ const messages = createRegistry(file_stepwire_v1_message, file_stepwire_v1_chat)
  * Makes a `Value` of what JSON can say. `undefined` counts as null, typed arrays are lists, what has `toJSON` (a `Date`)
  * is that, and messages of this package are their JSON.
  *
- * @throws {NotJson} JSON cannot say it, such as NaN, a function or half a surrogate pair; or it is nested too deep.
+ * @throws {StepwireError} JSON cannot say it, such as NaN, a function or half a surrogate pair; or it is nested too deep.
  */
 export function toValue(value: unknown): Value {
   return made(value, MAX_DEPTH);
@@ -33,14 +29,14 @@ function made(value: unknown, depth: number): Value {
     case "boolean":
       return of({ case: "boolValue", value });
     case "number":
-      if (!Number.isFinite(value)) throw new NotJson(`${value} is no number of JSON`);
+      if (!Number.isFinite(value)) throw notJson(`${value} is no number of JSON`);
       return of({ case: "numberValue", value });
     case "string":
       return of({ case: "stringValue", value: wellFormed(value) });
     case "object":
       return value === null ? made(undefined, depth) : madeOfObject(value, depth);
     default:
-      throw new NotJson(`a ${typeof value} is not JSON`);
+      throw notJson(`a ${typeof value} is not JSON`);
   }
 }
 
@@ -57,11 +53,11 @@ function madeOfObject(value: object, depth: number): Value {
   }
   if (isMessage(value)) {
     const schema = messages.getMessage(value.$typeName);
-    if (!schema) throw new NotJson(`a ${value.$typeName} is not JSON`);
+    if (!schema) throw notJson(`a ${value.$typeName} is not JSON`);
     return made(toJson(schema, value), depth);
   }
   const tag = Object.prototype.toString.call(value).slice(8, -1);
-  if (tag !== "Object" && tag !== "Error") throw new NotJson(`a ${tag} is not JSON`);
+  if (tag !== "Object" && tag !== "Error") throw notJson(`a ${tag} is not JSON`);
   const left = below(depth);
   const fields: Record<string, Value> = {};
   for (const [name, item] of Object.entries(value)) {
@@ -72,14 +68,18 @@ function madeOfObject(value: object, depth: number): Value {
 
 function below(depth: number): number {
   if (depth === 0) {
-    throw new NotJson(`lists and objects are nested too deep: at most ${MAX_DEPTH} may lie inside each other`);
+    throw notJson(`lists and objects are nested too deep: at most ${MAX_DEPTH} may lie inside each other`);
   }
   return depth - 1;
 }
 
+function notJson(why: string): StepwireError {
+  return refused(why, "FIELD_INVALID");
+}
+
 function wellFormed(text: string): string {
   // What is no UTF-16 would arrive as another text.
-  if (/\p{Surrogate}/u.test(text)) throw new NotJson("a text holds half a surrogate pair");
+  if (/\p{Surrogate}/u.test(text)) throw notJson("a text holds half a surrogate pair");
   return text;
 }
 
