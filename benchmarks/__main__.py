@@ -62,7 +62,7 @@ async def _measure(options: argparse.Namespace, folder: Path) -> list[Line]:
 def _service(options: argparse.Namespace, provider: Child, folder: Path) -> AbstractAsyncContextManager[Child]:
     settings = folder / "stepwire.toml"
     settings.write_text(_SETTINGS.format(port=provider.port))
-    command = [sys.executable, "-m", "stepwired", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "stepwired", "serve", "--port", "0", "--http-port", "0"]
     command += ["--data-dir", str(folder / "data"), "--config", str(settings)]
     return child(command, r"serves gRPC on 127\.0\.0\.1:(\d+)", folder / "stepwired.log")
 

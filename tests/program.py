@@ -33,6 +33,9 @@ class Program:
     process: asyncio.subprocess.Process
     address: str
     log: Path
+    http: str = ""
+    """Where it serves HTTP, as in `http://127.0.0.1:8080`; empty where it does not."""
+
     printed: list[str] = field(default_factory=list)
 
     def channel(self, options: list[tuple[str, int | str]] | None = None) -> grpc.aio.Channel:
@@ -75,7 +78,7 @@ async def running(
     assert process.stdout is not None
     try:
         line = (await asyncio.wait_for(process.stdout.readline(), HANG_S)).decode()
-        yield Program(process, _address(line, log), log)
+        yield Program(process, _address(line, log), log, _http(line))
     finally:
         if process.returncode is None:
             process.kill()
@@ -102,13 +105,18 @@ def running_without_loop(data_dir: Path, settings: str = "") -> Generator[str]:
 def _command(data_dir: Path, settings: str) -> list[str | Path]:
     file = data_dir / "stepwire.toml"
     file.write_text(settings, encoding="utf-8")
-    return [STEPWIRED, "serve", "--port", "0", "--data-dir", data_dir, "--config", file]
+    return [STEPWIRED, "serve", "--port", "0", "--http-port", "0", "--data-dir", data_dir, "--config", file]
 
 
 def _address(line: str, log: Path) -> str:
     found = re.search(r"serves gRPC on (\S+:\d+)", line)
     assert found, f"{line!r}\n{log.read_text()}"
     return found[1]
+
+
+def _http(line: str) -> str:
+    found = re.search(r"HTTP on (http://\S+)/v1", line)
+    return found[1] if found else ""
 
 
 def shared_models() -> Path:

@@ -56,9 +56,13 @@ def main() -> None:
 @_DATA_DIR
 @click.option("--host", help="Address to listen on, a loopback one. Default: 127.0.0.1.")
 @click.option("--port", "grpc_port", type=int, help="Port; 0 takes a free one and prints it. Default: 50051.")
-def serve(file: Path | None, data_dir: Path | None, host: str | None, grpc_port: int | None) -> None:
+@click.option("--http-port", type=int, help="Port of the HTTP front and the page; as --port. Default: 8080.")
+def serve(
+    file: Path | None, data_dir: Path | None, host: str | None, grpc_port: int | None, http_port: int | None
+) -> None:
     """Serve until SIGTERM or ctrl-c; then finish what runs, and end."""
-    settings = _settings(file, {"data_dir": data_dir, "host": host, "grpc_port": grpc_port})
+    flags: dict[str, object] = {"data_dir": data_dir, "host": host, "grpc_port": grpc_port, "http_port": http_port}
+    settings = _settings(file, flags)
     logs.configure(settings.server.log_level)
     try:
         uvloop.run(_serve(settings))
@@ -81,18 +85,21 @@ async def _serve(settings: config.Settings) -> None:
         # What is here now stays: the collector, which stops the loop while it looks, need not look at it again.
         gc.collect()
         gc.freeze()
-        _announce(running.address)
+        _announce(running.address, running.web_address)
         await ended.wait()
         click.echo("stepwired: finishing what runs; a second signal ends at once", err=True)
         await running.server.drain(settings.server.shutdown_grace_s, delay_s=settings.server.drain_delay_s)
 
 
-def _announce(address: str) -> None:
+def _announce(address: str, web_address: str) -> None:
     cli = f"{Path(sys.executable).parent / 'stepwire'} --server {address}"
-    click.echo(f"stepwired {app.VERSION} serves gRPC on {address}; ctrl-c ends it. Try:")
+    http = f" and HTTP on http://{web_address}/v1" if web_address else ""
+    click.echo(f"stepwired {app.VERSION} serves gRPC on {address}{http}; ctrl-c ends it. Try:")
     click.echo(f'  {cli} chat "Say hello."')
     click.echo(f'  {cli} search cat "a kitten sleeps" "the market fell"')
     click.echo(f'  grpcurl -plaintext -d \'{{"prompt":"Say hello."}}\' {address} stepwire.v1.ChatService/StreamChat')
+    if web_address:
+        click.echo(f"  a browser at http://{web_address}/")
     sys.stdout.flush()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 
-from stepwired import config
+from stepwired import addresses, config
 from stepwired.events import Chat, ChatRequest, CountTokens, Json, TokenCount, ToolSteps
 from stepwired.imaging.files import Files
 from stepwired.imaging.intake import Images
@@ -43,6 +43,7 @@ from stepwired.store.sqlite import SqliteStore
 from stepwired.turns.formats import with_format
 from stepwired.turns.offer import offered, offering
 from stepwired.turns.tools import with_tools
+from stepwired.web import server as web_server
 
 VERSION = version("stepwired")
 
@@ -54,6 +55,9 @@ class Running:
     server: Server
     address: str
     """Such as `127.0.0.1:50051`."""
+
+    web_address: str
+    """Such as `127.0.0.1:8080`; empty where nothing is served over HTTP."""
 
 
 @asynccontextmanager
@@ -103,9 +107,21 @@ async def service(settings: config.Settings, environ: Mapping[str, str] = os.env
             NoMetrics(),
         )
         parts.push_async_callback(server.drain, 0.0)  # does nothing to a server that was drained
-        port = await server.start(settings.server.host, settings.server.grpc_port)
-        host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
-        yield Running(server, f"{host}:{port}")
+        host, web_address = settings.server.host, ""
+        port = await server.start(host, settings.server.grpc_port)
+        if settings.web.enabled:
+            web = web_of(settings, web_server.Parts(chat, catalogue.embed, catalogue, server))
+            web_port = await web.start(host, settings.web.http_port)
+            parts.push_async_callback(web.close)
+            parts.push_async_callback(server.drain, 0.0)
+            web_address = addresses.joined(host, web_port)
+        yield Running(server, addresses.joined(host, port), web_address)
+
+
+def web_of(settings: config.Settings, parts: web_server.Parts) -> web_server.WebServer:
+    """The HTTP front, with what the operator decided about it."""
+    decided = web_server.Settings(settings.web.allow_origins, settings.web.allowed_hosts, page=settings.web.page)
+    return web_server.WebServer(parts, decided, settings.limits, NoMetrics())
 
 
 def chat_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -14,7 +15,7 @@ import msgspec
 from stepwired import addresses, limits
 from stepwired.limits import Limits
 from stepwired.providers.catalogue.endpoints import KINDS, Kind
-from stepwired.settings import Cache, Endpoint, Functions, Images, Local, Model, Price, Server, Settings, Tools
+from stepwired.settings import Cache, Endpoint, Functions, Images, Local, Model, Price, Server, Settings, Tools, Web
 
 __all__ = [
     "DIMENSIONS",
@@ -29,6 +30,7 @@ __all__ = [
     "Server",
     "Settings",
     "Tools",
+    "Web",
     "load",
 ]
 
@@ -50,7 +52,14 @@ _OTHERS = frozenset(
 #: Length of the vectors of models that everybody knows.
 DIMENSIONS = {"text-embedding-3-large": 3072, "text-embedding-3-small": 1536, "text-embedding-ada-002": 1536}
 
-_TABLES = ("server", "local", "limits", "images", "functions", "tools", "cache", "endpoints", "models")
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[a-z0-9._-]+(:[0-9]{1,5})?|[a-z]+://\[[0-9a-f:.]+\](:[0-9]{1,5})?")
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+
+_TABLES = ("server", "web", "local", "limits", "images", "functions", "tools", "cache", "endpoints", "models")
+
+#: Fields that a variable or a flag may set: of `[web]`, and all of `[server]`.
+_WEB = ("http_port",)
+_READ_ELSEWHERE = (*(each.name for each in fields(Server)), *_WEB)
 
 T = TypeVar("T")
 
@@ -69,7 +78,7 @@ def load(
 
     Args:
         environ: The environment. `STEPWIRE_CONFIG` names the file where `file` does not.
-        flags: Values of `[server]` from the command line, by field; None where a flag was not given.
+        flags: Values of `[server]` and `[web]` from the command line, by field; None where a flag was not given.
         file: The file; without one and without the variable, `stepwire.toml` in the working folder if it is there.
 
     Raises:
@@ -80,14 +89,16 @@ def load(
     reader = _Reader()
     environment = {
         name: environ[variable]
-        for name in _names(Server)
+        for name in _READ_ELSEWHERE
         if (variable := PREFIX + name.upper()) in environ and reader.is_plain(variable, environ[variable])
     }
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     over = {name: (_origin(name, given, environment), value) for name, value in {**environment, **given}.items()}
+    of_web = {name: over.pop(name) for name in _WEB if name in over}
     server = reader.section(Server, tables.pop("server", {}), "server", over)
     settings = Settings(
         server=server or Server(),
+        web=reader.section(Web, tables.pop("web", {}), "web", of_web) or Web(),
         local=reader.section(Local, tables.pop("local", {}), "local") or Local(),
         limits=reader.section(Limits, tables.pop("limits", {}), "limits") or Limits(),
         images=reader.section(Images, tables.pop("images", {}), "images") or Images(),
@@ -120,7 +131,7 @@ def _source(environ: Mapping[str, str], file: Path | None) -> Path | None:
 
 
 def _origin(name: str, flags: Mapping[str, object], environment: Mapping[str, object]) -> str:
-    """Name the place that decided on a field of `[server]`: the flag, the variable or the file."""
+    """Name the place that decided on a field: the flag, the variable or the file."""
     if name in flags:
         return "--port" if name == "grpc_port" else "--" + name.replace("_", "-")
     return PREFIX + name.upper() if name in environment else f"server.{name}"
@@ -198,17 +209,13 @@ def _path(hint: type, value: object) -> Path:
     raise msgspec.ValidationError("Expected a path")
 
 
-def _names(cls: type) -> list[str]:
-    return [each.name for each in fields(cls)]
-
-
 def _unknown(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), 1)
     return f"there is no such setting{f'; did you mean `{near[0]}`?' if near else ''}"
 
 
 def _strangers(environ: Mapping[str, str]) -> Iterable[str]:
-    known = {PREFIX + name.upper() for name in _names(Server)} | _OTHERS
+    known = {PREFIX + name.upper() for name in _READ_ELSEWHERE} | _OTHERS
     for variable in sorted(environ):
         if variable.startswith(PREFIX) and variable not in known:
             yield f"{variable}: {_unknown(variable, known)}; it is not used"
@@ -217,6 +224,7 @@ def _strangers(environ: Mapping[str, str]) -> Iterable[str]:
 def _check(settings: Settings, faults: list[str]) -> None:
     """Find what is wrong between settings that are right each by itself."""
     faults += [f"limits.{fault}" for fault in limits.faults(settings.limits)]
+    faults += _web_faults(settings.web)
     if settings.images.allow_hosts and settings.images.fetch == "off":
         faults.append('images.allow_hosts: has a meaning only with fetch = "public"')
     for name in settings.tools.allow:
@@ -236,6 +244,15 @@ def _check(settings: Settings, faults: list[str]) -> None:
         defaults = [name for name, model in settings.models.items() if model.kind == kind and model.default]
         if len(defaults) > 1:
             faults.append(f"models.{defaults[1]}.default: {defaults[0]} is the default for {kind} already")
+
+
+def _web_faults(web: Web) -> Iterable[str]:
+    for origin in web.allow_origins:
+        if not _ORIGIN.fullmatch(origin):
+            yield f"web.allow_origins: {origin!r} is no origin such as http://localhost:3000, and not `null` or `*`"
+    for host in web.allowed_hosts:
+        if not _HOST.fullmatch(host):
+            yield f"web.allowed_hosts: {host!r} is no name of a host; leave out the scheme and the port"
 
 
 def _filled(given: Endpoint) -> Endpoint:

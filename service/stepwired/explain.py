@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
-from stepwired import config
+from stepwired import addresses, config
 from stepwired.events import ModelInfo, Price
 from stepwired.local.catalogue import Kind
 from stepwired.local.models import installed
@@ -35,7 +35,8 @@ async def explain(settings: config.Settings, environ: Mapping[str, str] = os.env
 def _explained_settings(settings: config.Settings, environ: Mapping[str, str]) -> Iterator[str]:
     server = settings.server
     yield f"settings   {settings.source or 'none: all defaults'}"
-    yield f"listens on {server.host}:{server.grpc_port}"
+    yield f"listens on {addresses.joined(server.host, server.grpc_port)}, for gRPC"
+    yield from _explained_web(settings)
     yield f"keeps      conversations and models in {server.data_dir} (durability {server.durability})"
     there = {model.name for model in installed(server.data_dir)}
     for kind, default in ((Kind.CHAT, settings.local.chat), (Kind.EMBED, settings.local.embed)):
@@ -67,6 +68,19 @@ def _explained_settings(settings: config.Settings, environ: Mapping[str, str]) -
     if cache.embeddings != "off":
         where = "memory" if cache.embeddings == "memory" else f"{server.data_dir}"
         yield f"caches     vectors: {cache.embeddings_bytes} bytes in {where}"
+
+
+def _explained_web(settings: config.Settings) -> Iterator[str]:
+    web = settings.web
+    if not web.enabled:
+        yield "web        is off: nothing is served over HTTP"
+        return
+    with_page = ", and the page at /" if web.page else ""
+    yield f"listens on {addresses.joined(settings.server.host, web.http_port)}, for OpenAI's clients{with_page}"
+    if web.allow_origins:
+        yield f"web        may be called by the pages of {', '.join(web.allow_origins)}"
+    if web.allowed_hosts:
+        yield f"web        may be called by the names {', '.join(web.allowed_hosts)}"
 
 
 def _explained_models(settings: config.Settings, catalogue: Catalogue) -> Iterator[str]:

@@ -43,6 +43,25 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class Web:
+    """`[web]`: OpenAI's HTTP, and the page. The field `http_port` is also read from `STEPWIRE_HTTP_PORT`."""
+
+    enabled: bool = True
+    http_port: Port = 8080
+    """Port of the front, on the host of `[server]`; 0 takes a free one and prints it."""
+
+    page: bool = True
+    """Whether the page to chat on is served at `/`."""
+
+    allow_origins: tuple[Text, ...] = ()
+    """Pages of other origins that may call this server, as in `http://localhost:3000`; `null`: pages opened from a
+    disk, and any that a site makes look like one; `*`: every page there is."""
+
+    allowed_hosts: tuple[Text, ...] = ()
+    """Names that this server may be called by, beside `localhost`, `127.0.0.1` and `[::1]`; without port."""
+
+
+@dataclass(frozen=True, slots=True)
 class Local:
     """`[local]`: the models that run on this machine."""
 
@@ -193,6 +212,7 @@ class Settings:
     """All that the operator can decide."""
 
     server: Server = field(default_factory=Server)
+    web: Web = field(default_factory=Web)
     local: Local = field(default_factory=Local)
     limits: Limits = field(default_factory=Limits)
     images: Images = field(default_factory=Images)

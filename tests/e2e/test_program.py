@@ -25,6 +25,8 @@ async def refused(*arguments: str | Path, environ: dict[str, str] | None = None)
     process = await asyncio.create_subprocess_exec(
         STEPWIRED,
         "serve",
+        "--http-port",
+        "0",
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -192,7 +192,7 @@ async def test_the_first_to_end_a_call_wins() -> None:
         call = client.chat.StreamChat(HI)
         read = asyncio.ensure_future(call.read())
         await within(silent.asked.wait())
-        (live,) = client.server._calls._live
+        (live,) = client.server.places._live
         live.end(Failure(Reason.SLOW_CONSUMER, "first"))
         live.end(Failure(Reason.SERVER_DRAINING, "second"))
         with pytest.raises(grpc.aio.AioRpcError) as caught:

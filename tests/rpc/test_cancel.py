@@ -109,9 +109,9 @@ async def test_after_five_thousand_cancels_every_call_is_answered_and_nothing_is
             await until(lambda: not silent.running)
         good = [client.chat.Chat(chat_pb2.ChatRequest(prompt="still here")) for _ in range(200)]
         assert {reply.text for reply in await asyncio.gather(*good)} == {"stillhere"}
-        assert client.server._calls._places == 0
-        assert not client.server._calls._live
-        await until(lambda: not client.server._calls._tasks)
+        assert client.server.places._taken == 0
+        assert not client.server.places._live
+        await until(lambda: not client.server.places._tasks)
 
 
 class Expired:
@@ -150,7 +150,7 @@ async def test_a_call_whose_deadline_has_passed_does_no_work(kind: str) -> None:
         await getattr(calls, kind)("/a/B", handler, counted=True)(HI, context)
     assert context.aborted == [grpc.StatusCode.DEADLINE_EXCEEDED]
     assert metrics.calls == [("/a/B", "DEADLINE_EXCEEDED", "")]
-    assert calls._places == 0
+    assert calls.places._taken == 0
 
 
 async def test_a_failure_while_cleaning_up_after_a_cancelled_call_is_not_answered() -> None:

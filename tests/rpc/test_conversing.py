@@ -49,7 +49,7 @@ async def test_whatever_ends_the_work_is_told(error: BaseException, code: grpc.S
         assert (await caller.receive()).HasField("event")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await caller.receive()
-        await until(lambda: not server.calls._tasks)
+        await until(lambda: not server.calls.places._tasks)
     assert (told(caught.value).code, told(caught.value).reason) == (code, reason)
     assert told(caught.value).facts["partial"] == "true"
     assert "sk-abc123" not in repr(caught.value)
@@ -63,7 +63,7 @@ async def test_a_reader_that_does_not_read_is_given_up() -> None:
     async with talking(script, Limits(stalled_reader_s=0.2)) as server:
         caller = await server.caller()
         await until(lambda: server.ended)
-        await until(lambda: not server.calls._live)
+        await until(lambda: not server.calls.places._live)
         assert server.metrics.calls == [(CALL, "RESOURCE_EXHAUSTED", "SLOW_CONSUMER")]
         with suppress(grpc.aio.AioRpcError):  # what was on its way can still be read
             await caller.rest()
@@ -85,7 +85,7 @@ async def test_the_deadline_ends_the_work() -> None:
             if messages:
                 break
         assert len(messages) == 1
-        await until(lambda: server.ended and not server.calls._tasks)
+        await until(lambda: server.ended and not server.calls.places._tasks)
 
 
 async def test_a_caller_that_disconnects_ends_the_work() -> None:
@@ -94,7 +94,7 @@ async def test_a_caller_that_disconnects_ends_the_work() -> None:
             call: Any = channel.stream_stream(CALL)()
             await call.write(V.RunInteractiveRequest(start=V.RunStepRequest()).SerializeToString())
             await read(call)
-        await until(lambda: server.ended and not server.calls._tasks)
+        await until(lambda: server.ended and not server.calls.places._tasks)
     assert [code for _, code, _ in server.metrics.calls] == ["CANCELLED"]
 
 
@@ -117,7 +117,7 @@ async def test_a_run_whose_call_is_cancelled_begins_no_further_call() -> None:
             caller = await server.caller()
             await caller.asked()
             caller.call.cancel()
-            await until(lambda: not server.calls._live and not server.calls._tasks)
+            await until(lambda: not server.calls.places._live and not server.calls.places._tasks)
             assert begun == [0]
     assert {code for _, code, _ in server.metrics.calls} == {"CANCELLED"}
 

@@ -334,8 +334,8 @@ async def test_cancelling_the_call_while_sixty_four_calls_are_open_leaves_nothin
             await caller.asked()
         caller.call.cancel()
         await until(lambda: server.ended)
-        await until(lambda: not server.calls._tasks)
-        assert not server.calls._places
+        await until(lambda: not server.calls.places._tasks)
+        assert not server.calls.places._taken
     assert server.metrics.calls[0][1] == "CANCELLED"
 
 
@@ -349,7 +349,7 @@ async def test_a_storm_of_cancelled_runs_leaves_nothing() -> None:
                 if index % 3 == 0:
                     await caller.output("1", "late")
                 await ended(caller.call)
-        await until(lambda: not server.calls._live and not server.calls._tasks)
+        await until(lambda: not server.calls.places._live and not server.calls.places._tasks)
         caller = await server.caller()
         for _ in range(8):
             await caller.done((await caller.asked()).call_id, 1)
@@ -432,6 +432,6 @@ async def test_messages_in_any_order_never_leave_a_run_or_a_call_behind() -> Non
                 first = requests[:1] if chance.random() < 0.9 else []
                 rest = requests[2:-1] if chance.random() < 0.7 else requests
                 await say("RunInteractive", first + chance.choices(rest, k=chance.randrange(8)))
-        await until(lambda: not server.calls._live and not server.calls._tasks)
-        assert not server.calls._places
+        await until(lambda: not server.calls.places._live and not server.calls.places._tasks)
+        assert not server.calls.places._taken
     assert {code for _, code, _ in server.metrics.calls} == {"OK", "INVALID_ARGUMENT"}

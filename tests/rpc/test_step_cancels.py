@@ -104,7 +104,7 @@ async def busy(server: Everything, kind: str, call: Any) -> None:
     elif kind == "retry, wait":
         await until(lambda: waits.failed)
     elif "nobody reads" in kind:
-        await until(lambda: any(live.writing is not True for live in server.client.server._calls._live))
+        await until(lambda: any(live.writing is not True for live in server.client.server.places._live))
     else:
         await until(lambda: waits.working)
 

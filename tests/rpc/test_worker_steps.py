@@ -98,7 +98,7 @@ async def test_steps_of_workers_are_listed_while_they_are_served() -> None:
             shown = [(info.name, info.version, info.provider, info.worker_count) for info in listed]
             assert shown == [("a", "1", "worker", 1), ("f", "3", "worker", 2)]
             assert json_format.MessageToDict(listed[1].input_schema) == {"type": "number"}
-        await until(lambda: not client.server._calls._live)
+        await until(lambda: not client.server.places._live)
         assert not await served(client)
 
 

@@ -215,7 +215,7 @@ async def test_the_calls_of_a_worker_that_froze_go_to_another_though_it_reads_no
     async with talking(limits=Limits(worker_heartbeat_s=1.0)) as server:
         frozen = await server.worker("f", room=4)
         runs = calling(server, *("x" * 500_000 for _ in range(4)))  # more than HTTP/2 takes on its way
-        await until(lambda: any(isinstance(call.writing, V.ServeStepsResponse) for call in server.calls._live))
+        await until(lambda: any(isinstance(call.writing, V.ServeStepsResponse) for call in server.calls.places._live))
         other = await server.worker("f", room=4)
         serving = asyncio.create_task(serve(other))
         assert [len(str(value)) for [value] in await within(asyncio.gather(*runs))] == [500_000] * 4
@@ -380,8 +380,8 @@ async def test_messages_in_any_order_never_leave_a_worker_or_a_call_behind() -> 
                     runs.pop(0).cancel()
         await ended(stays.call)
         outcomes = await within(asyncio.gather(*runs, return_exceptions=True))
-        await until(lambda: not server.calls._live and not server.calls._tasks)
-        assert not server.calls._places
+        await until(lambda: not server.calls.places._live and not server.calls.places._tasks)
+        assert not server.calls.places._taken
         assert server.workers._waiting_count == 0
     for outcome in outcomes:
         assert isinstance(outcome, Failure | asyncio.CancelledError | list), outcome

@@ -149,8 +149,8 @@ class Everything:
         calls = self.client.server._calls
         [service] = self._workers._services.values()
         return {
-            "places": calls._places,
-            "calls": len(calls._live),
+            "places": calls.places._taken,
+            "calls": len(calls.places._live),
             "handlers": len(calls._tasks),
             "runs with functions": len(self.functions.open),
             "questions to functions": len(self.functions.sandbox._jobs),

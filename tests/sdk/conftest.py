@@ -60,7 +60,8 @@ def real_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def real_server(data_dir: Path, port: int = 0) -> Generator[str]:
     """Run the real server; its address."""
     program = Path(sys.executable).with_name("stepwired")
-    arguments: list[str | Path] = [program, "serve", "--port", str(port), "--data-dir", data_dir]
+    arguments: list[str | Path] = [program, "serve", "--port", str(port), "--http-port", "0"]
+    arguments += ["--data-dir", data_dir]
     with (data_dir / "log").open("ab") as log:
         server = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True)
         assert server.stdout is not None

@@ -124,7 +124,7 @@ def _started(frame: Frame) -> Generator[str]:
         raise click.ClickException(f"{program} is missing: install the server, then run this again")
     # In a session of its own: a Ctrl-C is ours, and the server is told to end when we are done.
     server = subprocess.Popen(
-        [program, "serve", "--port", "0"],
+        [program, "serve", "--port", "0", "--http-port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,0 +1,1 @@
+"""Requests as OpenAI writes them, in and out."""

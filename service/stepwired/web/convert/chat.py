@@ -1,0 +1,231 @@
+"""Chat requests as OpenAI writes them, in.
+
+Fields that nobody here knows are passed over, as servers of this kind do: clients send many that matter to OpenAI only.
+What is known and cannot be done is refused, so that nobody takes an answer for what was not asked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stepwired.chat_checks import (
+    MODEL_BYTES,
+    RANGES,
+    TOOLS,
+    check_choice,
+    check_each_name_once,
+    check_effort,
+    check_name,
+    check_stop,
+    check_tool,
+    check_top_p,
+    checked_biases,
+    schema_of_json,
+)
+from stepwired.errors import Reason
+from stepwired.events import ChatOptions, ChatRequest, Json, ResponseFormat, Tool
+from stepwired.jsonvalue import kind
+from stepwired.limits import Limits
+from stepwired.violations import Faults
+from stepwired.web.convert.fields import Fields
+from stepwired.web.convert.messages import messages
+
+_BAD = Reason.MODEL_CONFIG_INVALID
+
+#: Fields that would change the answer in a way that is not offered, and why not.
+_REFUSED = {
+    "functions": "is the old form of `tools`: send those",
+    "function_call": "is the old form of `tool_choice`: send that",
+    "audio": "is not offered: replies are text",
+    "web_search_options": "is not offered",
+    # Where a key of the server's goes is for its operator to say.
+    "base_url": "is not for a request to choose",
+    "api_base": "is not for a request to choose",
+    "api_key": "is sent in the header `X-Provider-Key`, where the server takes keys at all",
+}
+
+
+def chat_request(given: dict[str, Json], limits: Limits) -> tuple[ChatRequest, bool, bool]:
+    """Read what to reply to; whether the reply is to be streamed, and with its usage at the end.
+
+    Raises:
+        InvalidRequest: With every fault.
+    """
+    faults = Faults()
+    fields = Fields(given, "", faults)
+    model = fields.text("model")
+    faults.text("model", model, MODEL_BYTES)
+    said = messages(fields.items("messages"), limits, faults) if _is_list(fields, "messages", faults) else ()
+    options = _options(fields, limits, faults)
+    is_streamed = bool(fields.flag("stream"))
+    has_usage = False
+    if fields.has("stream_options"):
+        has_usage = bool(fields.inner("stream_options").flag("include_usage"))
+        if not is_streamed:
+            faults.add("stream_options", "has a meaning only beside stream", _BAD)
+    if (count := fields.integer("n")) is not None and count != 1:
+        faults.add("n", f"is {count}, and must be 1", _BAD)
+    for name, why in _REFUSED.items():
+        if fields.has(name):
+            faults.add(name, why, _BAD)
+    for index, modality in enumerate(fields.items("modalities")):
+        if modality != "text":
+            faults.add(f"modalities[{index}]", "must be text", Reason.MODEL_FEATURE_UNSUPPORTED)
+    faults.stop()
+    return ChatRequest(model=model, messages=said, options=options), is_streamed, has_usage
+
+
+def _is_list(fields: Fields, name: str, faults: Faults) -> bool:
+    """Whether a list is there that can be read; one that is missing is a fault."""
+    if not fields.has(name):
+        faults.add(name, "is needed", Reason.FIELD_REQUIRED)
+    return isinstance(fields.get(name), list) or bool(fields.items(name))
+
+
+def _options(fields: Fields, limits: Limits, faults: Faults) -> ChatOptions:
+    tools = _tools(fields, limits, faults)
+    top_p = fields.number("top_p")
+    if top_p is not None:
+        check_top_p("top_p", top_p, faults)
+    effort = fields.text("reasoning_effort")
+    check_effort("reasoning_effort", effort, faults)
+    is_parallel = fields.flag("parallel_tool_calls")
+    return ChatOptions(
+        temperature=_ranged(fields, "temperature", faults),
+        top_p=top_p,
+        max_tokens=_max_tokens(fields, faults),
+        stop=_stop(fields, faults),
+        seed=_ranged(fields, "seed", faults, whole=True),
+        presence_penalty=_ranged(fields, "presence_penalty", faults),
+        frequency_penalty=_ranged(fields, "frequency_penalty", faults),
+        tools=tools,
+        tool_choice=_tool_choice(fields, tools, faults),
+        parallel_tool_calls=is_parallel if tools else None,
+        response_format=_response_format(fields, limits, faults),
+        reasoning_effort=effort,
+        logit_bias=_logit_bias(fields, faults),
+        top_logprobs=_logprobs(fields, faults),
+    )
+
+
+def _ranged(fields: Fields, name: str, faults: Faults, *, whole: bool = False, rule: str = "") -> Any:
+    value = fields.integer(name) if whole else fields.number(name)
+    if value is not None:
+        faults.within(name, value, *RANGES[rule or name], _BAD)
+    return value
+
+
+def _max_tokens(fields: Fields, faults: Faults) -> int | None:
+    """Read the newer field, or else the older."""
+    names = ("max_completion_tokens", "max_tokens")
+    name = next((name for name in names if fields.has(name)), names[0])
+    read: int | None = _ranged(fields, name, faults, whole=True, rule="max_tokens")
+    return read
+
+
+def _stop(fields: Fields, faults: Faults) -> tuple[str, ...]:
+    if isinstance(text := fields.get("stop"), str):
+        check_stop("stop", [text], faults)
+        return (text,)
+    texts = []
+    for index, each in enumerate(fields.items("stop")):
+        if isinstance(each, str):
+            texts.append(each)
+        else:
+            faults.add(f"stop[{index}]", f"must be a string, and is {kind(each)}", _BAD)
+    check_stop("stop", texts, faults)
+    return tuple(texts)
+
+
+def _tools(fields: Fields, limits: Limits, faults: Faults) -> tuple[Tool, ...]:
+    given = fields.items("tools")
+    if len(given) > TOOLS:
+        faults.add("tools", f"has {len(given)} items, and the limit is {TOOLS}", _BAD)
+        return ()
+    tools = tuple(_tool(Fields(item, f"tools[{index}]", faults, _BAD), limits) for index, item in enumerate(given))
+    check_each_name_once("tools", [tool.name for tool in tools], faults, ".function.name")
+    return tools
+
+
+def _tool(given: Fields, limits: Limits) -> Tool:
+    faults = given.faults
+    if (word := given.text("type")) not in {"", "function"}:
+        faults.add(given.place("type"), f"`{word[:64]}` must be function", _BAD)
+    function = given.inner("function")
+    name, description = function.text("name"), function.text("description")
+    check_tool(function.path, name, description, faults)
+    schema = Tool("").schema
+    if function.has("parameters"):
+        parameters = function.get("parameters")
+        if isinstance(parameters, dict) and not parameters:  # how some clients write: no arguments
+            parameters = {"type": "object", "properties": {}}
+        schema = schema_of_json(function.place("parameters"), parameters, limits, faults, is_object=True)
+    return Tool(name=name, description=description, schema=schema, strict=function.flag("strict"))
+
+
+def _tool_choice(fields: Fields, tools: tuple[Tool, ...], faults: Faults) -> str:
+    given = fields.get("tool_choice")
+    if given is None:
+        return ""
+    choice = given if isinstance(given, str) else fields.inner("tool_choice").inner("function").text("name")
+    if not tools:
+        # Clients say `none` or `auto` beside an empty list. Nothing can be asked for, and nothing is.
+        if choice not in {"none", "auto"}:
+            faults.add("tool_choice", "has a meaning only beside tools", _BAD)
+        return ""
+    if not choice:
+        faults.add("tool_choice", "must be auto, none, required or an object that names a function", _BAD)
+    check_choice("tool_choice", choice, {tool.name for tool in tools}, faults)
+    return choice
+
+
+def _response_format(fields: Fields, limits: Limits, faults: Faults) -> ResponseFormat | None:
+    if not fields.has("response_format"):
+        return None
+    given = fields.inner("response_format")
+    match given.text("type"):
+        case "text":
+            return None
+        case "json_object":
+            return ResponseFormat()
+        case "json_schema":
+            inner = given.inner("json_schema")
+            name = inner.text("name")
+            if name:
+                check_name(inner.place("name"), name, faults)
+            place = inner.place("schema")
+            if not inner.has("schema"):
+                faults.add(place, "is needed", Reason.FIELD_REQUIRED)
+                return None
+            schema = schema_of_json(place, inner.get("schema"), limits, faults, is_object=False)
+            return ResponseFormat(schema, name or ResponseFormat().name)
+        case other:
+            told = f"`{other[:64]}` is none of text, json_object and json_schema" if other else "is needed"
+            faults.add(given.place("type"), told, _BAD)
+            return None
+
+
+def _logit_bias(fields: Fields, faults: Faults) -> tuple[tuple[int, float], ...]:
+    if not fields.has("logit_bias"):
+        return ()
+    given = fields.get("logit_bias")
+    biases = []
+    if isinstance(given, dict):
+        for token, bias in given.items():
+            if not (token.isascii() and token.isdigit() and len(token) <= 9):
+                faults.add(f"logit_bias[{token[:16]}]", "is the number of no token", _BAD)
+            elif isinstance(bias, bool) or not isinstance(bias, int | float):
+                faults.add(f"logit_bias[{token}]", f"must be a number, and is {kind(bias)}", _BAD)
+            else:
+                biases.append((int(token), float(bias)))
+    else:
+        fields.inner("logit_bias")
+    return checked_biases("logit_bias", biases, faults)
+
+
+def _logprobs(fields: Fields, faults: Faults) -> int | None:
+    wanted = fields.flag("logprobs")
+    top: int | None = _ranged(fields, "top_logprobs", faults, whole=True)
+    if top is not None and not wanted:
+        faults.add("top_logprobs", "has a meaning only beside logprobs", _BAD)
+    return (top or 0) if wanted else None

@@ -1,0 +1,182 @@
+"""Messages as OpenAI writes them, in. One of theirs may be several of ours: a text, then each call of a tool."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from stepwired import jsonvalue
+from stepwired.chat_checks import (
+    TOOL_NAME_BYTES,
+    check_image_detail,
+    check_inline_image,
+    check_inline_images,
+    check_texts_together,
+    check_uri,
+)
+from stepwired.conversation import check_messages
+from stepwired.errors import Reason
+from stepwired.events import Image, Json, Message, Role, ToolResult, ToolUse
+from stepwired.limits import Limits
+from stepwired.violations import Faults, utf8_bytes
+from stepwired.web.convert.fields import Fields
+
+_BAD = Reason.INVALID_MESSAGE
+_ROLES = {
+    "system": Role.SYSTEM,
+    "developer": Role.SYSTEM,
+    "user": Role.USER,
+    "assistant": Role.ASSISTANT,
+    "tool": Role.TOOL,
+}
+_DATA_URL = re.compile(r"data:([A-Za-z0-9.+/-]{0,128})((?:;[^,;]{0,64}){0,4}),")
+_BLOB_ID = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(slots=True)
+class _Said:
+    """What is read so far: our messages, each with the place of theirs, and how much they hold."""
+
+    messages: list[Message] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    text_bytes: int = 0
+    image_bytes: int = 0
+
+    def add(self, place: str, message: Message) -> None:
+        self.messages.append(message)
+        self.places.append(place)
+
+
+def messages(given: Sequence[Json], limits: Limits, faults: Faults) -> tuple[Message, ...]:
+    """Read the messages of a request, oldest first, and check each and all of them together."""
+    if not faults.count("messages", len(given), limits.append_messages, least=1):
+        return ()
+    said = _Said()
+    before = len(faults.found)
+    for index, item in enumerate(given):
+        _message(Fields(item, f"messages[{index}]", faults, _BAD), said, limits)
+    if len(faults.found) == before:
+        for found in check_messages(said.messages):
+            faults.found.append(replace(found, field=_theirs(found.field, said.places)))
+    check_texts_together("messages", said.text_bytes, limits, faults)
+    check_inline_images("messages", said.image_bytes, limits, faults)
+    if not said.messages and len(faults.found) == before:
+        faults.add("messages", "have no content", Reason.INVALID_CONVERSATION)
+    return tuple(said.messages)
+
+
+def _theirs(path: str, places: Sequence[str]) -> str:
+    """Name a place of theirs by that of ours, `messages[3].text`."""
+    head, _, rest = path.partition("]")
+    return places[int(head.removeprefix("messages["))] + rest
+
+
+def _message(given: Fields, said: _Said, limits: Limits) -> None:
+    faults = given.faults
+    name = given.text("role")
+    role = _ROLES.get(name)
+    if role is None:
+        told = f"`{name[:64]}` is no role; roles are {', '.join(_ROLES)}" if name else "is needed"
+        faults.add(given.place("role"), told, _BAD)
+        return
+    text, images = _content(given, said, limits)
+    if role is Role.TOOL:
+        tool_id = given.text("tool_call_id")
+        faults.id(given.place("tool_call_id"), tool_id, required=True)
+        if images:
+            faults.add(given.place("content"), "has an image, and the result of a tool is text", _BAD)
+        said.add(given.path, Message(Role.TOOL, tool_result=ToolResult(tool_id, text)))
+        return
+    if not (text or images) and given.has("refusal"):
+        text = given.text("refusal")
+    # A reply without a word is sent back as it came; no provider would take it.
+    if text or images or role is Role.USER:
+        said.add(given.path, Message(role, text=text, images=images))
+    for index, call in enumerate(given.items("tool_calls")):
+        use = _tool_use(Fields(call, f"{given.path}.tool_calls[{index}]", faults, _BAD), limits)
+        if role is not Role.ASSISTANT:
+            faults.add(given.place("tool_calls"), "belong to messages of the assistant", _BAD)
+            return
+        said.add(given.path, Message(Role.ASSISTANT, tool_use=use))
+
+
+def _content(given: Fields, said: _Said, limits: Limits) -> tuple[str, tuple[Image, ...]]:
+    """Read a text, or a list of texts and images."""
+    content = given.get("content")
+    images: list[Image] = []
+    is_list = isinstance(content, list)
+    text = "".join(_parts(given, given.items("content"), images, said, limits)) if is_list else given.text("content")
+    said.text_bytes += given.faults.text(given.place("content"), text, limits.message_text_bytes)
+    if len(images) > limits.message_images:
+        given.faults.count(given.place("content"), len(images), limits.message_images)
+    return text, tuple(images)
+
+
+def _parts(given: Fields, content: list[Json], images: list[Image], said: _Said, limits: Limits) -> Iterator[str]:
+    for index, item in enumerate(content):
+        part = Fields(item, f"{given.path}.content[{index}]", given.faults, _BAD)
+        match part.text("type"):
+            case "text" | "refusal" as name:
+                yield part.text(name)
+            case "image_url":
+                images.append(_image(part, limits))
+                said.image_bytes += len(images[-1].data)
+            case other:
+                told = f"`{other[:64]}` is none of text, image_url and refusal" if other else "is needed"
+                given.faults.add(part.place("type"), told, Reason.MODEL_FEATURE_UNSUPPORTED if other else _BAD)
+
+
+def _image(part: Fields, limits: Limits) -> Image:
+    faults = part.faults
+    fields = Fields({"url": url}, part.path, faults) if isinstance(url := part.get("image_url"), str) else None
+    fields = fields or part.inner("image_url")
+    place, url = fields.place("url"), fields.text("url")
+    detail = fields.text("detail")
+    check_image_detail(fields.place("detail"), detail, faults)
+    if _BLOB_ID.fullmatch(url):
+        return Image(blob_id=url, detail=detail or "auto")
+    if not url.startswith("data:"):
+        check_uri(place, url, faults)
+        return Image(uri=url, detail=detail or "auto")
+    head = _DATA_URL.match(url)
+    data = b""
+    if head is None or not head[2].endswith(";base64"):
+        faults.add(place, "must be a data: URL in base64, or an http or https URL")
+    else:
+        try:
+            data = base64.b64decode(url[head.end() :], validate=True)
+            check_inline_image(place, data, limits, faults)
+        except (binascii.Error, ValueError):
+            faults.add(place, "has damaged base64")
+    return Image(data=data, detail=detail or "auto")
+
+
+def _tool_use(given: Fields, limits: Limits) -> ToolUse:
+    faults = given.faults
+    kind = given.text("type")
+    if kind not in {"", "function"}:
+        faults.add(given.place("type"), f"`{kind[:64]}` must be function", _BAD)
+    tool_id = given.text("id")
+    faults.id(given.place("id"), tool_id, required=True)
+    function = given.inner("function")
+    name = function.text("name")
+    faults.text(function.place("name"), name, TOOL_NAME_BYTES, required=True)
+    place = function.place("arguments")
+    written = function.text("arguments") or "{}"
+    read: Json = None
+    if (size := utf8_bytes(written)) > 2 * limits.tool_input_bytes:
+        faults.add(place, f"has {size} bytes, and the limit is {limits.tool_input_bytes}", _BAD)
+    else:
+        try:
+            read = jsonvalue.parse(written)
+        except ValueError:
+            faults.add(place, "is no JSON", _BAD)
+        else:
+            if isinstance(read, dict):
+                faults.json(place, read, limits.tool_input_bytes, limits, _BAD)
+            else:
+                faults.add(place, "must be an object in JSON", _BAD)
+    return ToolUse(tool_id, name, read if isinstance(read, dict) else {})

@@ -1,0 +1,120 @@
+"""`POST /v1/embeddings`."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from dataclasses import dataclass
+
+from stepwired.chat_checks import MODEL_BYTES
+from stepwired.errors import Reason, Throttled
+from stepwired.events import Embed, Embeddings, EmbedRequest, Json
+from stepwired.jsonvalue import kind
+from stepwired.limits import Limits
+from stepwired.violations import Faults
+from stepwired.web.body import read_object
+from stepwired.web.convert.fields import Fields
+from stepwired.web.exchange import Exchange
+from stepwired.web.text import quoted
+
+_FORMATS = ("float", "base64")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be embedded, and how the numbers are to be written."""
+
+    texts: tuple[str, ...]
+    model: str
+    is_base64: bool
+    dimensions: int | None
+
+
+class EmbeddingList:
+    """Texts as vectors, all or none.
+
+    Args:
+        embed: Makes them.
+        limits: Of texts and numbers.
+        body_bytes: Of a request.
+    """
+
+    def __init__(self, embed: Embed, limits: Limits, body_bytes: int) -> None:
+        self._embed = embed
+        self._limits = limits
+        self._body_bytes = body_bytes
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one request."""
+        asked = embed_request(await read_object(exchange, self._body_bytes), self._limits)
+        made = await self._embed(EmbedRequest(asked.texts, asked.model, exchange.provider_key()))
+        if asked.dimensions not in {None, made.dimensions}:
+            text = f"is {asked.dimensions}, and {made.model} makes vectors of {made.dimensions} numbers: leave it out"
+            faults = Faults()
+            faults.add("dimensions", text, Reason.MODEL_FEATURE_UNSUPPORTED)
+            faults.stop()
+        if len(made.rows) * made.dimensions > self._limits.embed_floats:
+            most = self._limits.embed_floats
+            text = f"{len(made.rows)} vectors of {made.dimensions} numbers are more than {most} numbers: send fewer"
+            raise Throttled(Reason.RESPONSE_TOO_LARGE, text, metadata={"limitBytes": str(4 * most)})
+        await exchange.answer(200, embeddings_json(made, is_base64=asked.is_base64))
+
+
+def embed_request(given: dict[str, Json], limits: Limits) -> Asked:
+    """Read what to embed.
+
+    Raises:
+        InvalidRequest: With every fault.
+    """
+    faults = Faults()
+    fields = Fields(given, "", faults)
+    texts: list[str] = []
+    value = fields.get("input")
+    if isinstance(value, str):
+        _check("input", value, limits, faults)
+        texts.append(value)
+    elif not fields.has("input"):
+        faults.add("input", "is needed", Reason.FIELD_REQUIRED)
+    elif faults.count("input", len(items := fields.items("input")), limits.embed_texts, least=1):
+        for index, item in enumerate(items):
+            if isinstance(item, str):
+                _check(f"input[{index}]", item, limits, faults)
+                texts.append(item)
+            else:
+                told = f"must be a string, and is {kind(item)}: tokens of some model's are not taken"
+                faults.add(f"input[{index}]", told, Reason.INVALID_INPUT_TEXT)
+    model, written = fields.text("model"), fields.text("encoding_format")
+    faults.text("model", model, MODEL_BYTES)
+    if written and written not in _FORMATS:
+        faults.add("encoding_format", f"`{written[:64]}` is none of {', '.join(_FORMATS)}")
+    dimensions = fields.integer("dimensions")
+    if dimensions is not None:
+        faults.within("dimensions", dimensions, 1, 65_536)
+    faults.stop()
+    return Asked(tuple(texts), model, written == "base64", dimensions)
+
+
+def embeddings_json(made: Embeddings, *, is_base64: bool) -> bytes:
+    """Write vectors: as lists of numbers, or as base64 of little-endian floats of 4 bytes."""
+    write = _base64 if is_base64 else _numbers
+    rows = ",".join(
+        f'{{"object":"embedding","index":{index},"embedding":{write(row)}}}' for index, row in enumerate(made.rows)
+    )
+    tokens = made.usage.input_tokens or 0
+    usage = f'{{"prompt_tokens":{tokens},"total_tokens":{tokens}}}'
+    return f'{{"object":"list","data":[{rows}],"model":{quoted(made.model)},"usage":{usage}}}'.encode("ascii")
+
+
+def _base64(row: bytes) -> str:
+    return f'"{base64.b64encode(row).decode()}"'
+
+
+def _numbers(row: bytes) -> str:
+    return f"[{','.join(map(repr, struct.unpack(f'<{len(row) // 4}f', row)))}]"
+
+
+def _check(path: str, text: str, limits: Limits, faults: Faults) -> None:
+    if not text.strip():
+        faults.add(path, "is empty or blank", Reason.INVALID_INPUT_TEXT)
+    else:
+        faults.text(path, text, limits.embed_text_bytes, Reason.INVALID_INPUT_TEXT)
