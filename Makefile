@@ -295,6 +295,39 @@ client-java: ## Build the Java client
 	printf '#!/bin/sh\nexec java -XX:+UseSerialGC -cp "%s" dev.stepwire.conformance.Driver "$$@"\n' "$$PWD/$(JAVA)/target/classes:$$PWD/$(JAVA)/target/lib/*" > $@; \
 	chmod +x $@
 
+RUST := clients/rust
+RUST_SOURCES = $(shell find $(RUST) -name '*.rs' -o -name 'Cargo.*') $(RUST)/.cargo/config.toml $(PROTOS)
+
+.PHONY: client-rust
+client-rust: ## Build the Rust client
+	@command -v cargo >/dev/null || $(call LEFT_OUT,the Rust client was left out: Rust is missing); \
+	$(MAKE) -s .tools/bin/conformance-rust
+
+.tools/bin/conformance-rust: $(RUST_SOURCES)
+	@echo "build: $(RUST)"
+	@rm -f $@; mkdir -p .tools/bin; \
+	(cd $(RUST) && cargo build -q --locked --workspace --bins --examples >../../.tools/rust.log 2>&1) \
+	  || { cat .tools/rust.log >&2; $(call LEFT_OUT,the Rust client was left out: it could not be built); }; \
+	cp .tools/rust/debug/conformance-rust $@
+
+CPP := clients/cpp
+CPP_SOURCES = $(shell find $(CPP) -type f -not -name '*.md') $(PROTOS)
+
+.PHONY: client-cpp
+client-cpp: ## Build the C++ client
+	@{ command -v c++ && command -v cmake && command -v protoc && command -v grpc_cpp_plugin; } >/dev/null \
+	  || $(call LEFT_OUT,the C++ client was left out: a C++ compiler, CMake, protoc or gRPC is missing); \
+	$(MAKE) -s .tools/bin/conformance-cpp
+
+# Optimised as little as is quick to compile.
+.tools/bin/conformance-cpp: $(CPP_SOURCES)
+	@echo "build: $(CPP)"
+	@rm -f $@; mkdir -p .tools/bin; \
+	{ cmake -S $(CPP) -B .tools/cpp $$(command -v ninja >/dev/null && echo -G Ninja) -DSTEPWIRE_CONFORMANCE=ON -DCMAKE_CXX_FLAGS_RELEASE=-O1 \
+	  && cmake --build .tools/cpp -j 2; } >.tools/cpp.log 2>&1 \
+	  || { cat .tools/cpp.log >&2; $(call LEFT_OUT,the C++ client was left out: it could not be built); }; \
+	cp .tools/cpp/conformance-cpp $@
+
 .PHONY: clean
 clean: ## Remove everything that make has made here; models stay in the user's data folder
 	rm -rf .venv .tools dist $(TS)/node_modules $(TS)/dist $(TS)/src/gen $(JAVA)/target .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

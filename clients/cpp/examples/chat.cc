@@ -1,6 +1,8 @@
-// Streams a reply; Ctrl-C cancels it, and the model stops.
+// Streams a reply. Ctrl-C ends it, and with it the model's work:
 //
-//   chat "Tell me a story" 127.0.0.1:50051
+//   chat 127.0.0.1:50051 "Say hello."
+//
+// A third argument names a model; a fourth is the number of pieces of text after which to leave.
 #include <stepwire/stepwire.h>
 
 #include <csignal>
@@ -9,60 +11,74 @@
 
 namespace {
 
-// Reads the events of a reply until it is whole, fails or is cancelled.
-grpc::Status chat(stepwire::v1::ChatService::Stub& stub, grpc::ClientContext& context, const std::string& prompt) {
-  stepwire::v1::StreamChatRequest request;
-  request.set_prompt(prompt);
-  request.mutable_options()->set_max_tokens(200);
-  auto reader = stub.StreamChat(&context, request);
+using stepwire::v1::ChatService;
+
+// Reads the events of a reply until it is whole, fails or is cancelled, or until so many pieces of text are there.
+grpc::Status chat(ChatService::Stub& stub, grpc::ClientContext& context,
+                  const stepwire::v1::StreamChatRequest& request, int pieces) {
+  const auto reader = stub.StreamChat(&context, request);
   stepwire::v1::StreamChatResponse event;
-  while (reader->Read(&event)) {
+  for (int read = 0; reader->Read(&event);) {
     if (event.has_text_delta()) {
       std::cout << event.text_delta().text() << std::flush;
+      if (++read == pieces) {
+        context.TryCancel();  // Finish then says CANCELLED
+      }
     } else if (event.has_finished()) {
-      std::cout << std::endl;
+      const auto& finished = event.finished();
+      std::cout << "\n[" << finished.model() << ", " << finished.usage().output_token_count() << " tokens]" << std::endl;
     }  // else tool calls, reasoning, and what later versions add
   }
   return reader->Finish();
 }
 
-void report(const grpc::Status& status) {
+// Says what is to be done about a failed call.
+void tell(const grpc::Status& status) {
   const stepwire::Failure failure = stepwire::failure(status);
-  std::cerr << (failure.reason.empty() ? "code " + std::to_string(status.error_code()) : failure.reason) << ": "
-            << status.error_message() << std::endl;
-  if (failure.retry_delay) {
-    std::cerr << "try again in " << std::chrono::duration<double>(*failure.retry_delay).count() << " s" << std::endl;
+  std::cerr << "code " << status.error_code() << ": " << status.error_message();
+  if (!failure.reason.empty()) {
+    std::cerr << " [" << failure.reason << "] request " << failure.request_id;
   }
+  if (failure.retry_delay) {
+    std::cerr << "; try again after " << std::chrono::duration<double>(*failure.retry_delay).count() << " s";
+  }
+  for (const auto& violation : failure.violations) {
+    std::cerr << "\n  " << violation.field << ": " << violation.description;
+  }
+  std::cerr << std::endl;
+}
+
+// Cancels the call at Ctrl-C. A signal's handler may do next to nothing, so a thread waits for the signal, which is
+// blocked first, for this thread and all that it will start.
+void cancel_at_ctrl_c(std::shared_ptr<grpc::ClientContext> context) {
+  sigset_t interrupt;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &interrupt, nullptr);
+  std::thread([context = std::move(context), interrupt] {
+    int signal = 0;
+    sigwait(&interrupt, &signal);
+    context->TryCancel();
+  }).detach();
 }
 
 }  // namespace
 
 int main(int count, char** arguments) {
-  const std::string prompt = count > 1 ? arguments[1] : "Tell me a story.";
-  const std::string address = count > 2 ? arguments[2] : "127.0.0.1:50051";
+  const auto argument = [&](int index, const char* otherwise) { return index < count ? arguments[index] : otherwise; };
+  stepwire::v1::StreamChatRequest request;
+  request.set_prompt(argument(2, "Say hello."));
+  request.set_model(argument(3, ""));
 
-  // A signal's handler may do next to nothing, so a thread waits for the signal. Blocked first, for all threads to come.
-  sigset_t interrupt;
-  sigemptyset(&interrupt);
-  sigaddset(&interrupt, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &interrupt, nullptr);
-
-  auto context = std::make_shared<grpc::ClientContext>();
-  std::thread([context, interrupt] {
-    int signal = 0;
-    sigwait(&interrupt, &signal);
-    context->TryCancel();
-  }).detach();
-
-  auto stub = stepwire::v1::ChatService::NewStub(stepwire::channel(address));
-  const grpc::Status status = chat(*stub, *context, prompt);
-  if (status.ok()) {
-    return 0;
-  }
+  const auto context = std::make_shared<grpc::ClientContext>();
+  cancel_at_ctrl_c(context);
+  const auto stub = ChatService::NewStub(stepwire::channel(argument(1, "127.0.0.1:50051")));
+  const grpc::Status status = chat(*stub, *context, request, std::stoi(argument(4, "0")));
   if (status.error_code() == grpc::StatusCode::CANCELLED) {
-    std::cerr << "\ncancelled" << std::endl;
-    return 130;
+    std::cout << "\ncancelled" << std::endl;
+  } else if (!status.ok()) {
+    tell(status);
+    return 1;
   }
-  report(status);
-  return 1;
+  return 0;
 }
