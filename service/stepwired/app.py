@@ -47,6 +47,9 @@ from stepwired.web import server as web_server
 
 VERSION = version("stepwired")
 
+#: Where the paths of the services begin, for those who call them over HTTP.
+CONNECT = "/stepwire.v1."
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -110,7 +113,9 @@ async def service(settings: config.Settings, environ: Mapping[str, str] = os.env
         host, web_address = settings.server.host, ""
         port = await server.start(host, settings.server.grpc_port)
         if settings.web.enabled:
-            web = web_of(settings, web_server.Parts(chat, catalogue.embed, catalogue, server))
+            web = web_of(
+                settings, web_server.Parts(chat, catalogue.embed, catalogue, server, {CONNECT: server.connect()})
+            )
             web_port = await web.start(host, settings.web.http_port)
             parts.push_async_callback(web.close)
             parts.push_async_callback(server.drain, 0.0)
