@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from stepwired.rpc.server import Server
-from tests.rpc.serving import Told, within
+from tests.rpc.serving import Told, until, within
 
 PROTOCOLS = ("connect json", "connect proto", "grpc-web proto", "grpc-web json")
 CODES = {code.name.lower(): code for code in grpc.StatusCode} | {"canceled": grpc.StatusCode.CANCELLED}
@@ -35,14 +35,18 @@ async def listening(server: Server, **settings: Any) -> AsyncIterator[int]:
     config.load()
     http = uvicorn.Server(config)
     http.lifespan = config.lifespan_class(config)
-    with socket.socket() as listener:
+    # With its protocol, or asyncio takes it for none that delays small packets.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         await http.startup([listener])
         try:
             yield listener.getsockname()[1]
         finally:
-            http.should_exit = True
-            await within(http.shutdown([listener]))
+            # Not its own `shutdown`, which sleeps.
+            await until(lambda: not http.server_state.connections and not http.server_state.tasks)
+            for server_ in http.servers:
+                server_.close()
+                await server_.wait_closed()
 
 
 @dataclass

@@ -174,9 +174,9 @@ async def talking(script: Script = nothing, limits: Limits | None = None) -> Asy
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             yield Talking(port, calls, workers, channel, metrics, ended)
     finally:
-        await calls.drain(0)
+        await calls.places.drain(0)
         await server.stop(None)
-        await calls.join()
+        await calls.places.join()
 
 
 def _handlers(interactive: Any, workers: WorkerServicer) -> Mapping[str, Any]:

@@ -124,7 +124,7 @@ async def test_requests_may_be_compressed_and_replies_are_not(protocol: str) -> 
             assert reply.text == "ab"
         name = "connect_content_encoding" if http.family == "connect" else "grpc_encoding"
         raw = http.packed(HI)[5:]
-        http.post("ChatService/StreamChat", framed(gzip.compress(raw), 1), **{name: "gzip"}, **asking)
+        http.post("ChatService/StreamChat", framed(gzip.compress(raw), 1), **(asking | {name: "gzip"}))
         messages, _ = await http.all(C.StreamChatResponse)
         assert messages[-1].HasField("finished")
 

@@ -303,7 +303,7 @@ async def test_draining_the_server_ends_workers_after_the_calls_of_others() -> N
         worker = await server.worker("f")
         caller = await server.caller()
         await caller.rest()
-        draining = asyncio.create_task(server.calls.drain(30))
+        draining = asyncio.create_task(server.calls.places.drain(30))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await worker.rest()
         await within(draining)
@@ -322,8 +322,8 @@ async def test_while_the_server_drains_workers_serve_the_runs_that_are_left() ->
         worker = await server.worker("f")
         caller = await server.caller()
         call = await worker.asked()
-        draining = asyncio.create_task(server.calls.drain(30))
-        await until(lambda: server.calls._draining)
+        draining = asyncio.create_task(server.calls.places.drain(30))
+        await until(lambda: server.calls.places._draining)
         await worker.done(call.call_id, "served")
         assert await caller.values() == ["served"]
         with pytest.raises(grpc.aio.AioRpcError):

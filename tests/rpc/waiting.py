@@ -146,12 +146,12 @@ class Everything:
 
     @property
     def held(self) -> dict[str, int]:
-        calls = self.client.server._calls
+        calls = self.client.server
         [service] = self._workers._services.values()
         return {
             "places": calls.places._taken,
             "calls": len(calls.places._live),
-            "handlers": len(calls._tasks),
+            "handlers": len(calls.places._tasks),
             "runs with functions": len(self.functions.open),
             "questions to functions": len(self.functions.sandbox._jobs),
             "calls of the worker": sum(worker.line.open_count for worker in service.workers),
