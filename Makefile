@@ -296,7 +296,8 @@ client-java: ## Build the Java client
 	chmod +x $@
 
 RUST := clients/rust
-RUST_SOURCES = $(shell find $(RUST) -name '*.rs' -o -name 'Cargo.*') $(RUST)/.cargo/config.toml $(PROTOS)
+HEALTH := clients/conformance/proto/grpc/health/v1/health.proto
+RUST_SOURCES = $(shell find $(RUST) -name '*.rs' -o -name 'Cargo.*') $(RUST)/.cargo/config.toml $(PROTOS) $(HEALTH)
 
 .PHONY: client-rust
 client-rust: ## Build the Rust client
@@ -311,7 +312,7 @@ client-rust: ## Build the Rust client
 	cp .tools/rust/debug/conformance-rust $@
 
 CPP := clients/cpp
-CPP_SOURCES = $(shell find $(CPP) -type f -not -name '*.md') $(PROTOS)
+CPP_SOURCES = $(shell find $(CPP) -type f -not -name '*.md' -not -path '$(CPP)/build/*') $(PROTOS) $(HEALTH)
 
 .PHONY: client-cpp
 client-cpp: ## Build the C++ client

@@ -1,5 +1,8 @@
 #include "methods.h"
 
+#include "grpc/health/v1/health.grpc.pb.h"
+
+using grpc::health::v1::Health;
 namespace v1 = stepwire::v1;
 
 namespace {
@@ -74,6 +77,10 @@ Methods::Methods(const std::shared_ptr<grpc::Channel>& channel) {
   pipeline.add("GetPipeline", &v1::PipelineService::Stub::GetPipeline);
   pipeline.add("ListPipelines", &v1::PipelineService::Stub::ListPipelines);
   pipeline.add("DeletePipeline", &v1::PipelineService::Stub::DeletePipeline);
+
+  Service<Health> health(makers_, channel);
+  health.add("Check", &Health::Stub::Check);
+  health.add("Watch", &Health::Stub::Watch);
 }
 
 void Methods::make(Call& call) const {

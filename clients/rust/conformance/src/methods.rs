@@ -3,14 +3,19 @@
 use stepwire::Connection;
 
 use crate::calls::{Call, both_stream, client_stream, server_stream, unary};
+use crate::methods::health::health_client::HealthClient;
+
+mod health {
+    tonic::include_proto!("grpc.health.v1");
+}
 
 macro_rules! methods {
-    ($stepwire:ident $call:ident $($client:ident $service:literal {
+    ($call:ident $($client:expr, $service:literal {
         $($method:literal => $kind:ident $function:ident,)*
     })*) => {
         match $call.method.as_str() {
             $($(concat!($service, "/", $method) => {
-                let mut client = $stepwire.$client();
+                let mut client = $client;
                 $kind($call, move |request| async move { client.$function(request).await }).await
             })*)*
             _ => {
@@ -26,8 +31,8 @@ macro_rules! methods {
 /// # Panics
 /// If the command makes no sense, which is a mistake of the runner.
 pub async fn make(stepwire: &Connection, call: Call) {
-    let made = methods! { stepwire call
-        chat "stepwire.v1.ChatService" {
+    let made = methods! { call
+        stepwire.chat(), "stepwire.v1.ChatService" {
             "StreamChat" => server_stream stream_chat,
             "Chat" => unary chat,
             "Converse" => both_stream converse,
@@ -35,14 +40,14 @@ pub async fn make(stepwire: &Connection, call: Call) {
             "ListModels" => unary list_models,
             "GetModel" => unary get_model,
         }
-        embed "stepwire.v1.EmbedService" {
+        stepwire.embed(), "stepwire.v1.EmbedService" {
             "ListEmbeddingModels" => unary list_embedding_models,
             "GetEmbeddingModel" => unary get_embedding_model,
             "Embed" => unary embed,
             "StreamEmbeddings" => server_stream stream_embeddings,
             "Search" => unary search,
         }
-        conversations "stepwire.v1.ConversationService" {
+        stepwire.conversations(), "stepwire.v1.ConversationService" {
             "CreateConversation" => unary create_conversation,
             "GetConversation" => unary get_conversation,
             "AppendMessages" => unary append_messages,
@@ -61,7 +66,7 @@ pub async fn make(stepwire: &Connection, call: Call) {
             "ImportConversation" => client_stream import_conversation,
             "WatchConversation" => server_stream watch_conversation,
         }
-        step_runs "stepwire.v1.StepRunService" {
+        stepwire.step_runs(), "stepwire.v1.StepRunService" {
             "RunStep" => server_stream run_step,
             "CollectStep" => unary collect_step,
             "RunInteractive" => both_stream run_interactive,
@@ -69,11 +74,15 @@ pub async fn make(stepwire: &Connection, call: Call) {
             "ListSteps" => unary list_steps,
             "ValidateStep" => unary validate_step,
         }
-        pipelines "stepwire.v1.PipelineService" {
+        stepwire.pipelines(), "stepwire.v1.PipelineService" {
             "SavePipeline" => unary save_pipeline,
             "GetPipeline" => unary get_pipeline,
             "ListPipelines" => unary list_pipelines,
             "DeletePipeline" => unary delete_pipeline,
+        }
+        HealthClient::new(stepwire.clone()), "grpc.health.v1.Health" {
+            "Check" => unary check,
+            "Watch" => server_stream watch,
         }
     };
     made.expect("a command that can be carried out");
