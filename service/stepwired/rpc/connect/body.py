@@ -158,7 +158,9 @@ def _parsed(raw: bytes, kind: type[Message], most_values: int) -> Message | Inva
         return _malformed(f"the request is JSON of more than {most_values} values")
     message = kind()
     try:
-        json_format.Parse(raw, message)
+        json_format.Parse(raw.decode(), message)
+    except UnicodeDecodeError:
+        return _malformed("the request is JSON that is not UTF-8")
     except (json_format.ParseError, ValueError, RecursionError) as error:
         return _fault(str(error))
     return message
