@@ -36,14 +36,17 @@ async def world(data_dir: Path, more: str = "") -> AsyncGenerator[World]:
 
     Prompts begin with a word: `say` (what follows, a piece for each word), `stall` (`Hello`, and then nothing more),
     `silent`, `limited`, `long` (too long a context), `key` (that is invalid). Everything else is answered with `Hello`.
-    `GET /asked/<prompt>` of the control address is answered once that prompt has come to the provider; `/closed/<prompt>`,
-    once the sockets are closed on which it came.
+    `GET /asked/<prompt>` of the control address is answered once that prompt has come to the provider, and
+    `/closed/<prompt>` once the sockets are closed on which it came.
     """
     scripted = _Scripted()
-    async with scripted.provider, running(data_dir, settings(scripted.provider) + more) as program:
-        async with await asyncio.start_server(scripted.tell, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            yield World(program, f"http://127.0.0.1:{port}")
+    async with (
+        scripted.provider,
+        running(data_dir, settings(scripted.provider) + more) as program,
+        await asyncio.start_server(scripted.tell, "127.0.0.1", 0) as server,
+    ):
+        port = server.sockets[0].getsockname()[1]
+        yield World(program, f"http://127.0.0.1:{port}")
 
 
 class _Scripted:

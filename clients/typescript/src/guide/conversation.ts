@@ -15,7 +15,7 @@ import {
 import type { Image, Message } from "../gen/stepwire/v1/message_pb.js";
 import { image, MAX_INLINE_BYTES, pieces, type PictureLike } from "../pictures.js";
 import { type BothCasings, bothCasings } from "./casings.js";
-import { type GuideMessage, madeMessage, type MessageOptions, readMessages } from "./message.js";
+import { type GuideMessage, jsonObject, madeMessage, type MessageOptions, readMessages } from "./message.js";
 
 const calls = ConversationService.method;
 
@@ -52,7 +52,7 @@ export class GuideConversation {
 
   /** Adds a model's wish to have a tool called. */
   addToolUse(toolID: string, name: string, input: JsonObject, options: MessageOptions = {}): string {
-    return this.#add(options, () => ({ toolUse: { toolId: toolID, name, input } }));
+    return this.#add(options, () => ({ toolUse: { toolId: toolID, name, input: jsonObject(input, "input", "INVALID_MESSAGE") } }));
   }
 
   /** Adds what a tool answered. */
@@ -62,16 +62,17 @@ export class GuideConversation {
 
   /** Replaces a message's metadata. False if there is no such message; in browsers, `flush` tells that. */
   updateMetadata(messageId: string, metadata: JsonObject): boolean {
-    if (this.#core.canBlock) return unlessMissing(() => this.#wait(calls.updateMessage, { messageId, metadata }));
-    this.#post(() => this.#core.lanes.post(this.id, calls.updateMessage, { conversationId: this.id, messageId, metadata }));
+    const request = this.#update(messageId, metadata);
+    if (this.#core.canBlock) return unlessMissing(() => this.#wait(calls.updateMessage, request));
+    this.#post(() => this.#core.lanes.post(this.id, calls.updateMessage, request));
     return true;
   }
 
   async updateMetadataAsync(messageId: string, metadata: JsonObject): Promise<boolean> {
+    const request = this.#update(messageId, metadata);
     await this.flush();
-    const { conversations } = this.#core.services;
     try {
-      await conversations.updateMessage({ conversationId: this.id, messageId, metadata });
+      await this.#core.services.conversations.updateMessage(request);
     } catch (thrown) {
       return falseIfMissing(thrown);
     }
@@ -148,13 +149,17 @@ export class GuideConversation {
     return id;
   }
 
+  #update(messageId: string, metadata: JsonObject) {
+    return { conversationId: this.id, messageId, metadata: jsonObject(metadata, "metadata", "INVALID_METADATA") };
+  }
+
   /** Queues; what cannot even be made fails in its turn. */
   #post(act: () => void): void {
     this.#begin();
     try {
       act();
     } catch (thrown) {
-      const error = thrown instanceof StepwireError ? thrown : refused(String(thrown), "INVALID_MESSAGE");
+      const error = thrown instanceof StepwireError ? thrown : refused((thrown as Error).message, "INVALID_MESSAGE");
       this.#core.lanes.fail(this.id, error);
     }
   }

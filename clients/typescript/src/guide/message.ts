@@ -5,6 +5,7 @@ import { type Timestamp, TimestampSchema } from "@bufbuild/protobuf/wkt";
 
 import { refused } from "../errors.js";
 import { type Message, MessageSchema } from "../gen/stepwire/v1/message_pb.js";
+import { fromValue, toValue } from "../steps/values.js";
 
 /** What may be said of any message that is added. */
 export interface MessageOptions {
@@ -52,7 +53,7 @@ export function madeMessage(id: string, options: MessageOptions, content: Conten
     ...content,
     id,
     ...(parentID === undefined ? {} : { parentId: parentID }),
-    ...(metadata === undefined ? {} : { metadata }),
+    ...(metadata === undefined ? {} : { metadata: jsonObject(metadata, "metadata", "INVALID_METADATA") }),
     ...(time === undefined ? {} : { createTime: timestamp(time) }),
   });
 }
@@ -67,6 +68,17 @@ export function readMessages(text: string): GuideMessage[] {
     const value = Object.fromEntries(own.map(([name, field]) => [name[0]?.toUpperCase() + name.slice(1), field]));
     return Object.defineProperty(message, "Content", { value }) as unknown as GuideMessage;
   });
+}
+
+/** What JSON can say, as an object; what it cannot is refused here, as protobuf's JSON would leave it out. */
+export function jsonObject(given: unknown, what: string, reason: string): JsonObject {
+  try {
+    const made = fromValue(toValue(given));
+    if (typeof made === "object" && made !== null && !Array.isArray(made)) return made;
+  } catch (thrown) {
+    throw refused(`${what}: ${(thrown as Error).message}`, reason);
+  }
+  throw refused(`${what}: is no object`, reason);
 }
 
 function timestamp(time: string): Timestamp {

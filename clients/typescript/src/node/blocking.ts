@@ -4,7 +4,7 @@ import { create, type DescMessage, fromBinary, type MessageInitShape, type Messa
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 
 import type { Blocking, BlockingOptions, BlockingTalk, Method } from "../blocking.js";
-import { StepwireError, toFacts } from "../errors.js";
+import { ClientClosed, StepwireError, toFacts } from "../errors.js";
 import type { ConnectOptions } from "../platform.js";
 import type { Answered, Ask, Birth, SentError } from "./messages.js";
 import { WorkerTalk } from "./talk.js";
@@ -27,12 +27,17 @@ class WorkerCalls implements Blocking {
   #lastId = READY;
   #isReady = false;
   #isClosed = false;
+  #broken: SentError | undefined;
 
   constructor(address: string, options: ConnectOptions) {
     const { port1, port2 } = new MessageChannel();
     const birth: Birth = { address, options, port: port2, bell: this.#bell };
     this.#port = port1;
-    this.#worker = new Worker(new URL("./blocking-worker.js", import.meta.url), { workerData: birth, transferList: [port2] });
+    this.#worker = new Worker(new URL("./blocking-worker.js", import.meta.url), {
+      workerData: birth,
+      transferList: [port2],
+      execArgv: [], // what this process was started with, such as --input-type, is not for the worker
+    });
     this.#worker.on("error", (error) => this.#broke(error));
     this.#port.on("message", (answered: Answered) => this.#take(answered));
     this.#rest();
@@ -96,7 +101,7 @@ class WorkerCalls implements Blocking {
     this.#isClosed = true;
     void this.#worker.terminate();
     this.#port.close();
-    const error = { ...toFacts(new StepwireError("the client was closed", { code: "CANCELLED" })) };
+    const error = toFacts(new ClientClosed());
     for (const [id, settle] of this.#open) settle({ id, error });
     this.#open.clear();
     for (const talk of this.#talks) talk.lose(error);
@@ -116,7 +121,8 @@ class WorkerCalls implements Blocking {
 
   /** Hands over; as long as something is open, the process stays. */
   #send(ask: Ask, settle: (answered: Answered) => void, transferred: readonly MessagePort[] = []): void {
-    if (this.#isClosed) throw new StepwireError("the client was closed", { code: "CANCELLED" });
+    if (this.#isClosed) throw new ClientClosed();
+    if (this.#broken) throw new StepwireError(this.#broken.message, this.#broken);
     this.#open.set(ask.id, settle);
     this.#port.ref();
     this.#port.postMessage(ask, transferred);
@@ -155,6 +161,7 @@ class WorkerCalls implements Blocking {
 
   #broke(error: Error): void {
     const facts = toFacts(new StepwireError(`the thread that makes the calls ended: ${error.message}`, { code: "INTERNAL" }));
+    this.#broken = facts;
     for (const id of [...this.#open.keys()]) this.#take({ id, error: facts });
   }
 }

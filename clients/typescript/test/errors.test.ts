@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { connect, StepwireError } from "stepwire";
+
+import { client } from "./serve.ts";
+
+async function failure(act: () => Promise<unknown>): Promise<StepwireError> {
+  try {
+    await act();
+  } catch (thrown) {
+    assert.ok(thrown instanceof StepwireError, String(thrown));
+    return thrown;
+  }
+  throw new assert.AssertionError({ message: "nothing failed" });
+}
+
+describe("errors", () => {
+  test("answer as the guide's handlers expect", async () => {
+    const limited = await failure(() => client().chat("limited"));
+    assert.ok(limited.includes("rate limit"));
+    assert.equal(limited.reason, "PROVIDER_RATE_LIMITED");
+    assert.equal(limited.code, "RESOURCE_EXHAUSTED");
+    assert.equal(limited.retryDelayMs, 120_000);
+    assert.ok(limited.isTransient);
+    assert.equal(limited.metadata["provider"], "fake");
+    assert.match(limited.requestId, /^[0-9a-f-]{36}$/);
+    assert.equal(limited.name, "StepwireError");
+
+    const long = await failure(() => client().chat("long"));
+    assert.ok(long.includes("context length"));
+    assert.ok(!long.isTransient);
+
+    const key = await failure(() => client().chat("key"));
+    assert.ok(key.includes("invalid api key"));
+  });
+
+  test("name every field to change", async () => {
+    const error = await failure(() => client().chat("", { messages: [{ role: "banana", text: "x" }] }));
+    assert.equal(error.code, "INVALID_ARGUMENT");
+    assert.deepEqual(error.violations.map(({ field }) => field), ["messages[0].role"]);
+    assert.match(error.violations[0]?.description ?? "", /banana/);
+  });
+
+  test("come out of streams, too", async () => {
+    const error = await failure(async () => {
+      for await (const _ of client().streamChat("hi", { model: "nope" }));
+    });
+    assert.equal(error.reason, "MODEL_NOT_FOUND");
+    assert.equal(error.code, "NOT_FOUND");
+  });
+
+  test("say which server did not answer", async () => {
+    const error = await failure(() => connect("127.0.0.1:1").models());
+    assert.equal(error.code, "UNAVAILABLE");
+    assert.match(error.message, /^no answer from 127\.0\.0\.1:1: /);
+    assert.equal(error.reason, "");
+    assert.ok(error.isTransient);
+  });
+
+  test("come from the services as they do from the client", async () => {
+    const { services } = client();
+    const error = await failure(() => services.conversations.getConversation({ conversationId: "nope" }));
+    assert.equal(error.reason, "CONVERSATION_NOT_FOUND");
+  });
+});
