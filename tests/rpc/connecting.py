@@ -213,7 +213,9 @@ class Http:
                 if trailers["grpc-status"] != "0":
                     assert await within(reply.frame()) is None
                     raise Refused(grpc_told(trailers))
-                ended.append(Ended({key: value for key, value in trailers.items() if key != "grpc-status"}, {}))
+                ended.append(
+                    Ended({key: value for key, value in trailers.items() if key != "grpc-status"}, reply.headers)
+                )
 
     def parsed(self, raw: bytes, kind: type[Message]) -> Message:
         return json_format.Parse(raw, kind()) if self.form == "json" else kind.FromString(raw)

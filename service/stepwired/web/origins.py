@@ -21,13 +21,20 @@ _REQUEST_HEADERS = (
     "connect-protocol-version",
     "connect-timeout-ms",
     "content-type",
+    "grpc-timeout",
+    "x-grpc-web",
     "x-provider-key",
     "x-request-id",
+    "x-user-agent",
 )
 #: What OpenAI's client sends of itself, with names that change from release to release.
 _OPENAI = "x-stainless-"
 
-_EXPOSED = b"Retry-After, X-Request-Id, X-Should-Retry"
+#: What pages may read: of OpenAI's answers, and of those over Connect and gRPC-Web.
+_EXPOSED = (
+    b"Retry-After, X-Request-Id, X-Should-Retry, X-Run-Id, Trailer-X-Request-Id, Trailer-Grpc-Retry-Pushback-Ms, "
+    b"Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin, Grpc-Retry-Pushback-Ms"
+)
 
 
 class Hosts:

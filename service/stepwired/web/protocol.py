@@ -60,8 +60,7 @@ class Connection(HttpToolsProtocol):
 
         self._heard_s = 0.0
         self._head_bytes = 0
-        self._in_head = False
-        self._in_body = False
+        self._in_head = self._in_body = False
         self._is_deaf = False
         """Whether everything more that comes is passed over."""
 
@@ -76,6 +75,9 @@ class Connection(HttpToolsProtocol):
 
         self.on_stall: Callable[[], None] | None = None
         """Told that the peer of that request takes nothing; without it the connection is cut."""
+
+        self.waits_for_body = True
+        """Whether a peer that sends nothing of that body is given up here; else whoever serves it does that."""
 
     # What the request that is served may do.
 
@@ -156,7 +158,7 @@ class Connection(HttpToolsProtocol):
             self._is_deaf = True
             self.cycle.keep_alive = False
             return
-        self.on_hang_up = self.on_stall = None
+        self.on_hang_up, self.on_stall, self.waits_for_body = None, None, True
         super().on_message_begin()
         cast("dict[str, Any]", self.scope)["extensions"] = {"stepwire": self}
 
@@ -229,6 +231,8 @@ class Connection(HttpToolsProtocol):
         self._refuse(Refused(408, "request_timeout", f"no whole request came within {self._bounds.head_s:g} s"))
 
     def _no_body(self) -> None:
+        if not self.waits_for_body:
+            return
         left_s = self._heard_s + self._bounds.body_idle_s - self.loop.time()
         if self.flow.read_paused or left_s > 0:
             self._expect(max(left_s, 1.0), self._no_body)

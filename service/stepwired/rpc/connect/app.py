@@ -92,6 +92,8 @@ class Connect:
         handler = self._gate.service(_Details(method.path, metadata(headers)))  # type: ignore[arg-type]
         assert handler is not None, method.path
         is_refused = handler.request_deserializer is None
+        if connection := scope.get("extensions", {}).get("stepwire"):  # of the front, which gives silent peers up
+            connection.waits_for_body = False
         ADMISSION.set(Admission(handler, is_refused, self._formats[kind.endswith("json")]))
         with _Answered():
             if is_refused:
