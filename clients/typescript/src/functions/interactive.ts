@@ -11,9 +11,13 @@ import {
 } from "../gen/stepwire/v1/step_run_pb.js";
 import { type CallOptions, callOptions } from "../options.js";
 import type { Services } from "../services.js";
+import { ahead } from "./ahead.js";
 import { Calls } from "./calls.js";
 import type { Functions } from "./functions.js";
 import { Outbox } from "./outbox.js";
+
+/** Messages that may wait for a slow reader. */
+export const MAX_AHEAD = 256;
 
 /** The first message of the caller. */
 export function startOf(start: RunStepRequest): RunInteractiveRequest {
@@ -33,10 +37,13 @@ export async function* interact(
   options: CallOptions,
 ): AsyncGenerator<RunStepResponse, void, undefined> {
   const outbox = new Outbox<RunInteractiveRequest>();
+  const left = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
   const calls = new Calls(functions, (reply) => outbox.send(replyOf(reply)));
   void outbox.send(startOf(start));
   try {
-    for await (const { kind } of services.stepRuns.runInteractive(outbox, callOptions(options))) {
+    const responses = services.stepRuns.runInteractive(outbox, callOptions({ ...options, signal }));
+    for await (const { kind } of ahead(responses, MAX_AHEAD)) {
       if (kind.case === "event") yield kind.value;
       else if (kind.case === "call") calls.begin(kind.value);
       else if (kind.case === "cancelCall") calls.cancel(kind.value.callId);
@@ -44,5 +51,6 @@ export async function* interact(
   } finally {
     calls.close();
     outbox.end();
+    left.abort();
   }
 }

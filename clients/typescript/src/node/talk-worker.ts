@@ -5,11 +5,13 @@ import type { MessagePort } from "node:worker_threads";
 import type { Transport } from "@connectrpc/connect";
 
 import { ofCall, toFacts } from "../errors.js";
+import { ahead } from "../functions/ahead.js";
+import { MAX_AHEAD } from "../functions/interactive.js";
 import { Outbox } from "../functions/outbox.js";
 import type { Said, Wish } from "./messages.js";
 
 /** Messages that may lie before the other thread, unread. */
-const MAX_AHEAD = 16;
+const MAX_UNREAD = 16;
 
 /** Whom the messages go to and come from. */
 export interface TalkEnds {
@@ -27,7 +29,7 @@ export function talk(method: DescMethodStreaming, timeoutMs: number | undefined,
   const { port, ring } = ends;
   const outbox = new Outbox<Message>();
   const left = new AbortController();
-  const room = new Room(MAX_AHEAD);
+  const room = new Room(MAX_UNREAD);
   const say = (said: Said): void => {
     port.postMessage(said);
     ring();
@@ -46,7 +48,7 @@ export function talk(method: DescMethodStreaming, timeoutMs: number | undefined,
   async function read(): Promise<void> {
     try {
       const answer = await ends.transport.stream(method, left.signal, timeoutMs, undefined, outbox);
-      for await (const message of answer.message) {
+      for await (const message of ahead(answer.message, MAX_AHEAD)) {
         await room.take();
         say({ kind: "message", message: toBinary(method.output, message) });
       }

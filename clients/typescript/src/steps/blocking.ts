@@ -12,7 +12,6 @@ import {
   type RunInteractiveRequestSchema as Requests,
   type RunInteractiveResponse,
   type RunInteractiveResponseSchema as Responses,
-  type RunStepResponse,
   StepRunService,
 } from "../gen/stepwire/v1/step_run_pb.js";
 import type { RunResults } from "./results.js";
@@ -51,21 +50,30 @@ type Talk = BlockingTalk<typeof Requests, typeof Responses>;
 
 function gathered(talk: Talk, { functions, watching }: Prepared): RunResults {
   const gathering = new Gathering(functions);
-  let last: RunStepResponse["event"]["case"];
-  for (let said = talk.receive(); said; said = talk.receive()) {
+  let isFinished = false;
+  for (let said = next(talk, isFinished); said; said = next(talk, isFinished)) {
     const { kind } = said;
     if (kind.case === "call") answer(talk, functions, kind.value);
     if (kind.case !== "event") continue;
     for (const [callback, given] of watching.hear(kind.value)) told(callback, given);
     gathering.take(kind.value);
-    last = kind.value.event.case;
+    isFinished = kind.value.event.case === "finished";
   }
-  if (last !== "finished") throw new StepwireError("the run ended without its last event", { code: "INTERNAL" });
+  if (!isFinished) throw new StepwireError("the run ended without its last event", { code: "INTERNAL" });
   return gathering.results();
 }
 
-function told(callback: (given: never) => unknown, given: unknown): void {
-  if (isPromise(callback(given as never))) throw refused(CANNOT_WAIT, "FIELD_INVALID");
+function next(talk: Talk, isFinished: boolean): RunInteractiveResponse | undefined {
+  try {
+    return talk.receive();
+  } catch (thrown) {
+    if (isFinished) return undefined; // nothing was missing but the status
+    throw thrown;
+  }
+}
+
+function told(callback: (given: unknown) => unknown, given: unknown): void {
+  if (isPromise(callback(given))) throw refused(CANNOT_WAIT, "FIELD_INVALID");
 }
 
 function answer(talk: Talk, functions: Functions, call: Call): void {

@@ -61,14 +61,15 @@ async function* events(services: Services, prepared: Prepared, options: RunOptio
   let isFinished = false;
   try {
     for await (const response of responses) {
-      for (const [callback, given] of watching.hear(response)) await callback(given as never);
+      for (const [callback, given] of watching.hear(response)) await callback(given);
       isFinished = response.event.case === "finished";
       yield response;
     }
   } catch (thrown) {
     if (!(thrown instanceof StepwireError)) throw thrown;
+    if (isFinished && !options.signal?.aborted) return; // nothing was missing but the status
     const error = functions.explain(thrown);
-    for (const [callback, given] of watching.fail(error)) await callback(given as never);
+    for (const [callback, given] of watching.fail(error)) await callback(given);
     throw error;
   }
   // What there is may look whole, and is not.

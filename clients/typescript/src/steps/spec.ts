@@ -20,6 +20,9 @@ export interface Makes {
  */
 export type StepLike = string | Makes | Closure | WireStep | { readonly [name: string]: JsonValue };
 
+/** A step that is no function of this program. */
+export type StepSpec = Exclude<StepLike, Closure>;
+
 /** Makes a step of the wire. */
 export function wireStep(step: StepLike, functions: Functions, manner: Manner = PLAIN): WireStep {
   if (typeof step === "string") return create(StepSchema, { kind: { case: "named", value: step } });

@@ -7,12 +7,15 @@ import type { Functions } from "../functions/functions.js";
 import { type RunStepResponse, type Step as WireStep, StepSchema } from "../gen/stepwire/v1/step_run_pb.js";
 import { type StageEvent, stageEvent, stepResult } from "./results.js";
 
+// biome-ignore lint/suspicious/noExplicitAny: what flows between steps is the program's own affair
+type Any = any;
+
 /** What wants to hear of one step. What a function returns is awaited before anything else is told. */
 export interface Events {
   /** Gets each input. */
-  readonly onStart?: (input: never) => unknown;
+  readonly onStart?: (input: Any) => unknown;
   /** Gets each value that the step makes. Null for one above 4 KiB, and for vectors and bytes. */
-  readonly onResult?: (value: never) => unknown;
+  readonly onResult?: (value: Any) => unknown;
   /** Called once, after the last input, also after errors; not if the run is cancelled. */
   readonly onComplete?: () => unknown;
   /** Gets the error of each item that fails in the step, once no retry will mend it. */
@@ -72,7 +75,7 @@ function* cases(all: { when?: WireStep; then?: WireStep }[], path: string): Gene
   }
 }
 
-type Telling = readonly [callback: (given: never) => unknown, given: unknown];
+type Telling = readonly [callback: (given: Any) => unknown, given: unknown];
 
 /** Says whom the events of one run concern. */
 export class Watching {

@@ -6,7 +6,7 @@ import type { StepwireError } from "../errors.js";
 import type { CallContext } from "../functions/functions.js";
 import { SHOULD_RETRY, STATEFUL } from "../functions/manners.js";
 import { RetryEmitted } from "../gen/stepwire/v1/step_run_pb.js";
-import { type Make, making, type StepLike } from "./spec.js";
+import { type Make, making, type StepLike, type StepSpec } from "./spec.js";
 import { toValue } from "./values.js";
 
 /** How to try again. */
@@ -14,9 +14,9 @@ export interface RetryOptions {
   /** How often at most, the first time included, 1 to 10. Default: 3. */
   readonly maxAttempts?: number;
   /** A function of the attempt, 0 for the first, to milliseconds; in place of the four delays below. */
-  readonly backoff?: ((attempt: number) => number | PromiseLike<number>) | StepLike;
+  readonly backoff?: ((attempt: number) => number | PromiseLike<number>) | StepSpec;
   /** A function of the error and the attempt, 1 for the first: whether to try again. Default: `error.isTransient`. */
-  readonly shouldRetry?: ((error: StepwireError, attempt: number) => unknown) | StepLike;
+  readonly shouldRetry?: ((error: StepwireError, attempt: number) => unknown) | StepSpec;
   /** What to do if it fails after it has made results: `fail`; `buffer` holds results back until it is through. */
   readonly emitted?: "fail" | "buffer";
   /** Milliseconds before the second attempt. Default: 1000. */
@@ -48,8 +48,8 @@ export function retry(step: StepLike, options: RetryOptions): Make {
   const { maxAttempts = 3, multiplier, jitter, emitted = "fail", initialDelayMs, maxDelayMs } = options;
   if (!(emitted in EMITTED)) throw new TypeError(`emitted: \`${emitted}\` is none of ${Object.keys(EMITTED).join(", ")}`);
   return making((within) => {
-    const backoff = within.maybe(options.backoff as StepLike | undefined);
-    const when = within.maybe(options.shouldRetry as StepLike | undefined, SHOULD_RETRY);
+    const backoff = within.maybe(options.backoff);
+    const when = within.maybe(options.shouldRetry, SHOULD_RETRY);
     const value = {
       step: within(step),
       maxAttempts,
@@ -70,7 +70,7 @@ export interface StateOptions<In, Out, State> {
   /** The state before the first value, in each run anew. Default: null. */
   readonly initialState?: State;
   /** A function that may change the state and returns one result, or `{output, state}`, or `{outputs, state}`. */
-  readonly step: ((input: In, state: State, context: CallContext) => Out | PromiseLike<Out>) | StepLike;
+  readonly step: ((input: In, state: State, context: CallContext) => Out | PromiseLike<Out>) | StepSpec;
 }
 
 /** Calls a function with each value and a state. */
@@ -78,6 +78,6 @@ export function state<In, Out, State>({ initialState, step }: StateOptions<In, O
   const initial = toValue(initialState);
   return making((within) => ({
     case: "state",
-    value: { step: within(step as StepLike, STATEFUL), initialState: initial },
+    value: { step: within(step, STATEFUL), initialState: initial },
   }));
 }
