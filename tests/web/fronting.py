@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from starlette.types import ASGIApp
+
 from stepwired.events import Chat, Embed
 from stepwired.limits import Limits
 from stepwired.rpc.places import Places
@@ -51,7 +53,7 @@ class Reply:
         assert self.headers["content-type"] == "application/json"
         assert list(error) == ["message", "type", "code", "param", "request_id"]
         assert error["request_id"] == self.headers["x-request-id"]
-        assert error["message"] and error["type"] and error["code"]
+        assert all(error[name] for name in ("message", "type", "code"))
         return error
 
     @property
@@ -128,6 +130,11 @@ class Connection:
         except ConnectionResetError:
             return b""
 
+    def pause(self) -> None:
+        """Take nothing more."""
+        transport: Any = self.writer.transport
+        transport.pause_reading()
+
     def reset(self) -> None:
         """Hang up at once."""
         self.writer.transport.abort()
@@ -169,17 +176,17 @@ async def serve(
     *,
     limits: Limits | None = None,
     settings: Settings | None = None,
-    **beside: Any,
+    beside: Mapping[str, ASGIApp] | None = None,
 ) -> AsyncGenerator[Front]:
     """Run the front on a free port."""
     limits = limits or Limits()
     places, metrics = Places(limits), Recorder()
-    server = Beside(places)
-    parts = Parts(chat, embed, Catalogue(), server, beside)
+    stands = Beside(places)
+    parts = Parts(chat, embed, Catalogue(), stands, beside or {})
     web = WebServer(parts, settings or Settings(page=False), limits, metrics)
     port = await web.start("127.0.0.1", 0)
     try:
-        yield Front(port, places, metrics, server, web)
+        yield Front(port, places, metrics, stands, web)
     finally:
         await places.drain(0)
         await web.close()

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from stepwired.errors import Failure
 from stepwired.events import Metrics
 from stepwired.web.exchange import Exchange, Places, Work, crashed
 from stepwired.web.origins import Hosts, Origins
 from stepwired.web.status import Refused
-
-log = logging.getLogger(__name__)
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
 
@@ -102,8 +100,8 @@ class Front:
         exchange = Exchange(scope, receive, send)
         try:
             await self._let_in(exchange, scope)
-        except Refused as refused:
-            await exchange.fail(refused)
+        except (Failure, Refused) as failure:
+            await exchange.fail(failure)
         except Exception as error:  # noqa: BLE001  whatever it is, it is answered
             await exchange.fail(crashed(exchange, error))
 

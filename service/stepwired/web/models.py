@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
 from urllib.parse import unquote
 
-from stepwired.errors import InvalidRequest
+from stepwired.errors import Failure
 from stepwired.events import ModelInfo
 from stepwired.web.convert.replies import model_json
 from stepwired.web.exchange import Exchange
@@ -67,6 +67,6 @@ class OneModel:
         name = unquote(exchange.path.removeprefix(PREFIX), errors="replace")
         try:
             info = self._models.info(name, "chat")
-        except InvalidRequest:
+        except Failure:
             info = self._models.info(name, "embed")
         await exchange.answer(200, model_json(info, name, self._created).encode("ascii"))

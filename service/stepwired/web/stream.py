@@ -28,6 +28,7 @@ from stepwired.web.text import WIDEST_BYTES, cut, quoted
 
 EVENT_BYTES = 1024
 _APART_S = 0.001
+_SLEEPS = 2  # the first may end early, by the millisecond that timers of the loop count in
 
 #: Silence after which a comment is written, for proxies that close what is silent.
 PING_S = 15.0
@@ -160,8 +161,9 @@ class Stream:
 
     async def _paced(self, event: bytes) -> None:
         """Write an event, but not within a millisecond of the one before."""
-        if time.monotonic() - self._written_s < _APART_S:
-            await asyncio.sleep(_APART_S)  # timers of the loop are no finer
+        for _ in range(_SLEEPS):
+            if time.monotonic() - self._written_s < _APART_S:
+                await asyncio.sleep(_APART_S)
         await self._event(event)
 
     async def _event(self, event: bytes) -> None:

@@ -155,10 +155,7 @@ def _tool(given: Fields, limits: Limits) -> Tool:
     name, description = function.text("name"), function.text("description")
     check_tool(function.path, name, description, faults)
     schema = Tool("").schema
-    if function.has("parameters"):
-        parameters = function.get("parameters")
-        if isinstance(parameters, dict) and not parameters:  # how some clients write: no arguments
-            parameters = {"type": "object", "properties": {}}
+    if function.has("parameters") and (parameters := function.get("parameters")) != {}:  # some write it for: none
         schema = schema_of_json(function.place("parameters"), parameters, limits, faults, is_object=True)
     return Tool(name=name, description=description, schema=schema, strict=function.flag("strict"))
 

@@ -52,10 +52,10 @@ class _Said:
 
 def messages(given: Sequence[Json], limits: Limits, faults: Faults) -> tuple[Message, ...]:
     """Read the messages of a request, oldest first, and check each and all of them together."""
+    before = len(faults.found)
     if not faults.count("messages", len(given), limits.append_messages, least=1):
         return ()
     said = _Said()
-    before = len(faults.found)
     for index, item in enumerate(given):
         _message(Fields(item, f"messages[{index}]", faults, _BAD), said, limits)
     if len(faults.found) == before:
