@@ -23,11 +23,17 @@ class World:
 
     program: Program
     control: str
+    scripted: _Scripted
 
     @property
     def environ(self) -> dict[str, str]:
         """What tests in other languages find their way by."""
         return {"STEPWIRE_ADDRESS": self.program.address, "STEPWIRE_CONTROL": self.control}
+
+    async def closed(self, prompt: str) -> None:
+        """Wait until the provider's sockets are closed on which that prompt came."""
+        async with asyncio.timeout(HANG_S):
+            await self.scripted.closed(prompt)
 
 
 @asynccontextmanager
@@ -46,7 +52,7 @@ async def world(data_dir: Path, more: str = "") -> AsyncGenerator[World]:
         await asyncio.start_server(scripted.tell, "127.0.0.1", 0) as server,
     ):
         port = server.sockets[0].getsockname()[1]
-        yield World(program, f"http://127.0.0.1:{port}")
+        yield World(program, f"http://127.0.0.1:{port}", scripted)
 
 
 class _Scripted:
@@ -63,10 +69,7 @@ class _Scripted:
         try:
             async with asyncio.timeout(HANG_S):
                 _, what, prompt = unquote(path).split("/", 2)
-                found = await self._found(prompt)
-                if what == "closed":
-                    for connection in found:
-                        await connection.closed.wait()
+                await (self.closed(prompt) if what == "closed" else self.asked(prompt))
         except TimeoutError:
             status = "504 Not Seen"
         head = "access-control-allow-origin: *\r\ncontent-length: 0\r\nconnection: close"
@@ -74,10 +77,16 @@ class _Scripted:
         writer.close()
         await writer.wait_closed()
 
-    async def _found(self, prompt: str) -> list[Connection]:
+    async def asked(self, prompt: str) -> None:
+        """Wait until that prompt has come."""
         async with self._asked:
             await self._asked.wait_for(lambda: self._seen[prompt])
-        return self._seen[prompt]
+
+    async def closed(self, prompt: str) -> None:
+        """Wait until the sockets are closed on which it came."""
+        await self.asked(prompt)
+        for connection in self._seen[prompt]:
+            await connection.closed.wait()
 
     async def _behave(self, exchange: Exchange) -> None:
         if exchange.request.path.endswith("/embeddings"):

@@ -1,5 +1,6 @@
 /** Browsers: the Connect protocol over fetch. Nothing here can block, and there are no files. */
 
+import { Code, ConnectError } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
 
 import { interceptors } from "../interceptors.js";
@@ -15,7 +16,7 @@ const browser: Platform = {
       baseUrl,
       interceptors: interceptors(options),
       useBinaryFormat: true,
-      fetch: (input, init) => fetch(input, { ...init, signal: either(closed.signal, init?.signal) }),
+      fetch: (input, init) => reaching(input, { ...init, signal: either(closed.signal, init?.signal) }),
       ...(options.timeoutMs === undefined ? {} : { defaultTimeoutMs: options.timeoutMs }),
     });
     return { transport, close: () => closed.abort() };
@@ -31,6 +32,16 @@ const browser: Platform = {
     throw new TypeError("a browser can send pictures of up to 4 MiB only");
   },
 };
+
+/** A browser says only that it failed to fetch; for everybody else a server that is not there is unavailable. */
+async function reaching(input: RequestInfo | URL, init: RequestInit): Promise<Response> {
+  try {
+    return await fetch(input, init);
+  } catch (thrown) {
+    if (thrown instanceof TypeError) throw new ConnectError(thrown.message, Code.Unavailable);
+    throw thrown;
+  }
+}
 
 function either(one: AbortSignal, other: AbortSignal | null | undefined): AbortSignal {
   return other ? AbortSignal.any([one, other]) : one;
