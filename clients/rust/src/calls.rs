@@ -162,15 +162,8 @@ impl http_body::Body for Watched {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            return Poll::Ready(frame.map(|frame| {
-                frame.map_err(|status| {
-                    if status.source().is_some() {
-                        lost(&status)
-                    } else {
-                        status
-                    }
-                })
-            }));
+            let named = |status: Status| status.source().map(lost).unwrap_or(status);
+            return Poll::Ready(frame.map(|frame| frame.map_err(named)));
         }
         if this
             .deadline
@@ -189,5 +182,25 @@ impl http_body::Body for Watched {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_read_in_all_units_and_nonsense_is_none() {
+        let read = |text: &'static str| {
+            let value = HeaderValue::from_static(text);
+            timeout(&HeaderMap::from_iter([(TIMEOUT.parse().unwrap(), value)]))
+        };
+        assert_eq!(read("250000u"), Some(Duration::from_millis(250)));
+        assert_eq!(read("7m"), Some(Duration::from_millis(7)));
+        assert_eq!(read("3S"), Some(Duration::from_secs(3)));
+        assert_eq!(read("2H"), Some(Duration::from_secs(7200)));
+        for nonsense in ["", "S", "3", "3x", "-1S"] {
+            assert_eq!(read(nonsense), None);
+        }
     }
 }
