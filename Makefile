@@ -251,10 +251,11 @@ client-typescript: node .venv/dev ## Build the TypeScript client
 	fi; \
 	$(MAKE) -s .tools/bin/conformance-typescript
 
-$(TS)/src/gen/.made: $(PROTOS) $(TS)/package-lock.json $(TS)/buf.gen.yaml
+$(TS)/src/gen/.made: $(PROTOS) $(wildcard clients/conformance/proto/*/*/*/*.proto) $(TS)/package-lock.json $(TS)/buf.gen.yaml
 	@echo "gen: $(TS)/src/gen"
 	@rm -rf $(TS)/src/gen
 	@$(BIN)/buf generate proto --template $(TS)/buf.gen.yaml
+	@$(BIN)/buf generate clients/conformance/proto --template $(TS)/buf.gen.yaml
 	@rpc=$$($(BIN)/python -c 'import pathlib, google.rpc.status_pb2 as it; print(pathlib.Path(it.__file__).parents[2])'); \
 	$(BIN)/buf generate "$$rpc" --path "$$rpc/google/rpc/error_details.proto" --path "$$rpc/google/rpc/status.proto" --template $(TS)/buf.gen.yaml
 	@touch $@

@@ -3,6 +3,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { createInterface } from "node:readline";
 
+import { Health } from "../gen/grpc/health/v1/health_pb.js";
 import { link } from "../node/transport.js";
 import { methodNamed } from "../services.js";
 import { type Begin, Call } from "./call.js";
@@ -21,7 +22,7 @@ function say(line: object): void {
 function begin(command: Begin): void {
   let method: DescMethod;
   try {
-    method = methodNamed(command.call);
+    method = health(command.call) ?? methodNamed(command.call);
   } catch {
     say(unknown(command.id));
     return;
@@ -29,6 +30,10 @@ function begin(command: Begin): void {
   const call = new Call(command, method, say);
   calls.set(command.id, call);
   void call.run(transport).finally(() => calls.delete(command.id));
+}
+
+function health(path: string): DescMethod | undefined {
+  return Health.methods.find(({ name }) => path === `${Health.typeName}/${name}`);
 }
 
 function unknown(id: string): object {

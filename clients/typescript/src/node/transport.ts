@@ -1,10 +1,12 @@
 /** The connection from Node: gRPC over HTTP/2, watched with pings as often as the server allows. */
 
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import type { ClientHttp2Stream } from "node:http2";
 
 import { interceptors } from "../interceptors.js";
 import type { ConnectOptions, Link } from "../platform.js";
 import { VERSION } from "../version.js";
+import { lost } from "./lost.js";
 
 /** Twice the largest message that the server sends. */
 const MAX_READ_BYTES = 8 * 1024 * 1024;
@@ -18,14 +20,32 @@ const KEEPALIVE = { pingIntervalMs: 30_000, pingTimeoutMs: 10_000 } as const;
 /** Connects to `host:port`, or to `http://host:port`. */
 export function link(address: string, options: ConnectOptions): Link {
   const baseUrl = /^https?:\/\//.test(address) ? address : `http://${address}`;
-  const sessionManager = new Http2SessionManager(baseUrl, KEEPALIVE);
+  const sessionManager = new SessionManager(baseUrl, KEEPALIVE);
   const transport = createGrpcTransport({
     baseUrl,
     sessionManager,
-    interceptors: interceptors(options, { "user-agent": `stepwire-typescript/${VERSION}` }),
+    interceptors: [...interceptors(options, { "user-agent": `stepwire-typescript/${VERSION}` }), lost],
     readMaxBytes: MAX_READ_BYTES,
     acceptCompression: [], // of a token at a time there is nothing to compress
     ...(options.timeoutMs === undefined ? {} : { defaultTimeoutMs: options.timeoutMs }),
   });
   return { transport, close: () => sessionManager.abort() };
+}
+
+/**
+ * Connect stops listening to a session that it gives up while that still closes, after a GOAWAY for example. The error
+ * with which it closes would then end the whole process.
+ */
+class SessionManager extends Http2SessionManager {
+  readonly #heard = new WeakSet<object>();
+
+  override async request(...given: Parameters<Http2SessionManager["request"]>): Promise<ClientHttp2Stream> {
+    const stream = await super.request(...given);
+    const { session } = stream;
+    if (session && !this.#heard.has(session)) {
+      this.#heard.add(session);
+      session.on("error", () => {});
+    }
+    return stream;
+  }
 }
