@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import signal
 import sys
 import tempfile
 import time
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import report
@@ -19,6 +21,9 @@ from benchmarks.figures import FIGURES, Bench, Line
 _SETTINGS = """
 [local]
 enabled = false
+
+[web]
+allowed_hosts = ["bench"]
 
 [endpoints.bench]
 wire = "openai"
@@ -40,12 +45,19 @@ async def _measure(options: argparse.Namespace, folder: Path) -> list[Line]:
         bare = await children.enter_async_context(
             child([*python, "benchmarks.bare", str(provider.port)], r"^ready (\d+)", folder / "bare.log")
         )
+        bare_http = await children.enter_async_context(
+            child([*python, "benchmarks.bare_http", str(provider.port)], r"^ready (\d+)", folder / "bare_http.log")
+        )
         service = await children.enter_async_context(_service(options, provider, folder))
+        front_port = re.search(r"HTTP on http://127\.0\.0\.1:(\d+)", service.line)
+        assert front_port
         await asyncio.sleep(1.0)
         bench = Bench(
             provider,
             bare,
             service,
+            bare_http,
+            replace(service, port=int(front_port[1])),
             idle_mb=memory_mb(service.pid, "VmRSS"),
             rounds=options.rounds,
             seconds=options.seconds,

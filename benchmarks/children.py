@@ -24,6 +24,8 @@ class Child:
 
     pid: int
     port: int
+    line: str
+    """What it said when it was ready."""
 
     @property
     def address(self) -> str:
@@ -50,10 +52,10 @@ async def child(command: Sequence[str], ready: str, log: Path) -> AsyncGenerator
             start_new_session=True,  # ctrl-c reaches us alone, and we end it
         )
     try:
-        port = await _port(process, re.compile(ready))
-        if port is None:
+        found = await _ready(process, re.compile(ready))
+        if found is None:
             raise SystemExit(f"benchmarks: {' '.join(command)} did not start:\n{_tail(log)}")
-        yield Child(process.pid, port)
+        yield Child(process.pid, int(found[1]), found.string)
     finally:
         await end(process)
 
@@ -62,13 +64,13 @@ def _tail(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
 
 
-async def _port(process: asyncio.subprocess.Process, ready: re.Pattern[str]) -> int | None:
+async def _ready(process: asyncio.subprocess.Process, ready: re.Pattern[str]) -> re.Match[str] | None:
     assert process.stdout is not None
     with suppress(TimeoutError):
         async with asyncio.timeout(_START_S):
             while line := await process.stdout.readline():
                 if found := ready.search(line.decode(errors="replace")):
-                    return int(found[1])
+                    return found
     return None
 
 

@@ -10,7 +10,7 @@ from statistics import median
 
 from benchmarks.children import Child, memory_mb, output_of
 from benchmarks.load import Found, Job
-from benchmarks.script import RELAY, STREAM_CHAT, Script
+from benchmarks.script import HTTP, HTTP_GENERATE, RELAY, STREAM_CHAT, Script
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,10 @@ class Bench:
     provider: Child
     bare: Child
     service: Child
+    bare_http: Child
+    front: Child
+    """The service again, on its other port."""
+
     idle_mb: float
     rounds: int
     seconds: float
@@ -106,21 +110,41 @@ async def cancel(bench: Bench) -> list[Line]:
     """From the end of a call to the closed socket at the provider."""
     job = {"address": bench.service.address, "port": bench.provider.port, "times": bench.times}
     found: dict[str, list[float | None]] = json.loads(await output_of("benchmarks.cancel", json.dumps(job)))
-    lines = []
-    for name, late in found.items():
-        closed = [each for each in late if each is not None]
-        note = "" if len(closed) == len(late) else f"{len(late) - len(closed)} of {len(late)} NOT CLOSED within 5 s"
-        lines.append(
-            Line(
-                f"cancel, {name}",
-                "ms to close",
-                closed,
-                "p50 2, worst 10",
-                note or f"{len(closed)} of {len(late)} closed",
-                2,
-            )
-        )
+    lines = [_closed(f"cancel, {name}", late) for name, late in found.items()]
     return [*lines, Line("RSS after all of this", "MB", [memory_mb(bench.service.pid, "VmRSS")])]
+
+
+def _closed(name: str, late: Sequence[float | None]) -> Line:
+    closed = [each for each in late if each is not None]
+    note = f"{len(closed)} of {len(late)} closed"
+    if len(closed) < len(late):
+        note = f"{len(late) - len(closed)} of {len(late)} NOT CLOSED within 5 s"
+    return Line(name, "ms to close", closed, "p50 2, worst 10", note, 2)
+
+
+async def front(bench: Bench) -> list[Line]:
+    """The HTTP front: replies of 20 tokens as in `short`, the first token as in `ttft`, and callers who hang up."""
+    script = Script(count=20)
+    generated, relayed, full = await _rounds(
+        bench, 16, script, (bench.bare_http, HTTP_GENERATE), (bench.bare_http, HTTP), (bench.front, HTTP)
+    )
+    name = "HTTP, 20-token replies"
+    lines = [
+        Line(f"{name}, bare Starlette stream", "ms CPU/request", [_ms(found) for found in generated], digits=2),
+        Line(f"{name}, bare Starlette relay", "ms CPU/request", [_ms(found) for found in relayed], digits=2),
+        Line(f"{name}, stepwired", "ms CPU/request", [_ms(found) for found in full], "<= 0.45", _load(full), 2),
+        Line(f"{name}, stepwired / bare stream", "x", _ratios(full, generated, _ms), digits=2),
+        Line(f"{name}, stepwired / bare relay", "x", _ratios(full, relayed, _ms), digits=2),
+        Line(f"{name}, stepwired", "requests/s", [found.replies / found.seconds for found in full], digits=0),
+    ]
+    script = Script(count=20, rate_hz=100)
+    direct, full = await _rounds(bench, 16, script, (bench.provider, "direct"), (bench.front, HTTP))
+    for part, goal in ((50, "<= 1"), (99, "<= 3")):
+        added = [_percentile(new, part) - _percentile(old, part) for new, old in zip(full, direct, strict=True)]
+        lines.append(Line(f"HTTP, first token p{part}, added by stepwired", "ms", added, goal, digits=2))
+    job = {"front_port": bench.front.port, "port": bench.provider.port, "times": bench.times}
+    ended: dict[str, list[float | None]] = json.loads(await output_of("benchmarks.hang_up", json.dumps(job)))
+    return [*lines, *(_closed(f"HTTP, caller hangs up, {name}", late) for name, late in ended.items())]
 
 
 async def steps(bench: Bench) -> list[Line]:
@@ -146,6 +170,7 @@ FIGURES: dict[str, Callable[[Bench], Awaitable[list[Line]]]] = {
     "short": short,
     "ttft": ttft,
     "cancel": cancel,
+    "front": front,
     "steps": steps,
 }
 

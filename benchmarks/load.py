@@ -17,7 +17,7 @@ import grpc.aio
 import uvloop
 
 from benchmarks.children import busy_cpu_s, cpu_s, memory_mb, run_until_orphaned
-from benchmarks.script import STREAM_CHAT, Script
+from benchmarks.script import HTTP, HTTP_GENERATE, STREAM_CHAT, Script, chat_json
 from benchmarks.wire import Provider
 from stepwire.v1 import chat_pb2
 
@@ -36,7 +36,7 @@ class Job:
     provider_pid: int
     provider_port: int
     method: str = STREAM_CHAT
-    """`direct`: not gRPC, but the provider itself."""
+    """`direct`: not gRPC, but the provider itself. Paths of `HTTP` are asked as it is."""
 
     streams: int = 256
     seconds: float = 5.0
@@ -135,6 +135,10 @@ async def _callers(job: Job) -> AsyncGenerator[list[Callable[[], Any]]]:
     if job.method == "direct":
         provider = Provider(job.provider_port)
         yield [lambda: _Direct(provider.post(request))]
+        return
+    if job.method in {HTTP, HTTP_GENERATE}:
+        front = Provider(int(job.address.rpartition(":")[2]), job.method)
+        yield [lambda: _Direct(front.post(chat_json(script)))]
         return
     # Without pools of their own all channels would share one connection.
     options = [("grpc.use_local_subchannel_pool", 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -10,6 +11,10 @@ from typing import Any
 #: The methods that are measured; the bare server has both.
 STREAM_CHAT = "/stepwire.v1.ChatService/StreamChat"
 RELAY = "/bench/Relay"
+
+#: What is measured over HTTP: the front's own path, which the bare server has as its relay, and what that generates.
+HTTP = "/v1/chat/completions"
+HTTP_GENERATE = "/generate"
 
 #: Plain letters only, so that it survives JSON and protobuf as it is and is found without decoding either.
 _FOUND = re.compile(rb"bench ([a-z0-9_=. -]*);")
@@ -59,3 +64,9 @@ def find(request: bytes) -> Script:
         return Script()
     pairs = (pair.split("=", 1) for pair in found[1].decode().split())
     return Script(**{name: _READ[name](value) for name, value in pairs})
+
+
+def chat_json(script: Script, *, stream: bool = True) -> bytes:
+    """A request over HTTP."""
+    messages = [{"role": "user", "content": script.prompt()}]
+    return json.dumps({"model": "bench", "messages": messages, "stream": stream}).encode()

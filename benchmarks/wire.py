@@ -52,10 +52,11 @@ class _Connection(asyncio.Protocol):
 
 
 class Provider:
-    """Connections to the provider, used again and again."""
+    """Connections to the provider, or to who speaks as it does, used again and again."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, path: str = "/v1/chat/completions") -> None:
         self._port = port
+        self._head = f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n".encode()
         self._idle: list[_Connection] = []
 
     async def post(self, body: bytes) -> AsyncGenerator[bytes, None]:
@@ -64,10 +65,7 @@ class Provider:
         assert connection.transport is not None
         is_whole = False
         try:
-            connection.transport.write(
-                b"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
-                b"content-length: %d\r\n\r\n%b" % (len(body), body)
-            )
+            connection.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(body), body))
             while not is_whole:
                 data = await connection.read()
                 is_whole = data.endswith(_LAST)
