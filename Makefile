@@ -15,7 +15,7 @@ STUBS := clients/python/stepwire/v1
 GO_STUBS := clients/go/stepwire/v1
 PROTOS = $(sort $(wildcard proto/stepwire/v1/*.proto))
 SERVICES = $(shell grep -l '^service ' $(PROTOS))
-LINTED = $(wildcard service clients/python tests benchmarks docs)
+LINTED = $(wildcard service clients/python clients/conformance tests benchmarks docs)
 
 # constraints.txt holds every version. pip reads its plain lines; the generator and the Go tools,
 # which live outside of .venv, have theirs in lines that pip takes for comments.
@@ -73,7 +73,7 @@ endef
 # --- work on it ---
 
 .PHONY: test
-test: .venv/dev grpcurl worker aimock page-packages models ## Run all tests, or some: make test T="tests/steps -k bind"
+test: .venv/dev grpcurl worker aimock page-packages clients models ## Run all tests, or some: make test T="tests/steps -k bind"
 	@echo "test: pytest $(T)"
 	@$(BIN)/python -m pytest -q $(T)
 
@@ -235,6 +235,13 @@ soak: .venv/dev ## Kill the server 200 times under load, limit 100 clients, and 
 # --- clients ---
 # Each target builds one client and puts its conformance driver into .tools/bin; does nothing where nothing has changed.
 
+.PHONY: clients
+clients: client-typescript client-go client-java client-rust client-cpp ## Build all clients that there are toolchains for
+
+.PHONY: conformance
+conformance: .venv/dev clients ## Make the same calls in every language: the table of languages and cases
+	@$(BIN)/python -m clients.conformance
+
 TS := clients/typescript
 TS_SOURCES = $(shell find $(TS)/src -name '*.ts' -not -path '*/src/gen/*')
 # Where a toolchain is missing there is nothing to build, which CI does not tolerate.
@@ -333,4 +340,4 @@ client-cpp: ## Build the C++ client
 .PHONY: clean
 clean: ## Remove everything that make has made here; models stay in the user's data folder
 	rm -rf .venv .tools dist $(TS)/node_modules $(TS)/dist $(TS)/src/gen $(JAVA)/target .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
-	find service clients/python tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find service clients/python clients/conformance tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

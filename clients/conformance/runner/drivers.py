@@ -6,7 +6,6 @@ import asyncio
 import base64
 import itertools
 import json
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -83,7 +82,7 @@ class Call:
 
     async def next(self) -> bytes | None:
         """Wait for the next message; None if the call has ended. Needs `progress`."""
-        message = await patient(self._arrived.get(), "no further message came")
+        message: bytes | None = await patient(self._arrived.get(), "no further message came")
         if message is not None:
             self.progress.append(message)
         return message
@@ -179,16 +178,7 @@ async def patient(waited: Any, complaint: str) -> Any:
 @asynccontextmanager
 async def driving(language: Language, address: str, log: Path) -> AsyncGenerator[Driver]:
     """Run a driver that talks to `address`. At the end its input is closed, and it has to end by itself."""
-    with log.open("ab") as stderr:
-        process = await asyncio.create_subprocess_exec(
-            *language.command,
-            address,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=stderr,
-            cwd=ROOT,
-            limit=_LONGEST_LINE_BYTES,
-        )
+    process = await _started([*language.command, address], log)
     driver = Driver(process, log)
     listening = asyncio.create_task(driver.listen())
     try:
@@ -206,6 +196,16 @@ async def driving(language: Language, address: str, log: Path) -> AsyncGenerator
         await process.wait()
 
 
-def now_ms() -> float:
-    """Milliseconds since 1970."""
-    return time.time() * 1000
+async def _started(command: Sequence[str], log: Path) -> asyncio.subprocess.Process:
+    with log.open("ab") as stderr:
+        try:
+            return await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=stderr,
+                cwd=ROOT,
+                limit=_LONGEST_LINE_BYTES,
+            )
+        except OSError as error:
+            raise DriverFault(f"the driver cannot be started: {error}") from error

@@ -28,7 +28,9 @@ class Language:
         """Say why there is no driver; empty if there is one."""
         if Path(self.command[0]).exists():
             return ""
-        return f"{self.title} client: {Path(self.command[0]).name} is not built: install {self.needs}, then `make clients`"
+        return (
+            f"{self.title} client: {Path(self.command[0]).name} is not built: install {self.needs}, then `make clients`"
+        )
 
 
 def _built(title: str, name: str, needs: str) -> Language:

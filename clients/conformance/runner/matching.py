@@ -5,10 +5,10 @@ The rules:
 - An object matches if each of its keys does; keys that are not named may be there. `null` matches only what is absent.
 - A list matches item by item. `"..."` in it stands for any number of items, also none.
 - Numbers match if they are equal, as 32 bit floats where they have a fraction. Everything else has to be equal.
-- `{$any: true}`: anything that is there. `{$matches: REGEX}`: a text in which it is found. `{$length: N}`: a text or list
-  of this length. `{$bytes: N}`: base64 of so many bytes. `{$least: N}`, `{$most: N}`: a number. `{$all: PATTERN}`: a list
-  of which each item matches. `{$either: [PATTERN, …]}`: one of them. `{$not: PATTERN}`: anything else that is there.
-  `{$exactly: VALUE}`: equal, with no keys beside.
+- `{$any: true}`: anything that is there. `{$matches: REGEX}`: a text in which it is found. `{$length: N}`: a text or
+  list of this length. `{$bytes: N}`: base64 of so many bytes. `{$least: N}`, `{$most: N}`: a number. `{$all: PATTERN}`:
+  a list of which each item matches. `{$either: [PATTERN, …]}`: one of them. `{$not: PATTERN}`: anything else that is
+  there. `{$exactly: VALUE}`: equal, with no keys beside.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def _equal(expected: Any, actual: Any) -> bool:
         return math.isclose(expected, actual, rel_tol=1e-6, abs_tol=1e-9)
     if isinstance(expected, int) and not isinstance(expected, bool) and isinstance(actual, str):
         return str(expected) == actual  # JSON of protobuf has integers of 64 bits as texts
-    return type(expected) is type(actual) and bool(expected == actual) or (_both_numbers(expected, actual))
+    if type(expected) is type(actual):
+        return bool(expected == actual)
+    return _both_numbers(expected, actual)
 
 
 def _both_numbers(expected: Any, actual: Any) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import DecodeError
 
 from clients.conformance.runner import wire
@@ -99,21 +99,23 @@ def scripted_faults(
 ) -> list[str]:
     """List where a call differs from what the scripted server said and was told: nothing may be lost on either way."""
     said = script.answers[min(len(script.times_s), len(script.answers)) - 1]
-    found = []
-    if not (said.get("silent") or said.get("unimplemented") or answer.cancelled_ms):
-        told = [wire.parse(method.output_type, wire.encode(method.output_type, each)) for each in said.get("messages", ())]
-        came = [wire.parse(method.output_type, each) for each in arrived]
-        if not said.get(KEEPS_UNKNOWN):
-            told, came = list(map(wire.without_unknown, told)), list(map(wire.without_unknown, came))
-        if [_bytes(each) for each in told] != [_bytes(each) for each in came]:
-            found.append(f"messages: the server sent {told!r:.300}, the driver gives {came!r:.300}")
-    if script.requests and said.get("reads", True) and not answer.cancelled_ms:
-        got = [_bytes(wire.without_unknown(wire.parse(method.input_type, each))) for each in script.requests[-1]]
-        if got != [_bytes(wire.without_unknown(wire.parse(method.input_type, each))) for each in sent]:
+    if answer.cancelled_ms is not None or said.get("unimplemented"):
+        return []
+    found, kind = [], method.output_type
+    if not said.get("silent"):
+        keeps = bool(said.get(KEEPS_UNKNOWN))
+        told = [_whole(kind, wire.encode(kind, each), keeps) for each in said.get("messages", ())]
+        if told != [_whole(kind, raw, keeps) for raw in arrived]:
+            found.append("messages: the driver does not give what the server sent")
+    if script.requests and said.get("reads", True):
+        kind = method.input_type
+        if [_whole(kind, raw, False) for raw in script.requests[-1]] != [_whole(kind, raw, False) for raw in sent]:
             found.append("requests: the server did not get what was sent")
     return found
 
 
-def _bytes(message: Any) -> bytes:
-    data: bytes = message.SerializeToString(deterministic=True)
+def _whole(kind: Descriptor, raw: bytes, keeps_unknown: bool) -> bytes:
+    """A message in the one form in which equal messages are equal bytes."""
+    message = wire.parse(kind, raw)
+    data: bytes = (message if keeps_unknown else wire.without_unknown(message)).SerializeToString(deterministic=True)
     return data

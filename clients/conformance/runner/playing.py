@@ -41,9 +41,10 @@ class Player:
         self._calls: dict[str, Begun] = {}
         self._sight = troupe.stage.provider.seen(token)
         self._token = token
-        self._script: Script | None = None
+        self.script: Script | None = None
+        """What the scripted server answers, and has seen."""
         if case.server == SCRIPTED:
-            self._script = troupe.stage.scripted.scripts[token] = Script(fill(list(case.answers), self._names))
+            self.script = troupe.stage.scripted.scripts[token] = Script(fill(list(case.answers), self._names))
         self.closed_after_ms: float | None = None
         """From the cancel to the closing of the provider's socket, where the case waits for it."""
         self._cancelled_ms: float | None = None
@@ -95,7 +96,7 @@ class Player:
         given = fill(step["requests"], names) if "requests" in step else [fill(step.get("request", {}), names)]
         encoded = [wire.encode(kind.input_type, each) if kind else b"" for each in given]
         metadata = {key: fill(value, names) for key, value in step.get("metadata", {}).items()}
-        if self._script is not None:
+        if self.script is not None:
             metadata[CELL] = self._token
         options = {key: step[key] for key in _OPTIONS if key in step}
         call = await self._driver.begin(wire.path(name), encoded, metadata=metadata or None, **options)
@@ -142,8 +143,8 @@ class Player:
         arrived = begun.call.progress if begun.step.get("progress") else answer.messages
         seen = observing.observe(begun.kind, answer, arrived)
         faults = observing.faults(fill(step.get("expect", {}), names), seen)
-        if self._script is not None and begun.kind is not None:
-            faults += observing.scripted_faults(begun.kind, self._script, answer, arrived, begun.requests)
+        if self.script is not None and begun.kind is not None:
+            faults += observing.scripted_faults(begun.kind, self.script, answer, arrived, begun.requests)
         if faults:
             raise Mismatch(faults)
         self._save(step, seen["messages"][0] if seen["messages"] else {})
@@ -169,15 +170,15 @@ class Player:
             raise Mismatch([f"the provider was not {wanted} within {HANG_S:.0f} s"]) from None
 
     async def _got(self, expected: Mapping[str, Any]) -> None:
-        assert self._script is not None
+        assert self.script is not None
         if expected.get("ended"):
-            await patient(self._script.ended.wait(), "the server's call did not end")
-        metadata = self._script.metadata[-1] if self._script.metadata else {}
+            await patient(self.script.ended.wait(), "the server's call did not end")
+        metadata = self.script.metadata[-1] if self.script.metadata else {}
         seen = {
-            "attempts": len(self._script.times_s),
+            "attempts": len(self.script.times_s),
             "metadata": metadata,
-            "ended": self._script.ended.is_set(),
-            "has_deadline": self._script.has_deadline,
+            "ended": self.script.ended.is_set(),
+            "has_deadline": self.script.has_deadline,
         }
         if faults := differences(expected, seen, "the server got"):
             raise Mismatch(faults)
@@ -200,11 +201,7 @@ async def play(case: Case, troupe: Troupe) -> float | None:
         Mismatch: Something else came than is expected.
         DriverFault: The driver failed.
     """
-    if case.server == OWN:
-        async with troupe.own(case.name) as (own, driver):
-            player = Player(case, troupe, driver, own)
-            await player.play()
-            return player.closed_after_ms
-    player = Player(case, troupe, await troupe.driver(case.server))
+    own = await troupe.own() if case.server == OWN else None
+    player = Player(case, troupe, await troupe.driver(case.server), own)
     await player.play()
     return player.closed_after_ms

@@ -52,7 +52,7 @@ default = true
 endpoint = "fake"
 kind = "embed"
 dimensions = 3500
-[models.vectors-late]
+[models.vectors-locked]
 endpoint = "fake"
 kind = "embed"
 dimensions = 3
@@ -67,11 +67,14 @@ class Sight:
         self.asked = asyncio.Event()
 
     async def closed(self, timeout_s: float) -> float:
-        """Wait until each socket on which it was asked is closed; when the last was, in milliseconds since 1970."""
+        """Wait until each socket is closed on which nothing was answered to the end; when, in ms since 1970.
+
+        A socket on which it was answered stays open for further requests.
+        """
         async with asyncio.timeout(timeout_s):
             for connection in self.connections:
                 await connection.closed.wait()
-        last_s = max(connection.closed_at or 0.0 for connection in self.connections)
+        last_s = max((connection.closed_at or 0.0 for connection in self.connections), default=0.0)
         return (last_s + time.time() - time.monotonic()) * 1000
 
 
@@ -92,14 +95,18 @@ class Scripted:
         return _LOCAL.format(base_url=self.provider.base_url) + models
 
     async def _behave(self, exchange: Exchange) -> None:
-        for token in set(TOKEN.findall(exchange.request.body)):
-            sight = self.seen(token.decode())
+        sights = [self.seen(token.decode()) for token in set(TOKEN.findall(exchange.request.body))]
+        for sight in sights:
             sight.connections.append(exchange.connection)
             sight.asked.set()
+        await self._answer(exchange)
+        for sight in sights:
+            sight.connections.remove(exchange.connection)
+
+    async def _answer(self, exchange: Exchange) -> None:
         asked = exchange.request.json()
         if exchange.request.path.endswith("/embeddings"):
-            late = behaviours.status(429, _LATE, {"error": {"code": "rate_limit_exceeded"}})
-            behave = late if asked["model"] == "vectors-late" else _vectors
+            behave = _MODELS["badkey"] if asked["model"] == "vectors-locked" else _vectors
         elif asked["model"] == "keyed":
             behave = behaviours.reply([exchange.request.headers.get("authorization", "none")])
         elif asked["model"] == "echo":
@@ -143,7 +150,8 @@ def _stream(*pieces: bytes) -> Behaviour:
     return behaviours.stream(b"".join(pieces))
 
 
-_END = behaviours.chunk(finish="stop") + behaviours.usage() + behaviours.DONE
+_LAST = behaviours.usage() + behaviours.DONE
+_END = behaviours.chunk(finish="stop") + _LAST
 
 #: What is done with a request, by the model that it names.
 _MODELS: Mapping[str, Behaviour] = {
@@ -159,11 +167,9 @@ _MODELS: Mapping[str, Behaviour] = {
     "quota": behaviours.status(429, body={"error": {"code": "insufficient_quota"}}),
     "overloaded": behaviours.status(503, _LATE),
     "long": behaviours.status(400, body={"error": {"code": "context_length_exceeded", "message": "secret"}}),
-    "tool": _stream(
-        _call(0, "weather", _WEATHER), behaviours.chunk(finish="tool_calls"), behaviours.usage(), behaviours.DONE
-    ),
+    "tool": _stream(_call(0, "weather", _WEATHER), behaviours.chunk(finish="tool_calls"), _LAST),
     "json": _stream(behaviours.chunk('{"name":"Tom","lives":9,"big":9007199254740991,"half":-0.5,"none":null}'), _END),
     "thinking": _stream(behaviours.chunk(reasoning_content="Hm. "), behaviours.chunk("Yes."), _END),
-    "odd-end": _stream(behaviours.chunk("Well"), behaviours.chunk(finish="mystery"), behaviours.usage(), behaviours.DONE),
-    "length": _stream(behaviours.chunk("On and"), behaviours.chunk(finish="length"), behaviours.usage(), behaviours.DONE),
+    "odd-end": _stream(behaviours.chunk("Well"), behaviours.chunk(finish="mystery"), _LAST),
+    "length": _stream(behaviours.chunk("On and"), behaviours.chunk(finish="length"), _LAST),
 }

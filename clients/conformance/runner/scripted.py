@@ -69,8 +69,7 @@ class ScriptedServer(grpc.GenericRpcHandler):
             script.has_deadline = context.time_remaining() is not None
             try:
                 if answer.get("reads", True):
-                    async for request in requests:
-                        got.append(request)
+                    got += [request async for request in requests]
                 async for message in _answered(answer, kind, context):
                     yield message
             finally:

@@ -1,11 +1,11 @@
-"""What the cases play on: the real server, the scripted provider and the scripted server, and servers of a case's own."""
+"""What the cases play on: the real server, a scripted provider, a scripted server, and servers that may be ended."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +24,6 @@ class Stage:
     provider: Scripted
     server: Program
     scripted: scripted.ScriptedServer
-
-    def address(self, server: str) -> str:
-        """Where a server listens."""
-        return self.scripted.address if server == cases.SCRIPTED else self.server.address
 
 
 @asynccontextmanager
@@ -52,26 +48,32 @@ class Troupe:
         self._language = language
         self._stack = stack
         self._drivers: dict[str, Driver] = {}
+        self._own: OwnServer | None = None
 
     async def driver(self, server: str) -> Driver:
         """The driver that talks to this server."""
         driver = self._drivers.get(server)
         if driver is None or driver.fault:
-            address = self.stage.address(server)
-            driver = self._drivers[server] = await self._stack.enter_async_context(self._driving(address))
+            address, log = await self._address(server), self.stage.folder / f"{self.name}.log"
+            driver = await self._stack.enter_async_context(driving(self._language, address, log))
+            self._drivers[server] = driver
         return driver
 
-    @asynccontextmanager
-    async def own(self, folder: str) -> AsyncGenerator[tuple[OwnServer, Driver]]:
-        """Start a server, and a driver, for one case."""
-        path = self.stage.folder / f"{self.name}-{folder}"
-        path.mkdir()
-        async with OwnServer.running(path, self.stage.provider.settings()) as server:
-            async with self._driving(server.address) as driver:
-                yield server, driver
+    async def own(self) -> OwnServer:
+        """The server of this language alone, which cases may end; it runs, and is the same for all of them."""
+        if self._own is None:
+            folder = self.stage.folder / self.name
+            folder.mkdir()
+            settings = self.stage.provider.settings()
+            self._own = await self._stack.enter_async_context(OwnServer.running(folder, settings))
+        elif not self._own.is_running:
+            await self._own.start()
+        return self._own
 
-    def _driving(self, address: str) -> AbstractAsyncContextManager[Driver]:
-        return driving(self._language, address, self.stage.folder / f"{self.name}.log")
+    async def _address(self, server: str) -> str:
+        if server == cases.OWN:
+            return (await self.own()).address
+        return self.stage.scripted.address if server == cases.SCRIPTED else self.stage.server.address
 
 
 class OwnServer:
@@ -85,6 +87,7 @@ class OwnServer:
         self._folder, self._settings = folder, settings
         self._stack = stack
         self._program: Program | None = None
+        self._leaving: Program | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -105,8 +108,14 @@ class OwnServer:
                 if own._tasks:
                     await asyncio.wait(list(own._tasks))
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and neither killed nor drained since."""
+        return self._program is not None
+
     async def start(self) -> None:
         """Start it, on the data that is there."""
+        await self.gone()  # only one can have the data
         self._program = await self._stack.enter_async_context(running(self._folder, self._settings))
 
     async def kill(self) -> None:
@@ -118,7 +127,14 @@ class OwnServer:
     async def drain(self) -> None:
         """Ask it to end; it takes its time."""
         assert self._program is not None
-        self._program.process.send_signal(signal.SIGTERM)
+        self._leaving, self._program = self._program, None
+        self._leaving.process.send_signal(signal.SIGTERM)
+
+    async def gone(self) -> None:
+        """Wait until one that drains has ended."""
+        if self._leaving is not None:
+            await self._leaving.process.wait()
+            self._leaving = None
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -14,7 +14,7 @@ from google.protobuf.json_format import ParseError
 
 from clients.conformance.runner.cases import Book, Case
 from clients.conformance.runner.drivers import DriverFault
-from clients.conformance.runner.languages import LANGUAGES
+from clients.conformance.runner.languages import Language
 from clients.conformance.runner.observing import Mismatch
 from clients.conformance.runner.playing import play
 from clients.conformance.runner.stage import Troupe, staging
@@ -50,11 +50,11 @@ Progress = Callable[[Cell], None]
 
 
 async def table(
-    languages: Sequence[str], cases: Sequence[Case], book: Book, folder: Path, progress: Progress
+    languages: Mapping[str, Language], cases: Sequence[Case], book: Book, folder: Path, progress: Progress
 ) -> list[Cell]:
     """Play these cases in these languages, which run side by side, each case by case."""
     async with staging(folder) as stage, AsyncExitStack() as stack:
-        troupes = [Troupe(stage, name, LANGUAGES[name], stack) for name in languages]
+        troupes = [Troupe(stage, name, language, stack) for name, language in languages.items()]
         columns = await asyncio.gather(*(_column(troupe, cases, book, progress) for troupe in troupes))
     return [cell for column in columns for cell in column]
 

@@ -63,7 +63,7 @@ def without_unknown(message: Message) -> Message:
     """Copy a message without the fields that its stub does not know."""
     copy = type(message)()
     copy.CopyFrom(message)
-    copy.DiscardUnknownFields()  # type: ignore[attr-defined]
+    copy.DiscardUnknownFields()
     return copy
 
 
