@@ -35,9 +35,11 @@ export const searchMessages = (query, pageToken, options) =>
 
 /** Keeps with a stored message what only this page measured. */
 export const noteMessage = (conversationId, messageId, note) =>
-  unary(conversations("UpdateMessage"), {
-    conversationId, messageId, metadata: { page: note }, metadataUpdate: "METADATA_UPDATE_MERGE",
-  });
+  unary(
+    conversations("UpdateMessage"),
+    { conversationId, messageId, metadata: { page: note }, metadataUpdate: "METADATA_UPDATE_MERGE" },
+    { keepalive: true },
+  );
 
 export async function allMessages(conversationId, options) {
   const found = [];

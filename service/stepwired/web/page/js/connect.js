@@ -16,9 +16,9 @@ export class RpcError extends Error {
   }
 }
 
-/** Makes one call. Throws RpcError, or the signal's AbortError. */
-export async function unary(method, message, { signal } = {}) {
-  const response = await ask(method, "application/json", JSON.stringify(message), signal);
+/** Makes one call; with `keepalive`, one that outlives the page. Throws RpcError, or the signal's AbortError. */
+export async function unary(method, message, { signal, keepalive = false } = {}) {
+  const response = await ask(method, "application/json", JSON.stringify(message), { signal, keepalive });
   if (!response.ok) throw await refusal(response);
   try {
     return await response.json();
@@ -34,7 +34,7 @@ export async function unary(method, message, { signal } = {}) {
 export async function* stream(method, message, { signal } = {}) {
   const leaving = new AbortController();
   const either = signal ? AbortSignal.any([signal, leaving.signal]) : leaving.signal;
-  const response = await ask(method, "application/connect+json", envelope(message), either);
+  const response = await ask(method, "application/connect+json", envelope(message), { signal: either });
   if (!response.ok || !response.headers.get("content-type")?.startsWith("application/connect+json")) throw await refusal(response);
   const reader = response.body.getReader();
   const frames = new Frames();
@@ -60,10 +60,11 @@ export async function* stream(method, message, { signal } = {}) {
   }
 }
 
-async function ask(method, type, body, signal) {
+async function ask(method, type, body, options) {
   try {
     // `connect-protocol-version` is not on the list of simple headers, so no other origin can send this unasked.
-    return await fetch(`/stepwire.v1.${method}`, { method: "POST", headers: { ...HEADERS, "content-type": type }, body, signal, cache: "no-store" });
+    const headers = { ...HEADERS, "content-type": type };
+    return await fetch(`/stepwire.v1.${method}`, { method: "POST", headers, body, cache: "no-store", ...options });
   } catch (error) {
     throw lost(error);
   }

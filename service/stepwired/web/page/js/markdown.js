@@ -11,16 +11,30 @@ import { h } from "./dom.js";
 const DEEPEST = 40;
 const LINKS = new Set(["http:", "https:", "mailto:"]);
 
-/** The blocks of a text, as marked names them, without the empty lines between them. Never throws. */
+/** marked takes the square of their number to pair them off: with more in one block, they are taken for what they are. */
+const MOST_STARS = 1500;
+
+/** The blocks of a text whose lines end with LF, as marked names them. Never throws. */
 export function blocks(text) {
   try {
-    const tokens = Lexer.lex(text, { gfm: true, breaks: false });
-    const hasDefinitions = Object.keys(tokens.links ?? {}).length > 0;
-    return { tokens, hasDefinitions };
+    const lexer = new Lexer({ gfm: true });
+    lexer.blockTokens(text, lexer.tokens);
+    for (const { src, tokens } of lexer.inlineQueue) {
+      if (hasManyStars(src)) tokens.push({ type: "text", raw: src, text: src });
+      else lexer.inlineTokens(src, tokens);
+    }
+    return { tokens: lexer.tokens, hasDefinitions: Object.keys(lexer.tokens.links).length > 0 };
   } catch {
     // Nested so deeply that the lexer ran out of stack. It is somebody's trick, or an accident; it is still a text.
     return { tokens: [{ type: "text", raw: text, text }], hasDefinitions: false };
   }
+}
+
+function hasManyStars(text) {
+  if (text.length <= MOST_STARS) return false;
+  let count = 0;
+  for (const character of text) if (character === "*" || character === "_") count++;
+  return count > MOST_STARS;
 }
 
 /**

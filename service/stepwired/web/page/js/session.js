@@ -162,7 +162,7 @@ export class Session {
       this.#listener.grown(this);
       return;
     }
-    for (const message of event.finished.messages ?? []) this.#take(message);
+    for (const message of event.finished.messages ?? []) this.tree.add(message); // all of them, before any is looked at
     const last = event.finished.messages?.at(-1);
     if (last && !event.finished.branched) this.tree.headId = last.id;
   }

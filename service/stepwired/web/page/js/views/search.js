@@ -71,6 +71,7 @@ export class Search {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step && this.#hits.length) this.#mark((this.#at + step + this.#hits.length) % this.#hits.length, true);
     else if (event.key === "Enter" && this.#at >= 0) this.#open(this.#at);
+    else if (event.key === "Escape") this.dialog.close(); // a field for searches would first be emptied
     else return;
     event.preventDefault();
   }

@@ -1,0 +1,190 @@
+"""The page in a real browser, on a real server whose model is scripted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, Playwright, Route, async_playwright, expect
+
+from tests.conftest import ROOT
+from tests.fakeprov import Behaviour, Exchange, Provider, behaviours
+from tests.program import Program, running
+
+SETTINGS = """
+[local]
+enabled = false
+[endpoints.fake]
+base_url = "{base_url}"
+first_byte_s = 600
+idle_s = 600
+[models.fable]
+endpoint = "fake"
+images = true
+default = true
+[models.other]
+endpoint = "fake"
+"""
+QUIET = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-sandbox",
+]
+#: Long enough on a busy machine; nothing is measured with it.
+PATIENCE_MS = 30_000
+AXE = ROOT / ".tools" / "page" / "node_modules" / "axe-core" / "axe.min.js"
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(scope="session")
+async def playwright() -> AsyncGenerator[Playwright]:
+    async with async_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+async def browser(playwright: Playwright) -> AsyncGenerator[Browser]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("there is no Chromium: on Debian, apt install chromium")
+    browser = await playwright.chromium.launch(executable_path=program, args=QUIET)
+    yield browser
+    await browser.close()
+
+
+@dataclass
+class Served:
+    """A server and the provider behind it, whose behaviour a test chooses."""
+
+    program: Program
+    provider: Provider
+    url: str
+
+    def behave(self, behaviour: Behaviour) -> None:
+        """Do so from now on, and close each connection after it: one that is kept would look like a leak."""
+
+        async def behave(exchange: Exchange) -> None:
+            await behaviour(exchange)
+            exchange.finish()
+
+        self.provider.behaviour = behave
+
+
+@pytest.fixture(scope="module")
+async def started(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> AsyncGenerator[Served]:
+    """One server for the tests of a module: each of them has conversations and a browser profile of its own."""
+    async with Provider(behaviours.reply()) as provider:
+        settings = SETTINGS.format(base_url=provider.base_url)
+        async with running(tmp_path_factory.mktemp("page"), settings) as program:
+            yield Served(program, provider, f"{program.http}/")
+
+
+@pytest.fixture
+async def served(started: Served) -> Served:
+    for past in (started.provider.requests, started.provider.connections, started.provider.errors):
+        past.clear()
+    started.provider.asked.clear()
+    started.behave(behaviours.reply(["Hel", "lo", "."]))
+    return started
+
+
+@dataclass
+class Guard:
+    """What the page did that no test asked for."""
+
+    url: str
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    allowed: tuple[str, ...] = ()
+    """What the browser may complain of, because the test wants it."""
+
+    def watch(self, page: Page) -> None:
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
+        page.on("popup", lambda popup: self.complaints.append(f"popup: {popup.url}"))
+        page.on("console", lambda said: said.type in {"error", "warning"} and self.complaints.append(said.text))
+
+    def check(self) -> None:
+        own = urlsplit(self.url).netloc
+        elsewhere = [
+            url for url in self.requests if urlsplit(url).scheme in {"http", "https"} and urlsplit(url).netloc != own
+        ]
+        assert elsewhere == []
+        assert [text for text in self.complaints if not any(word in text for word in self.allowed)] == []
+
+
+Open = Callable[..., Awaitable[Page]]
+
+
+@pytest.fixture
+async def guard(served: Served) -> AsyncGenerator[Guard]:
+    guard = Guard(served.url)
+    yield guard
+    guard.check()
+
+
+@pytest.fixture
+async def opened(browser: Browser, served: Served, guard: Guard) -> AsyncGenerator[Open]:
+    """Opens the page, in a profile of its own, or in that of another page."""
+    async with AsyncExitStack() as stack:
+
+        async def open_page(path: str = "", *, beside: Page | None = None, **options: Any) -> Page:
+            context: BrowserContext
+            if beside is None:
+                context = await browser.new_context(**{"reduced_motion": "reduce", **options})
+                stack.push_async_callback(context.close)
+                context.set_default_timeout(PATIENCE_MS)
+                await context.route("**/*", _only_here(served.url))
+            else:
+                context = beside.context
+            page = await context.new_page()
+            guard.watch(page)
+            await page.goto(served.url + path)
+            return page
+
+        yield open_page
+
+
+def _only_here(url: str) -> Callable[[Route], Awaitable[None]]:
+    """Lets requests through to the server alone, so that a mistake asks nobody else."""
+
+    async def handle(route: Route) -> None:
+        await (route.fallback() if route.request.url.startswith((url, "data:", "blob:")) else route.abort())
+
+    return handle
+
+
+@pytest.fixture
+async def page(opened: Open) -> Page:
+    return await opened()
+
+
+async def ask(page: Page, text: str) -> None:
+    """Type a message and send it."""
+    field_ = page.get_by_label("Message", exact=True).and_(page.locator("textarea"))
+    await field_.fill(text)
+    await field_.press("Enter")
+
+
+def replies(page: Page) -> Any:
+    return page.locator(".turn.reply .prose")
+
+
+async def axe(page: Page) -> list[str]:
+    """What the accessibility checker has to say of the page as it is now."""
+    if not AXE.exists():
+        pytest.skip("axe-core is missing: run `make page-packages`")
+    await page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [f"{each['id']}: {[node['target'] for node in each['nodes']]}" for each in found["violations"]]
