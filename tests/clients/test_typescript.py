@@ -33,10 +33,12 @@ async def served(tmp_path: Path) -> AsyncGenerator[World]:
         yield made
 
 
-async def ran(*command: str | Path, environ: dict[str, str] | None = None) -> tuple[int | None, str]:
+async def ran(
+    *command: str | Path, environ: dict[str, str] | None = None, folder: Path = FOLDER
+) -> tuple[int | None, str]:
     process = await asyncio.create_subprocess_exec(
         *command,
-        cwd=FOLDER,
+        cwd=folder,
         env={**os.environ, **(environ or {})},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

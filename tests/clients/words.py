@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +37,8 @@ class World:
 
 
 @asynccontextmanager
-async def world(data_dir: Path, more: str = "") -> AsyncGenerator[World]:
-    """Start all of it. `more` is added to the server's settings.
+async def world(data_dir: Path, more: str = "", basis: Callable[[Provider], str] = settings) -> AsyncGenerator[World]:
+    """Start all of it. `more` is added to the server's settings, which `basis` makes.
 
     Prompts begin with a word: `say` (what follows, a piece for each word), `stall` (`Hello`, and then nothing more),
     `silent`, `limited`, `long` (too long a context), `key` (that is invalid). Everything else is answered with `Hello`.
@@ -48,7 +48,7 @@ async def world(data_dir: Path, more: str = "") -> AsyncGenerator[World]:
     scripted = _Scripted()
     async with (
         scripted.provider,
-        running(data_dir, settings(scripted.provider) + more) as program,
+        running(data_dir, basis(scripted.provider) + more) as program,
         await asyncio.start_server(scripted.tell, "127.0.0.1", 0) as server,
     ):
         port = server.sockets[0].getsockname()[1]

@@ -40,8 +40,9 @@ export class GuideConversation {
     this.#isBegun = this.#isThere = id !== undefined;
   }
 
-  /** Adds what somebody says; the id of the message. */
+  /** Adds what somebody says; the id of the message. An empty reply, cancelled before its first word, is not kept. */
   addMessage(role: string, text: string, options: MessageOptions = {}): string {
+    if (role === "assistant" && text === "") return options.id ?? crypto.randomUUID();
     return this.#add(options, () => ({ role, text }));
   }
 
