@@ -1,7 +1,9 @@
 /** Runs a pipeline that calls functions of this program, and answers these calls on the way. */
 
+import platform from "#platform";
 import { create } from "@bufbuild/protobuf";
 
+import { refused } from "../errors.js";
 import {
   type CallReply,
   type RunInteractiveRequest,
@@ -18,6 +20,10 @@ import { Outbox } from "./outbox.js";
 
 /** Messages that may wait for a slow reader. */
 export const MAX_AHEAD = 256;
+
+const ADVICE =
+  "a browser cannot serve functions to a run, as it sends nothing once it has begun to read: name a step of the server, or " +
+  "let the server run the function by itself, as in steps.javascript(\"(x) => x * 2\")";
 
 /** The first message of the caller. */
 export function startOf(start: RunStepRequest): RunInteractiveRequest {
@@ -36,6 +42,7 @@ export async function* interact(
   functions: Functions,
   options: CallOptions,
 ): AsyncGenerator<RunStepResponse, void, undefined> {
+  if (!platform.canBlock) throw refused(ADVICE, "FIELD_INVALID", "UNIMPLEMENTED"); // a browser, that is
   const outbox = new Outbox<RunInteractiveRequest>();
   const left = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
