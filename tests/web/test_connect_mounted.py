@@ -12,7 +12,7 @@ import pytest
 from stepwire.v1 import chat_pb2
 from stepwired.events import Batch, Chat, ChatRequest
 from stepwired.limits import Limits
-from stepwired.web.protocol import Bounds
+from stepwired.web.bounds import Bounds
 from stepwired.web.server import Parts, Settings, WebServer
 from tests.rpc.connecting import PROTOCOLS, Refused, connection
 from tests.rpc.serving import STARTED, Catalogue, Recorder, Silent, count, echo, finished, serve, within

@@ -10,7 +10,7 @@ import pytest
 from stepwired.errors import Failure, InvalidRequest, Reason, Throttled, Unavailable
 from stepwired.events import Batch, ChatRequest, Embeddings, EmbedRequest, TextDelta
 from stepwired.limits import Limits
-from stepwired.web.protocol import Bounds
+from stepwired.web.bounds import Bounds
 from stepwired.web.server import Settings
 from tests.rpc.serving import SOON_S, STARTED, Silent, finished, until
 from tests.web.fronting import CHAT, HI, serve

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from stepwired.web import server as web_server
 from stepwired.web.files import File, _file
@@ -135,7 +134,7 @@ async def test_without_the_page_its_files_are_not_there(files: dict[str, File]) 
 async def test_what_others_serve_is_asked_behind_the_checks_of_the_front() -> None:
     seen: list[str] = []
 
-    async def app(scope: dict[str, Any], _: object, send: Callable[[Any], Awaitable[None]]) -> None:
+    async def app(scope: Scope, _: Receive, send: Send) -> None:
         seen.append(scope["path"])
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"{}"})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
 
 import httptools
@@ -13,6 +12,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from stepwired.web.bounds import Bounds, without_upgrade
 from stepwired.web.status import Refused, told
 
 #: In how many looks a peer that takes nothing is found.
@@ -20,26 +20,6 @@ _LOOKS = 2
 
 #: How long the rest of a request that was refused is still read, so that the peer gets to see why.
 _LINGER_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What a connection may take."""
-
-    head_s: float = 10.0
-    """For a request's line and headers, from its first byte; for the first byte, from the connection."""
-
-    body_idle_s: float = 30.0
-    """Between two pieces of a body."""
-
-    idle_s: float = 75.0
-    """Between two requests."""
-
-    stalled_s: float = 60.0
-    """Between two signs that a peer takes what it is sent."""
-
-    head_bytes: int = 64 * 1024
-    connections: int = 1000
 
 
 class Connection(HttpToolsProtocol):
@@ -127,10 +107,12 @@ class Connection(HttpToolsProtocol):
             self._expect(self._bounds.head_s, self._no_head)
         if self._in_head:
             self._head_bytes += len(data)
+            data = without_upgrade(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self.cycle.keep_alive = False  # served as it is; what follows would be in another language
+            self._refuse(Refused(400, "malformed_http", "no other protocol than HTTP/1.1 is spoken here"))
+            return
         except httptools.HttpParserError:
             self._refuse(Refused(400, "malformed_http", "the request is no valid HTTP/1.1"))
             return
@@ -211,9 +193,6 @@ class Connection(HttpToolsProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         self._close()
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: clients that offer HTTP/2 are served in HTTP/1.1, and nobody has to mend that."""
 
     def _expect(self, within_s: float, missed: Callable[[], None]) -> None:
         self._expect_nothing()

@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 from stepwired import addresses
 from stepwired.events import Chat, Embed, Metrics
 from stepwired.limits import KIB, MIB, Limits
+from stepwired.web.bounds import Bounds
 from stepwired.web.chat import ChatCompletions
 from stepwired.web.embeddings import EmbeddingList
 from stepwired.web.exchange import Exchange, Places
@@ -23,7 +24,7 @@ from stepwired.web.files import page
 from stepwired.web.front import Door, Front, Path
 from stepwired.web.models import PREFIX, ModelList, Models, OneModel
 from stepwired.web.origins import Hosts, Origins
-from stepwired.web.protocol import Bounds, Connection
+from stepwired.web.protocol import Connection
 from stepwired.web.status import Refused
 
 #: The variable that chooses the port.
