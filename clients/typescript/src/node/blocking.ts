@@ -88,6 +88,7 @@ class WorkerCalls implements Blocking {
     method: Method<I, O>,
     options: Pick<BlockingOptions, "timeoutMs"> = {},
   ): BlockingTalk<I, O> {
+    if (!this.#isReady) this.#wait({ id: this.#nextId(), kind: "flush", lane: "" }); // which gives up some time
     const { port1, port2 } = new MessageChannel();
     const { typeName } = method.parent;
     const ask: Ask = { ...options, id: this.#nextId(), kind: "talk", method: `${typeName}/${method.name}`, port: port2 };
