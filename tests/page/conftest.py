@@ -10,7 +10,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, Playwright, Route, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Dialog,
+    Page,
+    Playwright,
+    Route,
+    async_playwright,
+    expect,
+)
 
 from tests.conftest import ROOT
 from tests.fakeprov import Behaviour, Exchange, Provider, behaviours
@@ -80,9 +90,9 @@ class Served:
         self.provider.behaviour = behave
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def started(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> AsyncGenerator[Served]:
-    """One server for the tests of a module: each of them has conversations and a browser profile of its own."""
+    """One server for all tests: each has a browser profile of its own, and looks at no conversation but its own."""
     async with Provider(behaviours.reply()) as provider:
         settings = SETTINGS.format(base_url=provider.base_url)
         async with running(tmp_path_factory.mktemp("page"), settings) as program:
@@ -111,16 +121,22 @@ class Guard:
     def watch(self, page: Page) -> None:
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
+        page.on("dialog", self._dismiss)
         page.on("popup", lambda popup: self.complaints.append(f"popup: {popup.url}"))
-        page.on("console", lambda said: said.type in {"error", "warning"} and self.complaints.append(said.text))
+        page.on("console", self._hear)
+
+    def _hear(self, said: ConsoleMessage) -> None:
+        if said.type in {"error", "warning"}:
+            self.complaints.append(said.text)
+
+    async def _dismiss(self, dialog: Dialog) -> None:
+        self.complaints.append(f"dialog: {dialog.message}")
+        await dialog.dismiss()
 
     def check(self) -> None:
         own = urlsplit(self.url).netloc
-        elsewhere = [
-            url for url in self.requests if urlsplit(url).scheme in {"http", "https"} and urlsplit(url).netloc != own
-        ]
-        assert elsewhere == []
+        asked = [urlsplit(url) for url in self.requests]
+        assert [url for url in asked if url.scheme in {"http", "https", "ws", "wss"} and url.netloc != own] == []
         assert [text for text in self.complaints if not any(word in text for word in self.allowed)] == []
 
 

@@ -20,7 +20,8 @@ async (texts) => {
   for (let size = 1; size <= bytes.length; size++) {
     const frames = new Frames();
     const found = [];
-    for (let at = 0; at < bytes.length; at += size) found.push(...frames.push(Uint8Array.from(bytes.slice(at, at + size))));
+    for (let at = 0; at < bytes.length; at += size)
+      found.push(...frames.push(Uint8Array.from(bytes.slice(at, at + size))));
     results.add(JSON.stringify(found.map((frame) => frame.body)));
   }
   return [...results].map(JSON.parse);

@@ -9,7 +9,18 @@ from playwright.async_api import expect
 from tests.fakeprov.behaviours import in_turn, reply, stalled, status
 from tests.page.conftest import Guard, Open, Served, ask, axe, replies
 
-TEXT = "## Foxes\n\nThey are **red**, see [here](https://example.com).\n\n```python\nprint('fox')  # red\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+TEXT = """## Foxes
+
+They are **red**, see [here](https://example.com).
+
+```python
+print('fox')  # red
+```
+
+| a | b |
+|---|---|
+| 1 | 2 |
+"""
 
 
 async def test_the_checker_has_nothing_to_say_in_any_state(served: Served, guard: Guard, opened: Open) -> None:

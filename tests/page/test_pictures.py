@@ -18,9 +18,10 @@ GIVE = """
   const data = new DataTransfer();
   data.items.add(new File([bytes], name, {type}));
   const target = document.querySelector("#field");
-  if (how === "paste") target.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, bubbles: true, cancelable: true}));
+  const manner = {bubbles: true, cancelable: true};
+  if (how === "paste") target.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, ...manner}));
   else for (const step of ["dragenter", "dragover", "drop"])
-    target.dispatchEvent(new DragEvent(step, {dataTransfer: data, bubbles: true, cancelable: true}));
+    target.dispatchEvent(new DragEvent(step, {dataTransfer: data, ...manner}));
 }
 """
 #: A picture of noise, as large as a file may not be, which a smaller one can be made of.

@@ -80,21 +80,23 @@ async def test_a_stream_that_merely_ends_has_failed(guard: Guard, page: Any) -> 
 
 
 async def test_a_server_that_is_gone_is_said_to_be_gone(tmp_path: Path, browser: Browser) -> None:
-    async with Provider(behaviours.stalled(["Hel", "lo"])) as provider:
-        async with running(tmp_path, SETTINGS.format(base_url=provider.base_url)) as program:
-            page = await browser.new_page()
-            page.set_default_timeout(PATIENCE_MS)
-            await page.goto(f"{program.http}/")
-            await ask(page, "hi")
-            await expect(replies(page)).to_have_text("Hello")
-            await program.end(signal.SIGKILL)
-            cut = page.get_by_role("alert").filter(has_text="The reply was cut off")
-            await expect(cut).to_contain_text("connection was lost")
-            await expect(replies(page)).to_have_text("Hello")
-            await cut.get_by_role("button", name="Try again").click()
-            gone = page.get_by_role("main").get_by_role("alert").filter(has_text="That did not work")
-            await expect(gone).to_contain_text("cannot be reached")
-            await page.close()
+    async with (
+        Provider(behaviours.stalled(["Hel", "lo"])) as provider,
+        running(tmp_path, SETTINGS.format(base_url=provider.base_url)) as program,
+    ):
+        page = await browser.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        await page.goto(f"{program.http}/")
+        await ask(page, "hi")
+        await expect(replies(page)).to_have_text("Hello")
+        await program.end(signal.SIGKILL)
+        cut = page.get_by_role("alert").filter(has_text="The reply was cut off")
+        await expect(cut).to_contain_text("connection was lost")
+        await expect(replies(page)).to_have_text("Hello")
+        await cut.get_by_role("button", name="Try again").click()
+        gone = page.get_by_role("main").get_by_role("alert").filter(has_text="That did not work")
+        await expect(gone).to_contain_text("cannot be reached")
+        await page.close()
 
 
 async def test_a_conversation_that_is_not_there_is_said_to_be_so(guard: Guard, opened: Any) -> None:
