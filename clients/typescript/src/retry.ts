@@ -61,14 +61,15 @@ export function retrying(): Interceptor {
   const budget = new Budget();
   return (next) => async (request) => {
     const again = await repeatable(request);
+    if (!again) return next(request);
     for (let attempt = 1; ; attempt++) {
       try {
-        const answer = await next(again ? again() : request);
+        const answer = await next(again());
         budget.succeeded();
         return answer;
       } catch (thrown) {
         const wait = waitOf(thrown, attempt, budget);
-        if (!again || wait === undefined || attempt >= MAX_ATTEMPTS) throw thrown;
+        if (wait === undefined || attempt >= MAX_ATTEMPTS) throw thrown;
         await pause(wait, request.signal);
       }
     }
@@ -77,10 +78,7 @@ export function retrying(): Interceptor {
 
 /** Milliseconds until the next attempt; undefined if there is to be none. */
 function waitOf(thrown: unknown, attempt: number, budget: Budget): number | undefined {
-  if (!(thrown instanceof ConnectError) || thrown.code !== Code.Unavailable) {
-    budget.succeeded();
-    return undefined;
-  }
+  if (!(thrown instanceof ConnectError) || thrown.code !== Code.Unavailable) return undefined;
   const mayRepeat = budget.failed();
   const pushback = thrown.metadata.get(PUSHBACK);
   if (!mayRepeat) return undefined;
