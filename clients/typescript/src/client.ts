@@ -24,7 +24,11 @@ import {
 } from "./embeddings.js";
 import type { ChatEvent, Reply } from "./events.js";
 import type { Model } from "./gen/stepwire/v1/chat_pb.js";
-import type { Conversation as Info, ListConversationsRequestSchema, MessageHit } from "./gen/stepwire/v1/conversation_pb.js";
+import type {
+  Conversation as Info,
+  ListConversationsRequestSchema,
+  MessageHit,
+} from "./gen/stepwire/v1/conversation_pb.js";
 import type { EmbeddingModel } from "./gen/stepwire/v1/embed_pb.js";
 import type { Image } from "./gen/stepwire/v1/message_pb.js";
 import { type ChatStepFactoryClass, makeChatStepFactory } from "./guide/chat-step-factory.js";

@@ -105,7 +105,11 @@ export class StoredConversation {
 
   /** Copies the path to a message, by default the head, into a new conversation. */
   async fork(
-    args: CallOptions & { readonly messageId?: string; readonly newConversationId?: string; readonly title?: string } = {},
+    args: CallOptions & {
+      readonly messageId?: string;
+      readonly newConversationId?: string;
+      readonly title?: string;
+    } = {},
   ): Promise<StoredConversation> {
     const { messageId = "", newConversationId = "", title = "" } = args;
     const request = { conversationId: this.id, messageId, newConversationId, title, requestId: crypto.randomUUID() };
@@ -159,7 +163,10 @@ export async function searchMessages(
 export async function uploadImage(services: Services, source: PictureLike, options: CallOptions): Promise<Image> {
   const picture = image(source);
   if (picture.source.case !== "data") return picture;
-  const { name, source: { value } } = picture;
+  const {
+    name,
+    source: { value },
+  } = picture;
   async function* requests() {
     yield { name };
     for (const chunk of pieces(value as Uint8Array)) yield { chunk };

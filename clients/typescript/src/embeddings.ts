@@ -41,7 +41,11 @@ export function vectorOf(embedding: Embedding | undefined): Float32Array {
 }
 
 /** One vector for each text, in their order. Above 256 they travel in several calls, in turn. */
-export async function embed(services: Services, texts: readonly string[], args: EmbedArguments): Promise<Float32Array[]> {
+export async function embed(
+  services: Services,
+  texts: readonly string[],
+  args: EmbedArguments,
+): Promise<Float32Array[]> {
   const vectors: Float32Array[] = [];
   for (let start = 0; start < texts.length; start += TEXTS_PER_CALL) {
     const some = texts.slice(start, start + TEXTS_PER_CALL);

@@ -2,7 +2,12 @@
 
 import { Code, ConnectError } from "@connectrpc/connect";
 
-import { BadRequestSchema, ErrorInfoSchema, RequestInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb.js";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RequestInfoSchema,
+  RetryInfoSchema,
+} from "./gen/google/rpc/error_details_pb.js";
 import type { Failure } from "./gen/stepwire/v1/message_pb.js";
 
 /** One field of a request that has to change. */
@@ -109,7 +114,11 @@ export function ofCall(thrown: unknown, target: string): StepwireError {
       retryDelayMs: milliseconds(retry?.retryDelay),
       requestId: request?.requestId || (failed.metadata.get("x-request-id") ?? ""),
       metadata: { ...info?.metadata },
-      violations: (bad?.fieldViolations ?? []).map(({ field, description, reason }) => ({ field, description, reason })),
+      violations: (bad?.fieldViolations ?? []).map(({ field, description, reason }) => ({
+        field,
+        description,
+        reason,
+      })),
     },
     // What a caller gave to `abort(reason)` stays within reach.
     { cause: code === "CANCELLED" ? failed.cause : undefined },

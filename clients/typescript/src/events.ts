@@ -100,14 +100,7 @@ export interface Finished {
 }
 
 /** One event of a reply. The `text` of all, joined, is the reply; `restarted` begins it anew. */
-export type ChatEvent =
-  | Started
-  | TextDelta
-  | ReasoningDelta
-  | ToolCallDelta
-  | ToolAnswered
-  | Restarted
-  | Finished;
+export type ChatEvent = Started | TextDelta | ReasoningDelta | ToolCallDelta | ToolAnswered | Restarted | Finished;
 
 /** A whole reply. */
 export interface Reply {

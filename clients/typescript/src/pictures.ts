@@ -33,7 +33,8 @@ export function image(source: PictureLike, about: { readonly name?: string; read
 
 /** The pieces of an upload. */
 export function* pieces(data: Uint8Array): Generator<Uint8Array<ArrayBuffer>> {
-  for (let start = 0; start < data.length; start += CHUNK_BYTES) yield new Uint8Array(data.slice(start, start + CHUNK_BYTES));
+  for (let start = 0; start < data.length; start += CHUNK_BYTES)
+    yield new Uint8Array(data.slice(start, start + CHUNK_BYTES));
 }
 
 function bytes(value: Uint8Array<ArrayBuffer>) {

@@ -32,4 +32,3 @@ export interface Platform {
   /** The SHA-256 of bytes, in hexadecimal digits. Browsers have none that answers at once. */
   sha256(bytes: Uint8Array): string;
 }
-

@@ -17,7 +17,10 @@ describe("what blocks", () => {
   test("sends what is queued before it, though this thread does not turn", () => {
     const conv = new (client().Conversation)();
     for (let index = 0; index < 50; index++) conv.AddMessage("user", String(index));
-    assert.deepEqual(conv.GetMessages().map((message) => message.Content["Text"]), Array.from({ length: 50 }, (_, index) => String(index)));
+    assert.deepEqual(
+      conv.GetMessages().map((message) => message.Content["Text"]),
+      Array.from({ length: 50 }, (_, index) => String(index)),
+    );
   });
 
   test("keeps the order of what is queued on both sides of an await", async () => {
@@ -33,10 +36,15 @@ describe("what blocks", () => {
   });
 
   test("fails with the same errors", () => {
-    assert.throws(() => connect("127.0.0.1:1").embeddings.getModel(), (error) => {
-      assert.ok(error instanceof StepwireError);
-      return error.code === "UNAVAILABLE" && error.isTransient && error.message.startsWith("no answer from 127.0.0.1:1");
-    });
+    assert.throws(
+      () => connect("127.0.0.1:1").embeddings.getModel(),
+      (error) => {
+        assert.ok(error instanceof StepwireError);
+        return (
+          error.code === "UNAVAILABLE" && error.isTransient && error.message.startsWith("no answer from 127.0.0.1:1")
+        );
+      },
+    );
   });
 
   test("is refused on a client that is closed", async () => {
@@ -52,9 +60,12 @@ describe("what blocks", () => {
   test("ends its call when its time is over", async () => {
     const stalled = prompt("stall");
     const { ChatStepFactory } = connect(address, { timeoutMs: 300 });
-    assert.throws(() => new ChatStepFactory().newStep().startBlocking({ messages: [{ role: "user", content: stalled }] }), {
-      code: "DEADLINE_EXCEEDED",
-    });
+    assert.throws(
+      () => new ChatStepFactory().newStep().startBlocking({ messages: [{ role: "user", content: stalled }] }),
+      {
+        code: "DEADLINE_EXCEEDED",
+      },
+    );
     await closed(stalled);
   });
 });

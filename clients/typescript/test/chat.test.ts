@@ -64,7 +64,10 @@ describe("chat", () => {
 
   test("keeps its time", async () => {
     const stalled = prompt("stall");
-    await assert.rejects(client().chat(stalled, { timeoutMs: 300 }), { name: "StepwireError", code: "DEADLINE_EXCEEDED" });
+    await assert.rejects(client().chat(stalled, { timeoutMs: 300 }), {
+      name: "StepwireError",
+      code: "DEADLINE_EXCEEDED",
+    });
     await closed(stalled);
   });
 
@@ -83,6 +86,9 @@ describe("chat", () => {
 
   test("lists models", async () => {
     const models = await client().models();
-    assert.deepEqual(models.map((model) => model.name), ["fake"]);
+    assert.deepEqual(
+      models.map((model) => model.name),
+      ["fake"],
+    );
   });
 });

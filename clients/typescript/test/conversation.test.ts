@@ -5,11 +5,22 @@ import { client } from "./serve.ts";
 
 describe("a stored conversation", () => {
   test("keeps what is said, with metadata", async () => {
-    const conversation = await client().createConversation({ title: "cats", metadata: { team: "blue" }, messages: ["Hi"] });
+    const conversation = await client().createConversation({
+      title: "cats",
+      metadata: { team: "blue" },
+      messages: ["Hi"],
+    });
     const [id] = await conversation.append([{ role: "assistant", text: "Yes?", metadata: { a: 1 } }, "say well"]);
     await conversation.updateMetadata(id ?? "", { b: 2 }, { merge: true });
     const messages = await Array.fromAsync(conversation.messages());
-    assert.deepEqual(messages.map(({ role, text }) => [role, text]), [["user", "Hi"], ["assistant", "Yes?"], ["user", "say well"]]);
+    assert.deepEqual(
+      messages.map(({ role, text }) => [role, text]),
+      [
+        ["user", "Hi"],
+        ["assistant", "Yes?"],
+        ["user", "say well"],
+      ],
+    );
     assert.deepEqual(messages[1]?.metadata, { a: 1, b: 2 });
     const info = await conversation.info();
     assert.deepEqual([info.title, info.metadata, info.messageCount], ["cats", { team: "blue" }, 3]);

@@ -10,12 +10,22 @@ describe("embeddings", () => {
     const vectors = await client().embed(texts);
     assert.equal(vectors.length, 300);
     assert.ok(vectors[0] instanceof Float32Array);
-    assert.deepEqual(vectors.map(([first]) => first), texts.map((text) => text.length));
+    assert.deepEqual(
+      vectors.map(([first]) => first),
+      texts.map((text) => text.length),
+    );
   });
 
   test("stream with an error in the place of a text that failed", async () => {
     const results = await Array.fromAsync(client().streamEmbeddings(["a", " ", "ccc"], { inOrder: true }));
-    assert.deepEqual(results.map(({ index, vector }) => [index, vector?.[0]]), [[0, 1], [1, undefined], [2, 3]]);
+    assert.deepEqual(
+      results.map(({ index, vector }) => [index, vector?.[0]]),
+      [
+        [0, 1],
+        [1, undefined],
+        [2, 3],
+      ],
+    );
     assert.equal(results[1]?.error?.reason, "INVALID_INPUT_TEXT");
   });
 
@@ -38,10 +48,13 @@ describe("the guide's embeddings", () => {
 
   test("fail at once", () => {
     const { embeddings } = client();
-    assert.throws(() => embeddings.generateEmbedding(""), (error) => {
-      assert.ok(error instanceof StepwireError);
-      return error.reason === "INVALID_INPUT_TEXT" && error.violations[0]?.field === "texts[0]";
-    });
+    assert.throws(
+      () => embeddings.generateEmbedding(""),
+      (error) => {
+        assert.ok(error instanceof StepwireError);
+        return error.reason === "INVALID_INPUT_TEXT" && error.violations[0]?.field === "texts[0]";
+      },
+    );
   });
 
   test("come as promises, in either spelling", async () => {

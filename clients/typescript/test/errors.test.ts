@@ -37,7 +37,10 @@ describe("errors", () => {
   test("name every field to change", async () => {
     const error = await failure(() => client().chat("", { messages: [{ role: "banana", text: "x" }] }));
     assert.equal(error.code, "INVALID_ARGUMENT");
-    assert.deepEqual(error.violations.map(({ field }) => field), ["messages[0].role"]);
+    assert.deepEqual(
+      error.violations.map(({ field }) => field),
+      ["messages[0].role"],
+    );
     assert.match(error.violations[0]?.description ?? "", /banana/);
   });
 

@@ -17,7 +17,10 @@ describe("the guide's Conversation", () => {
     assert.equal(user, "custom-id");
     const [first, second] = conv.GetMessages();
     assert.ok(first?.type === "chat-message" && second?.type === "chat-message");
-    assert.deepEqual([first.id, first.role, first.text, first.metadata], [system, "system", "Be brief", { source: "config" }]);
+    assert.deepEqual(
+      [first.id, first.role, first.text, first.metadata],
+      [system, "system", "Be brief", { source: "config" }],
+    );
     assert.equal(first.parentID, "");
     assert.equal(second.parentID, system);
     assert.deepEqual(second.time, new Date("2024-01-01T00:00:00Z"));
@@ -32,10 +35,19 @@ describe("the guide's Conversation", () => {
     const result = conv.AddToolResult("tool123", "Found main function in main.go");
     const [, second, third] = conv.GetMessages();
     assert.ok(second?.type === "tool-use" && third?.type === "tool-result");
-    assert.deepEqual([second.toolID, second.name, second.input, second.toolType], ["tool123", "searchCode", { query: "find main function" }, "function"]);
+    assert.deepEqual(
+      [second.toolID, second.name, second.input, second.toolType],
+      ["tool123", "searchCode", { query: "find main function" }, "function"],
+    );
     assert.deepEqual([third.toolID, third.result], ["tool123", "Found main function in main.go"]);
-    assert.equal(conv.GetMessageView(use), 'ToolUseContent{ToolID: tool123, Name: searchCode, Input: {"query":"find main function"}}');
-    assert.equal(conv.GetMessageView(result), "ToolResultContent{ToolID: tool123, Result: Found main function in main.go}");
+    assert.equal(
+      conv.GetMessageView(use),
+      'ToolUseContent{ToolID: tool123, Name: searchCode, Input: {"query":"find main function"}}',
+    );
+    assert.equal(
+      conv.GetMessageView(result),
+      "ToolResultContent{ToolID: tool123, Result: Found main function in main.go}",
+    );
   });
 
   test("writes prompts, views and exports, in either spelling and either form", async () => {
@@ -52,9 +64,18 @@ describe("the guide's Conversation", () => {
     assert.deepEqual(await conv.getMessagesAsync(), conv.GetMessages());
     assert.deepEqual(await conv.toGoConversationAsync(), conv.ToGoConversation());
     const { messages } = conv.toGoConversation() as { messages: { text: string }[] };
-    assert.deepEqual(messages.map(({ text }) => text), ["Hi", "Yes?"]);
-    assert.deepEqual((await conv.wireMessages()).map(({ text }) => text), ["Hi", "Yes?"]);
-    assert.deepEqual(conv.wireMessagesBlocking().map(({ text }) => text), ["Hi", "Yes?"]);
+    assert.deepEqual(
+      messages.map(({ text }) => text),
+      ["Hi", "Yes?"],
+    );
+    assert.deepEqual(
+      (await conv.wireMessages()).map(({ text }) => text),
+      ["Hi", "Yes?"],
+    );
+    assert.deepEqual(
+      conv.wireMessagesBlocking().map(({ text }) => text),
+      ["Hi", "Yes?"],
+    );
   });
 
   test("replaces metadata, and says false of a message that is not there", async () => {
@@ -74,7 +95,10 @@ describe("the guide's Conversation", () => {
     conv.AddMessage("user", "kept");
     await assert.rejects(conv.flush(), { reason: "INVALID_MESSAGE" });
     await conv.flush();
-    assert.deepEqual(conv.GetMessages().map((message) => message.Content["Text"]), ["kept"]);
+    assert.deepEqual(
+      conv.GetMessages().map((message) => message.Content["Text"]),
+      ["kept"],
+    );
     conv.AddToolResult("orphan", "x");
     assert.throws(() => conv.GetMessages(), { reason: "INVALID_MESSAGE" });
     assert.equal(conv.GetMessages().length, 1);
@@ -98,18 +122,24 @@ describe("the guide's Conversation", () => {
     const folder = mkdtempSync(join(tmpdir(), "stepwire-"));
     t.after(() => rmSync(folder, { recursive: true }));
     const conv = new Conversation();
-    for (const [name, side] of [["small.png", 2], ["large.png", 1300]] as const) {
+    for (const [name, side] of [
+      ["small.png", 2],
+      ["large.png", 1300],
+    ] as const) {
       writeFileSync(join(folder, name), png(side));
       conv.AddMessageWithImage("user", name, join(folder, name));
     }
     conv.AddMessageWithImage("user", "a URL", "https://example.com/cat.png");
     await conv.flush();
     const images = conv.GetMessages().map((message) => message.type === "chat-message" && message.images?.[0]);
-    assert.deepEqual(images.map((image) => image && [image.imageName, image.mediaType]), [
-      ["small.png", "image/png"],
-      ["large.png", "image/png"],
-      ["", ""],
-    ]);
+    assert.deepEqual(
+      images.map((image) => image && [image.imageName, image.mediaType]),
+      [
+        ["small.png", "image/png"],
+        ["large.png", "image/png"],
+        ["", ""],
+      ],
+    );
     assert.equal(images[2] && images[2].imageURL, "https://example.com/cat.png");
     writeFileSync(join(folder, "text.png"), "no picture");
     conv.AddMessageWithImage("user", "x", join(folder, "text.png"));

@@ -7,7 +7,9 @@ import { VERSION } from "../dist/version.js";
 
 describe("the package", () => {
   test("knows its version", () => {
-    const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string };
+    const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+      version: string;
+    };
     assert.equal(VERSION, version);
   });
 

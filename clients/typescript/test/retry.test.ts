@@ -40,7 +40,11 @@ async function served(t: TestContext, { chat, conversations, embed }: Services, 
 }
 
 function unavailable(pushback?: string): ConnectError {
-  return new ConnectError("later", Code.Unavailable, pushback === undefined ? {} : { "grpc-retry-pushback-ms": pushback });
+  return new ConnectError(
+    "later",
+    Code.Unavailable,
+    pushback === undefined ? {} : { "grpc-retry-pushback-ms": pushback },
+  );
 }
 
 describe("a call that finds no server", () => {
@@ -77,7 +81,11 @@ describe("a call that finds no server", () => {
     const refuse: Handler = (_, response) => {
       calls += 1;
       if (calls > 1) return false;
-      response.writeHead(200, { "content-type": "application/grpc+proto", "grpc-status": "14", "grpc-message": "later" });
+      response.writeHead(200, {
+        "content-type": "application/grpc+proto",
+        "grpc-status": "14",
+        "grpc-message": "later",
+      });
       response.end();
       return true;
     };
@@ -88,7 +96,10 @@ describe("a call that finds no server", () => {
     };
     const client = await served(t, { embed }, refuse);
     const results = await Array.fromAsync(client.streamEmbeddings(["a", "b"]));
-    assert.deepEqual(results.map(({ vector }) => vector?.[0]), [2]);
+    assert.deepEqual(
+      results.map(({ vector }) => vector?.[0]),
+      [2],
+    );
     assert.equal(calls, 2);
   });
 

@@ -70,7 +70,10 @@ describe("a watch", () => {
       server.close();
     });
     const changes = await Array.fromAsync(watching.conversation("c").watch());
-    assert.deepEqual(changes.map(({ revision }) => revision), [8n, 9n, 10n]);
+    assert.deepEqual(
+      changes.map(({ revision }) => revision),
+      [8n, 9n, 10n],
+    );
     assert.deepEqual(asked, [7n, 8n, 8n]);
   });
 

@@ -6,7 +6,8 @@ import { createConnectTransport } from "@connectrpc/connect-web";
 import { interceptors } from "../interceptors.js";
 import type { ConnectOptions, Link, Platform } from "../platform.js";
 
-const ADVICE = "a browser cannot wait for an answer without ceasing to respond: use the form that ends in Async, or callbacks";
+const ADVICE =
+  "a browser cannot wait for an answer without ceasing to respond: use the form that ends in Async, or callbacks";
 
 const browser: Platform = {
   link(address: string, options: ConnectOptions): Link {

@@ -39,7 +39,14 @@ function health(path: string): DescMethod | undefined {
 function unknown(id: string): object {
   const ended_ms = performance.timeOrigin + performance.now();
   const nothing = { messages: [], status_details: "", headers: {}, trailers: {}, typed: {} };
-  return { id, code: "UNIMPLEMENTED", message: "the driver has no such method", ...nothing, ended_ms, cancelled_ms: null };
+  return {
+    id,
+    code: "UNIMPLEMENTED",
+    message: "the driver has no such method",
+    ...nothing,
+    ended_ms,
+    cancelled_ms: null,
+  };
 }
 
 for await (const line of createInterface({ input: process.stdin })) {

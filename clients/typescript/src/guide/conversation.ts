@@ -53,7 +53,9 @@ export class GuideConversation {
 
   /** Adds a model's wish to have a tool called. */
   addToolUse(toolID: string, name: string, input: JsonObject, options: MessageOptions = {}): string {
-    return this.#add(options, () => ({ toolUse: { toolId: toolID, name, input: jsonObject(input, "input", "INVALID_MESSAGE") } }));
+    return this.#add(options, () => ({
+      toolUse: { toolId: toolID, name, input: jsonObject(input, "input", "INVALID_MESSAGE") },
+    }));
   }
 
   /** Adds what a tool answered. */

@@ -1,6 +1,13 @@
 /** Calls that block: handed to a thread of their own, and waited for with Atomics.wait. */
 
-import { create, type DescMessage, fromBinary, type MessageInitShape, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 
 import type { Blocking, BlockingOptions, BlockingTalk, Method } from "../blocking.js";
@@ -91,7 +98,13 @@ class WorkerCalls implements Blocking {
     if (!this.#isReady) this.#wait({ id: this.#nextId(), kind: "flush", lane: "" }); // which gives up some time
     const { port1, port2 } = new MessageChannel();
     const { typeName } = method.parent;
-    const ask: Ask = { ...options, id: this.#nextId(), kind: "talk", method: `${typeName}/${method.name}`, port: port2 };
+    const ask: Ask = {
+      ...options,
+      id: this.#nextId(),
+      kind: "talk",
+      method: `${typeName}/${method.name}`,
+      port: port2,
+    };
     this.#send(ask, () => {}, [port2]);
     const talk = new WorkerTalk(method, port1, this.#bell, () => this.#talks.delete(talk));
     this.#talks.add(talk);
@@ -161,7 +174,9 @@ class WorkerCalls implements Blocking {
   }
 
   #broke(error: Error): void {
-    const facts = toFacts(new StepwireError(`the thread that makes the calls ended: ${error.message}`, { code: "INTERNAL" }));
+    const facts = toFacts(
+      new StepwireError(`the thread that makes the calls ended: ${error.message}`, { code: "INTERNAL" }),
+    );
     this.#broken = facts;
     for (const id of [...this.#open.keys()]) this.#take({ id, error: facts });
   }
