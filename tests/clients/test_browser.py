@@ -161,3 +161,32 @@ async def test_a_watch_tells_changes_to_the_page(page: Page) -> None:
         }
     """
     assert await run(page, said) == ["1 created", "2 messageAppended", "3 messageAppended"]
+
+
+async def test_steps_run_for_the_page_and_functions_of_its_own_get_advice(page: Page, served: World) -> None:
+    said = """
+        const { steps, ChatStepFactory } = client;
+        const results = await steps.createMapStep("upper").startAsync(["a", "b"]);
+        const [reply] = await new ChatStepFactory().newStep().startAsync("say well");
+        const served = await steps.createMapStep((x) => x).startAsync([1]).catch((error) => error.message);
+        const blocked = (() => { try { steps.spread().startBlocking([]); } catch (error) { return error.message; } })();
+        return [[...results], results.metadata.outcome, reply, served, blocked];
+    """
+    results, outcome, reply, served_here, blocked = await run(page, said)
+    assert (results, outcome, reply) == (["A", "B"], "completed", "well ")
+    assert "steps.javascript" in served_here
+    assert "Async" in blocked
+    cancelled = """
+        const log = [];
+        await new Promise((resolve) => {
+            const step = new client.ChatStepFactory().newStep();
+            const cancel = step.startWithCallbacks("stall steps", {
+                onResult: (piece) => { log.push(piece); cancel(); },
+                onCancel: () => log.push("cancel"),
+                onDone: resolve,
+            });
+        });
+        return log;
+    """
+    assert await run(page, cancelled) == ["Hello", "cancel"]
+    await served.closed("stall steps")
