@@ -3,6 +3,7 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { type CallOptions, type Client, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 
+import { ahead } from "./ahead.js";
 import { ClientClosed, ofCall } from "./errors.js";
 import { ChatService } from "./gen/stepwire/v1/chat_pb.js";
 import { ConversationService } from "./gen/stepwire/v1/conversation_pb.js";
@@ -59,7 +60,7 @@ function clientOf(service: DescService, peer: Peer): Record<string, AnyCall> {
       method.localName,
       answersOnce
         ? (input, options) => once(() => call(input, options) as Promise<unknown>, peer)
-        : (input, options) => many(call as ManyCall, input, options, peer),
+        : (input, options) => many(method, call as ManyCall, input, options, peer),
     ];
   });
   return Object.fromEntries(calls);
@@ -78,6 +79,7 @@ type ManyCall = (input: unknown, options?: CallOptions) => AsyncIterable<unknown
 
 /** Connect leaves a call running whose reader breaks off; here that ends it. */
 async function* many(
+  { methodKind }: DescMethod,
   call: ManyCall,
   input: unknown,
   options: CallOptions | undefined,
@@ -87,7 +89,8 @@ async function* many(
   const left = new AbortController();
   const signal = options?.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
   try {
-    yield* call(input, { ...options, signal });
+    const answer = call(input, { ...options, signal });
+    yield* methodKind === "bidi_streaming" ? ahead(answer) : answer;
   } catch (thrown) {
     throw ofCall(thrown, peer.address);
   } finally {

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { type CallContext, type Callbacks, StepwireError, type Step } from "stepwire";
+import { ErrorMode } from "stepwire/v1";
 
 import { client, closed, prompt } from "./serve.ts";
 
@@ -165,6 +167,37 @@ describe("a stream of results", () => {
     const error = results[1]?.error;
     assert.ok(error instanceof StepwireError && error.cause instanceof RangeError);
     assert.deepEqual([error.reason, error.includes("two"), error.isTransient], ["STEP_EXECUTION_FAILED", true, false]);
+  });
+});
+
+describe("a slow reader", () => {
+  test("misses nothing of a run that calls functions", async () => {
+    const values = [];
+    for await (const { value } of steps.createMapStep((x: number) => x).stream([1, 2, 3])) {
+      values.push(value);
+      await setTimeout(20);
+    }
+    assert.deepEqual(values, [1, 2, 3]);
+  });
+
+  test("is told what the call failed with", async () => {
+    const answers = Promise.withResolvers<string>();
+    async function* requests() {
+      const start = { steps: [{ kind: { case: "client", value: "f" } }], errorMode: ErrorMode.FAIL_FAST } as const;
+      yield { kind: { case: "start", value: start } } as const;
+      const error = { message: "no", errorType: "Error" };
+      yield { kind: { case: "reply", value: { callId: await answers.promise, kind: { case: "error", value: error } } } } as const;
+      await setTimeout(60_000, undefined, { ref: false }); // and its half stays open
+    }
+    await assert.rejects(
+      async () => {
+        for await (const { kind } of client().services.stepRuns.runInteractive(requests())) {
+          if (kind.case === "call") answers.resolve(kind.value.callId);
+          await setTimeout(20);
+        }
+      },
+      { reason: "STEP_EXECUTION_FAILED" },
+    );
   });
 });
 

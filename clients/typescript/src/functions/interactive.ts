@@ -13,13 +13,9 @@ import {
 } from "../gen/stepwire/v1/step_run_pb.js";
 import { type CallOptions, callOptions } from "../options.js";
 import type { Services } from "../services.js";
-import { ahead } from "./ahead.js";
 import { Calls } from "./calls.js";
 import type { Functions } from "./functions.js";
 import { Outbox } from "./outbox.js";
-
-/** Messages that may wait for a slow reader. */
-export const MAX_AHEAD = 256;
 
 const ADVICE =
   "a browser cannot serve functions to a run, as it sends nothing once it has begun to read: name a step of the server, or " +
@@ -44,13 +40,10 @@ export async function* interact(
 ): AsyncGenerator<RunStepResponse, void, undefined> {
   if (!platform.canBlock) throw refused(ADVICE, "FIELD_INVALID", "UNIMPLEMENTED"); // a browser, that is
   const outbox = new Outbox<RunInteractiveRequest>();
-  const left = new AbortController();
-  const signal = options.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
   const calls = new Calls(functions, (reply) => outbox.send(replyOf(reply)));
   void outbox.send(startOf(start));
   try {
-    const responses = services.stepRuns.runInteractive(outbox, callOptions({ ...options, signal }));
-    for await (const { kind } of ahead(responses, MAX_AHEAD)) {
+    for await (const { kind } of services.stepRuns.runInteractive(outbox, callOptions(options))) {
       if (kind.case === "event") yield kind.value;
       else if (kind.case === "call") calls.begin(kind.value);
       else if (kind.case === "cancelCall") calls.cancel(kind.value.callId);
@@ -58,6 +51,5 @@ export async function* interact(
   } finally {
     calls.close();
     outbox.end();
-    left.abort();
   }
 }

@@ -4,9 +4,8 @@ import { type DescMethodStreaming, fromBinary, type Message, toBinary } from "@b
 import type { MessagePort } from "node:worker_threads";
 import type { Transport } from "@connectrpc/connect";
 
+import { ahead } from "../ahead.js";
 import { ofCall, toFacts } from "../errors.js";
-import { ahead } from "../functions/ahead.js";
-import { MAX_AHEAD } from "../functions/interactive.js";
 import { Outbox } from "../functions/outbox.js";
 import type { Said, Wish } from "./messages.js";
 
@@ -48,7 +47,7 @@ export function talk(method: DescMethodStreaming, timeoutMs: number | undefined,
   async function read(): Promise<void> {
     try {
       const answer = await ends.transport.stream(method, left.signal, timeoutMs, undefined, outbox);
-      for await (const message of ahead(answer.message, MAX_AHEAD)) {
+      for await (const message of ahead(answer.message)) {
         await room.take();
         say({ kind: "message", message: toBinary(method.output, message) });
       }

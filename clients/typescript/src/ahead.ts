@@ -1,14 +1,17 @@
-/** Reads ahead of a slow reader. */
+/** Reads ahead of a slow reader, in calls in which both sides talk. */
+
+/** Messages that may wait for a slow reader. */
+const MAX_AHEAD = 256;
 
 /**
- * Yields what comes, and reads on meanwhile, up to `room` items ahead.
+ * Yields what comes, and reads on meanwhile.
  *
  * A server that ends a call of which the caller's half is still open resets the stream behind its trailers, and Node then
  * drops what was not read at once: the status would be lost, and `Premature close` told in its place.
  *
  * Whoever leaves has to end the source by other means, since this may be waiting for it.
  */
-export async function* ahead<T>(source: AsyncIterable<T>, room: number): AsyncGenerator<T, void, undefined> {
+export async function* ahead<T>(source: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
   const waiting: T[] = [];
   let wake: () => void = () => undefined;
   let goOn: () => void = () => undefined;
@@ -18,7 +21,7 @@ export async function* ahead<T>(source: AsyncIterable<T>, room: number): AsyncGe
     for await (const item of source) {
       waiting.push(item);
       wake();
-      while (waiting.length >= room && !isLeft) await new Promise<void>((resolve) => (goOn = resolve));
+      while (waiting.length >= MAX_AHEAD && !isLeft) await new Promise<void>((resolve) => (goOn = resolve));
       if (isLeft) return;
     }
   })().finally(() => {
