@@ -159,15 +159,29 @@ class Player:
             raise several.exceptions[0] from None
 
     async def _provider(self, wanted: str) -> None:
+        if wanted == "asked":
+            await self._asked()
+            return
         try:
-            async with asyncio.timeout(HANG_S):
-                await self._sight.asked.wait()
-                if wanted == "closed":
-                    closed_ms = await self._sight.closed(HANG_S)
-                    if self._cancelled_ms is not None:
-                        self.closed_after_ms = closed_ms - self._cancelled_ms
+            closed_ms = await self._sight.closed(HANG_S)
         except TimeoutError:
-            raise Mismatch([f"the provider was not {wanted} within {HANG_S:.0f} s"]) from None
+            raise Mismatch([f"the provider's socket was not closed within {HANG_S:.0f} s"]) from None
+        if self._cancelled_ms is not None and closed_ms is not None:
+            self.closed_after_ms = closed_ms - self._cancelled_ms
+
+    async def _asked(self) -> None:
+        """Wait until the provider is asked, or the call has ended without that."""
+        asked = asyncio.create_task(self._sight.asked.wait())
+        ended = [asyncio.create_task(begun.call.end()) for begun in self._calls.values()]
+        try:
+            await asyncio.wait([asked, *ended], return_when=asyncio.FIRST_COMPLETED, timeout=HANG_S)
+            if not self._sight.asked.is_set():
+                said = [f"{task.result().code} ({task.result().message})" for task in ended if task.done()]
+                raise Mismatch([f"the provider was not asked; {', '.join(said) or 'nor did the call end'}"])
+        finally:
+            for task in (asked, *ended):
+                task.cancel()
+            await asyncio.gather(asked, *ended, return_exceptions=True)
 
     async def _got(self, expected: Mapping[str, Any]) -> None:
         assert self.script is not None

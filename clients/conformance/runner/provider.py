@@ -66,16 +66,17 @@ class Sight:
         self.connections: list[Connection] = []
         self.asked = asyncio.Event()
 
-    async def closed(self, timeout_s: float) -> float:
+    async def closed(self, timeout_s: float) -> float | None:
         """Wait until each socket is closed on which nothing was answered to the end; when, in ms since 1970.
 
-        A socket on which it was answered stays open for further requests.
+        A socket on which it was answered stays open for further requests. None if there is no other, as where a
+        deadline has passed before the provider was asked.
         """
         async with asyncio.timeout(timeout_s):
             for connection in self.connections:
                 await connection.closed.wait()
-        last_s = max((connection.closed_at or 0.0 for connection in self.connections), default=0.0)
-        return (last_s + time.time() - time.monotonic()) * 1000
+        last_s = max((connection.closed_at or 0.0 for connection in self.connections), default=None)
+        return None if last_s is None else (last_s + time.time() - time.monotonic()) * 1000
 
 
 class Scripted:
