@@ -1,8 +1,9 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { type CallContext, type Callbacks, StepwireError, type Step } from "stepwire";
-import { ErrorMode } from "stepwire/v1";
+import { ErrorMode, type RunInteractiveRequestSchema } from "stepwire/v1";
 
 import { client, closed, prompt } from "./serve.ts";
 
@@ -182,11 +183,11 @@ describe("a slow reader", () => {
 
   test("is told what the call failed with", async () => {
     const answers = Promise.withResolvers<string>();
-    async function* requests() {
-      const start = { steps: [{ kind: { case: "client", value: "f" } }], errorMode: ErrorMode.FAIL_FAST } as const;
-      yield { kind: { case: "start", value: start } } as const;
-      const error = { message: "no", errorType: "Error" };
-      yield { kind: { case: "reply", value: { callId: await answers.promise, kind: { case: "error", value: error } } } } as const;
+    async function* requests(): AsyncGenerator<MessageInitShape<typeof RunInteractiveRequestSchema>> {
+      const steps = [{ kind: { case: "client" as const, value: "f" } }];
+      yield { kind: { case: "start", value: { steps, errorMode: ErrorMode.FAIL_FAST } } };
+      const kind = { case: "error" as const, value: { message: "no", errorType: "Error" } };
+      yield { kind: { case: "reply", value: { callId: await answers.promise, kind } } };
       await setTimeout(60_000, undefined, { ref: false }); // and its half stays open
     }
     await assert.rejects(
