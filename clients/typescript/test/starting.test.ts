@@ -186,8 +186,11 @@ describe("a slow reader", () => {
     async function* requests(): AsyncGenerator<MessageInitShape<typeof RunInteractiveRequestSchema>> {
       const steps = [{ kind: { case: "client" as const, value: "f" } }];
       yield { kind: { case: "start", value: { steps, errorMode: ErrorMode.FAIL_FAST } } };
-      const kind = { case: "error" as const, value: { message: "no", errorType: "Error" } };
-      yield { kind: { case: "reply", value: { callId: await answers.promise, kind } } };
+      const callId = await answers.promise;
+      const output = { case: "output" as const, value: { kind: { case: "boolValue" as const, value: true } } };
+      for (let count = 0; count < 3; count++) yield { kind: { case: "reply", value: { callId, kind: output } } };
+      const error = { case: "error" as const, value: { message: "no", errorType: "Error" } };
+      yield { kind: { case: "reply", value: { callId, kind: error } } };
       await setTimeout(60_000, undefined, { ref: false }); // and its half stays open
     }
     await assert.rejects(
