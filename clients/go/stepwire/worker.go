@@ -101,7 +101,7 @@ func Serve(ctx context.Context, connection grpc.ClientConnInterface, worker Work
 	})
 	defer s.calls.Wait()
 	defer cancel()
-	for {
+	for isAccepted := false; ; {
 		response, err := stream.Recv()
 		if errors.Is(err, io.EOF) || ctx.Err() != nil && status.Code(err) == codes.Canceled {
 			return nil
@@ -111,8 +111,13 @@ func Serve(ctx context.Context, connection grpc.ClientConnInterface, worker Work
 		}
 		switch kind := response.GetKind().(type) {
 		case *stepwirev1.ServeStepsResponse_Accepted:
+			interval := kind.Accepted.GetHeartbeatInterval().AsDuration()
+			if interval <= 0 || isAccepted {
+				return status.Error(codes.Internal, "the server accepts workers in a way that this version does not know")
+			}
+			isAccepted = true
 			close(accepted)
-			go s.beat(ctx, streaming, kind.Accepted.GetHeartbeatInterval().AsDuration())
+			go s.beat(ctx, streaming, interval)
 			if worker.Accepted != nil {
 				worker.Accepted(kind.Accepted.GetWorkerId())
 			}
