@@ -9,7 +9,7 @@ from typing import Any
 from playwright.async_api import expect
 
 from tests.fakeprov import Exchange
-from tests.fakeprov.behaviours import STREAM, chunk, in_turn, paused, reply, stalled, stream, transcript
+from tests.fakeprov.behaviours import STREAM, chunk, in_turn, paused, reply, stalled, transcript
 from tests.page.conftest import Open, Served, ask, replies
 
 DONE = b"data: [DONE]\n\n"
@@ -42,6 +42,11 @@ async def test_stop_closes_the_providers_socket_and_keeps_what_was_said(served: 
     await page.reload()
     await expect(replies(page)).to_have_text("Once upon")
     await expect(page.locator(".cut")).to_contain_text("cut off before it was whole")
+    served.behave(reply(["The end."]))
+    await ask(page, "Go on.")
+    await expect(replies(page)).to_have_text(["Once upon", "The end."])
+    said = [message["content"] for message in served.provider.requests[-1].json()["messages"]]
+    assert said == ["A tale, please.", "Once upon", "Go on."]
 
 
 async def test_escape_stops_a_model_that_has_said_nothing_yet(served: Served, page: Any) -> None:
@@ -112,15 +117,48 @@ async def test_another_answer_is_kept_beside_the_first(served: Served, page: Any
     await expect(replies(page)).to_have_text("One.")
 
 
-async def test_thoughts_and_tools_are_folded(served: Served, page: Any) -> None:
-    call = {"index": 0, "id": "call1", "function": {"name": "look", "arguments": '{"at": "<b>foxes</b>"}'}}
-    body = chunk(reasoning_content="They want foxes.") + chunk(tool_calls=[call]) + chunk(finish="tool_calls") + DONE
-    served.behave(stream(body))
-    await ask(page, "Look!")
-    thoughts = page.locator("details", has_text="Thoughts")
-    await expect(thoughts.locator(".fold-text")).to_be_hidden()
-    await thoughts.locator("summary").click()
-    await expect(thoughts.locator(".fold-text")).to_have_text("They want foxes.")
+async def test_thoughts_are_folded_while_they_come_and_after(served: Served, page: Any) -> None:
+    release = asyncio.Event()
+    body = chunk(reasoning_content="They want <b>foxes</b>.") + transcript(["Foxes."])
+    served.behave(paused(body, body.index(b"Foxes."), release))
+    await ask(page, "Think!")
+    fold = page.locator("details.fold")
+    await expect(fold.locator("summary")).to_have_text("Thinking…")
+    release.set()
+    await expect(replies(page)).to_have_text("Foxes.")
+    await expect(fold.locator("summary")).to_have_text("Thoughts")
+    await expect(fold.locator(".fold-text")).to_be_hidden()
+    await fold.locator("summary").click()
+    await expect(fold.locator(".fold-text")).to_have_text("They want <b>foxes</b>.")
+
+
+async def test_tools_that_were_called_are_folded_with_their_answers(page: Any) -> None:
+    use = {"toolId": "t1", "name": "look", "input": {"at": "<b>foxes</b>"}}
+    failed = {"toolId": "t2", "name": "jump", "input": {}}
+    messages = [
+        {"text": "Look!"},
+        {"role": "assistant", "text": "I look."},
+        {"toolUse": use},
+        {"toolUse": failed},
+        {"toolResult": {"toolId": "t1", "result": "3 <i>foxes</i>"}},
+        {"toolResult": {"toolId": "t2", "result": "too high", "isError": True}},
+        {"role": "assistant", "text": "Three."},
+    ]
+    await page.evaluate(
+        """async ([conversationId, messages]) => {
+          const {unary} = await import("/js/connect.js");
+          await unary("ConversationService/CreateConversation", {conversationId, messages});
+          location.hash = conversationId;
+        }""",
+        ["with-tools", messages],
+    )
+    await expect(replies(page)).to_have_text(["I look.", "Three."])
+    await expect(page.locator(".turn.reply")).to_have_count(1)
+    folds = page.locator("details.fold")
+    await expect(folds.locator("summary")).to_have_text([re.compile("look ?answered"), re.compile("jump ?failed")])
+    await folds.first.locator("summary").click()
+    await expect(folds.first.locator("pre").first).to_contain_text("<b>foxes</b>")
+    await expect(folds.first.locator("pre").last).to_have_text("3 <i>foxes</i>")
 
 
 async def test_conversations_are_renamed_searched_and_deleted(served: Served, page: Any, opened: Open) -> None:

@@ -103,3 +103,6 @@ async def test_a_conversation_that_is_not_there_is_said_to_be_so(guard: Guard, o
     guard.allowed = ("404",)
     page = await opened("#no-such-conversation")
     await expect(page.locator(".gone")).to_be_visible()
+    guard.allowed = ("404", "400")
+    page = await opened("#%")
+    await expect(page.locator("#thread")).to_contain_text("conversation")

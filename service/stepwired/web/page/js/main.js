@@ -133,7 +133,7 @@ class Page {
   // --- which conversation is open ---
 
   #route() {
-    const id = decodeURIComponent(location.hash.slice(1));
+    const id = namedBy(location.hash);
     if (this.#open && !this.#open.isBusy) this.#sessions.delete(this.#open.id);
     this.watching.follow(null);
     const known = this.#sessions.get(id);
@@ -215,6 +215,15 @@ class Page {
   /** Tells those who listen to the page, in their own time. */
   #say(text) {
     part("announcer").textContent = text;
+  }
+}
+
+/** The conversation that an address names; one that is no address at all names what nobody has. */
+function namedBy(hash) {
+  try {
+    return decodeURIComponent(hash.slice(1));
+  } catch {
+    return hash.slice(1);
   }
 }
 

@@ -61,10 +61,16 @@ export class Session {
     const { messageAppended, messageUpdated, conversationUpdated } = change;
     if (messageAppended) {
       this.#take(messageAppended.message);
-      if (messageAppended.movedHead) this.tree.headId = messageAppended.message.id;
+      // News may be older than what the reply itself told: then the head is further along already.
+      const isKnown = this.tree.path().some((message) => message.id === messageAppended.message.id);
+      if (messageAppended.movedHead && !isKnown) this.tree.headId = messageAppended.message.id;
     }
     if (messageUpdated) this.#take(messageUpdated);
-    if (conversationUpdated) this.#describe(conversationUpdated);
+    if (conversationUpdated) {
+      const { headId } = this.tree;
+      this.#describe(conversationUpdated);
+      if (this.isBusy) this.tree.headId = headId; // it is we who move it now
+    }
     if (change.deleted) this.state = "gone";
     if (!change.heartbeat) this.#tell();
   }
@@ -196,7 +202,10 @@ export class Session {
   /** What the server kept of a reply that was cut off comes through the watch; where there is none, by asking. */
   async #catchUp() {
     try {
-      if (this.isStored) for (const message of await api.allMessages(this.id)) this.#take(message);
+      if (!this.isStored) return;
+      const conversation = await api.getConversation(this.id);
+      for (const message of await api.allMessages(this.id)) this.tree.add(message);
+      this.#describe(conversation);
     } catch {
       return; // the server cannot be reached, which the reply says already
     }

@@ -22,12 +22,16 @@ export class Thread {
   /** `scroller` holds `list`; `actions` are what turns can ask for: select, edit, answer, retry. */
   constructor({ scroller, list, empty, latest }, actions) {
     Object.assign(this, { scroller, list, empty, actions });
-    const down = iconButton("arrowDown", "To the latest", () => this.toEnd(true), { class: "icon-button latest", hidden: true });
-    latest.append(down);
+    this.down = iconButton("arrowDown", "To the latest", () => this.toEnd(true), { class: "icon-button latest", hidden: true });
+    latest.append(this.down);
     scroller.addEventListener("scroll", () => {
-      this.#isPinned = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_PX;
-      down.hidden = this.#isPinned;
+      this.#isPinned = this.#isNearEnd;
+      this.down.hidden = this.#isPinned;
     }, { passive: true });
+    // Pictures come late, fields grow, windows turn: whoever was at the end stays there.
+    const sizes = new ResizeObserver(() => this.#follow());
+    sizes.observe(list);
+    sizes.observe(scroller);
   }
 
   show(session) {
@@ -64,6 +68,7 @@ export class Thread {
     const calm = !isSmooth || matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.scroller.scrollTo({ top: this.scroller.scrollHeight, behavior: calm ? "instant" : "smooth" });
     this.#isPinned = true;
+    this.down.hidden = true;
   }
 
   /** Brings a message into view and marks it for a moment. */
@@ -129,7 +134,13 @@ export class Thread {
     return error ? failureCard(error, () => this.#session.load()) : null;
   }
 
+  get #isNearEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.scroller;
+    return scrollHeight - scrollTop - clientHeight < NEAR_PX;
+  }
+
   #follow() {
     if (this.#isPinned) this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.down.hidden = this.#isPinned || this.#isNearEnd;
   }
 }
