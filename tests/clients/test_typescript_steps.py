@@ -53,8 +53,8 @@ if GUIDE.exists():  # else there is nothing to run, which is no test left out
     async def test_the_guides_blocks_run_as_they_stand(node: Path, both: World, tmp_path: Path) -> None:
         environ = {**both.environ, "STEPWIRE_REFERENCE": str(GUIDE.parent)}
         status, said = await ran(node, FOLDER / "guide" / "run.ts", environ=environ, folder=tmp_path)
-        assert status == 0, said
-        assert said.count("\n|") == 43, said  # the line below the head, and 42 blocks
+        print(said)  # the table, for `pytest -rP`
+        assert (status, said.count("\n|")) == (0, 43)  # the line below the head, and 42 blocks
 
 
 @asynccontextmanager

@@ -31,7 +31,9 @@ export function blocksOf(folder: string): Block[] {
   return found;
 }
 
-const AsyncFunction = (async () => undefined).constructor as new (...given: string[]) => (scope: Scope) => Promise<Scope>;
+type Made = (scope: Scope) => Promise<Scope>;
+
+const AsyncFunction = (async () => undefined).constructor as new (...given: string[]) => Made;
 
 /**
  * Runs JavaScript as it stands, with `await` at its top, and names that it does not declare out of `scope`.

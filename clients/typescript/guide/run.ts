@@ -1,8 +1,8 @@
 /**
  * Runs the JavaScript blocks of the guide, each as it stands, and prints a table of what came of them.
  *
- * `STEPWIRE_REFERENCE` is the folder with the guide, `STEPWIRE_ADDRESS` a server with the local models and a model `eyes`;
- * the numbers of blocks may follow.
+ * `STEPWIRE_REFERENCE` is the folder with the guide, `STEPWIRE_ADDRESS` a server with the local models and a scripted
+ * one, `eyes`; the numbers of blocks may follow.
  */
 
 import { blocksOf } from "./blocks.ts";
@@ -33,5 +33,6 @@ for (const block of blocksOf(folder)) {
   } finally {
     world.close();
   }
-  console.log(`| ${block.number} | ${block.first}-${block.last} | ${outcome} (${Math.round(performance.now() - since)} ms) |`);
+  const took = `${Math.round(performance.now() - since)} ms`;
+  console.log(`| ${block.number} | ${block.first}-${block.last} | ${outcome} (${took}) |`);
 }

@@ -25,7 +25,7 @@ function shape(type: string | undefined): Case {
     assert.ok(messages.length > 0);
     for (const { name, type: wanted, isOptional } of fieldsOf(block.source)) {
       // Fields of pictures are shown within the message.
-      const owners = name.startsWith("image") && name !== "images" ? pictures(messages) : name in IMAGE ? pictures(messages) : messages;
+      const owners = OF_IMAGES.has(name) ? pictures(messages) : messages;
       const found = owners.filter((owner: Any) => name in owner);
       assert.ok(found.length > 0 && (isOptional || found.length === owners.length), name);
       for (const owner of found) assert.ok(isOf(owner[name], wanted), `${name} is no ${wanted}`);
@@ -34,7 +34,7 @@ function shape(type: string | undefined): Case {
   };
 }
 
-const IMAGE = { mediaType: true, detail: true };
+const OF_IMAGES = new Set(["imageURL", "imageName", "mediaType", "detail"]);
 
 function pictures(messages: Any[]): Any[] {
   return messages.flatMap((message) => message.images ?? []);
@@ -109,10 +109,13 @@ const batch: Case = async (block, world) => {
   const scope = world.scope();
   await assert.rejects(run(block.source, scope), /Cannot access 'embeddings' before initialization/);
   assert.equal(world.printed[0]?.[0], "Batch processing failed:");
-  const renamed = block.source.replace("const embeddings = await", "const vectors = await").replace("return embeddings;", "return vectors;");
+  const renamed = block.source
+    .replace("const embeddings = await", "const vectors = await")
+    .replace("return embeddings;", "return vectors;");
   const { allEmbeddings } = (await run(renamed, scope)) as Any;
   assert.deepEqual(allEmbeddings.map((each: Any) => each.length), [384, 384, 384]);
-  return "fails as it stands, in any JavaScript: `const embeddings` hides the API that its own value is made with; ran with that constant called `vectors`";
+  const why = "`const embeddings` hides the API that its own value is made with";
+  return `fails as it stands, in any JavaScript: ${why}; ran with that constant called \`vectors\``;
 };
 
 const semantic: Case = async (block, world) => {
@@ -124,7 +127,8 @@ const semantic: Case = async (block, world) => {
 
 const practices: Case = async (block, world) => {
   const came: unknown[] = [];
-  const more = { text: "Hello", handleSuccess: (each: unknown) => came.push(each), handleError: (each: unknown) => came.push(each) };
+  const note = (each: unknown) => came.push(each);
+  const more = { text: "Hello", handleSuccess: note, handleError: note };
   const { startEmbedding, stopEmbedding } = (await asItStands(block, world, more)) as Any;
   startEmbedding();
   stopEmbedding();

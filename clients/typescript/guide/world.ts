@@ -1,4 +1,6 @@
-/** What the guide's blocks leave undefined: a server, a console that is read, and clocks that need not be waited for. */
+/**
+ * What the guide's blocks leave undefined: a server, a console that is read, and clocks that need not be waited for.
+ */
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { connect, type ConversationClass } from "stepwire";
@@ -67,7 +69,9 @@ export class World {
   /** Waits until something holds. */
   async until(holds: () => boolean): Promise<void> {
     for (const since = performance.now(); !holds(); ) {
-      if (performance.now() - since > HANG_MS) throw new Error(`it never came; printed: ${JSON.stringify(this.printed)}`);
+      if (performance.now() - since > HANG_MS) {
+        throw new Error(`it never came; printed: ${JSON.stringify(this.printed)}`);
+      }
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
   }

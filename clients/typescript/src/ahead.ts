@@ -6,8 +6,8 @@ const MAX_AHEAD = 256;
 /**
  * Yields what comes, and reads on meanwhile.
  *
- * A server that ends a call of which the caller's half is still open resets the stream behind its trailers, and Node then
- * drops what was not read at once: the status would be lost, and `Premature close` told in its place.
+ * A server that ends a call of which the caller's half is still open resets the stream behind its trailers, and Node
+ * then drops what was not read at once: the status would be lost, and `Premature close` told in its place.
  *
  * Whoever leaves has to end the source by other means, since this may be waiting for it.
  */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type ChatStep, StepwireError } from "stepwire";
+import { type CallContext, type ChatStep, StepwireError } from "stepwire";
 
 import { asked, client, closed, prompt } from "./serve.ts";
 
@@ -160,7 +160,8 @@ describe("the provider's socket is closed", () => {
   test("by an AbortController", async (context) => {
     const silent = prompt("silent");
     const controller = new AbortController();
-    const running = assert.rejects(step.startAsync(messages(silent), { signal: controller.signal }), { name: "AbortError" });
+    const { signal } = controller;
+    const running = assert.rejects(step.startAsync(messages(silent), { signal }), { name: "AbortError" });
     await asked(silent);
     const since = performance.now();
     controller.abort();
@@ -183,7 +184,8 @@ describe("the provider's socket is closed", () => {
 
   test("by the end of a run that its function had started it in", async (context) => {
     const silent = prompt("silent");
-    const outer = steps.compose([(content: string, { signal }: { signal: AbortSignal }) => step.startAsync(content, { signal })]);
+    const ask = (content: string, { signal }: CallContext) => step.startAsync(content, { signal });
+    const outer = steps.compose([ask]);
     const cancel = outer.startWithCallbacks(silent);
     await asked(silent);
     const since = performance.now();

@@ -59,7 +59,8 @@ describe("steps", () => {
         waiting.push(() => resolve(x * 10));
         if (waiting.length === 3) for (const go of waiting.reverse()) go();
       });
-    assert.deepEqual(await steps.createParallelStep({ maxConcurrency: 3, step: meet }).startAsync([1, 2, 3]), [10, 20, 30]);
+    const beside = steps.createParallelStep({ maxConcurrency: 3, step: meet });
+    assert.deepEqual(await beside.startAsync([1, 2, 3]), [10, 20, 30]);
   });
 
   test("are tried again as their functions say", async () => {
@@ -83,7 +84,8 @@ describe("steps", () => {
       [1, "down 1", "down 1"],
       [2, "down 2", "down 2"],
     ]);
-    await assert.rejects(steps.withRetry(refuseTwo, { shouldRetry: (error) => error.isTransient }).startAsync(2), /no two/);
+    const once = steps.withRetry(refuseTwo, { shouldRetry: (error) => error.isTransient });
+    await assert.rejects(once.startAsync(2), /no two/);
   });
 
   test("keep a state, which a function may change or replace", async () => {
@@ -102,7 +104,8 @@ describe("steps", () => {
     }
     assert.deepEqual(values, ["a1", "not b", "c2"]);
     assert.equal(initialState.count, 0);
-    const sums = steps.withState({ initialState: 0, step: (x: number, sum: number) => ({ output: x + sum, state: x + sum }) });
+    const add = (x: number, sum: number) => ({ output: x + sum, state: x + sum });
+    const sums = steps.withState({ initialState: 0, step: add });
     assert.deepEqual(await steps.compose([steps.spread(), sums]).startAsync([1, 2, 3]), [1, 3, 6]);
   });
 

@@ -14,7 +14,11 @@ async function known(name: string, isKnown = true): Promise<void> {
 }
 
 /** Serves steps while something is done; at the end, drains the worker and waits for its end. */
-async function serving(made: WorkerSteps, maxInFlight: number, act: (worker: StepWorker) => Promise<void>): Promise<void> {
+async function serving(
+  made: WorkerSteps,
+  maxInFlight: number,
+  act: (worker: StepWorker) => Promise<void>,
+): Promise<void> {
   const worker = new StepWorker(address, made, { maxInFlight, name: "test" });
   const serving = worker.serve();
   try {
@@ -112,7 +116,8 @@ describe("a worker", () => {
     };
     await serving(made, 1, async (worker) => {
       const controller = new AbortController(); // the server would wait for another worker
-      const running = assert.rejects(steps.named(stuck).startAsync(null, { signal: controller.signal }), { name: "AbortError" });
+      const started = steps.named(stuck).startAsync(null, { signal: controller.signal });
+      const running = assert.rejects(started, { name: "AbortError" });
       const { signal } = await begun.promise;
       worker.close();
       await known(stuck, false);

@@ -129,7 +129,8 @@ function key(errorType: string, message: string): string {
 export function callError(thrown: unknown): CallError {
   const error: Partial<StepwireError> = typeof thrown === "object" && thrown !== null ? thrown : {};
   const errorType = cut(String(error.name || "Error"), MAX_NAME_BYTES);
-  const message = cut(typeof thrown === "string" ? thrown : String(error.message ?? ""), MAX_MESSAGE_BYTES) || errorType;
+  const said = typeof thrown === "string" ? thrown : String(error.message ?? "");
+  const message = cut(said, MAX_MESSAGE_BYTES) || errorType;
   const made = create(CallErrorSchema, { message, errorType, isTransient: error.isTransient === true });
   if (thrown instanceof StepwireError) {
     if (thrown.reason === "STEP_INPUT_INVALID") made.reason = thrown.reason;

@@ -18,8 +18,8 @@ import type { Functions } from "./functions.js";
 import { Outbox } from "./outbox.js";
 
 const ADVICE =
-  "a browser cannot serve functions to a run, as it sends nothing once it has begun to read: name a step of the server, or " +
-  "let the server run the function by itself, as in steps.javascript(\"(x) => x * 2\")";
+  "a browser cannot serve functions to a run, as it sends nothing once it has begun to read: name a step of the " +
+  'server, or let the server run the function by itself, as in steps.javascript("(x) => x * 2")';
 
 /** The first message of the caller. */
 export function startOf(start: RunStepRequest): RunInteractiveRequest {

@@ -7,8 +7,8 @@ export class Outbox<T> implements AsyncIterable<T> {
   #isEnded = false;
 
   /**
-   * Sends a message. The promise is kept when the transport has taken it, so that whoever awaits goes at the pace of the
-   * other side; after the end, it is dropped.
+   * Sends a message. The promise is kept when the transport has taken it, so that whoever awaits goes at the pace of
+   * the other side; after the end, it is dropped.
    */
   send(message: T): Promise<void> {
     if (this.#isEnded) return Promise.resolve();

@@ -52,7 +52,10 @@ export function keepsMessages(input: unknown): input is KeepsMessages {
 export type ChatRequest = Record<string, unknown>;
 
 /** Writes an input for the server. What the input itself says wins over the settings. */
-export function chatRequest(input: Exclude<ChatInput, KeepsMessages> | readonly Message[], settings: ChatSettings): ChatRequest {
+export function chatRequest(
+  input: Exclude<ChatInput, KeepsMessages> | readonly Message[],
+  settings: ChatSettings,
+): ChatRequest {
   const request: ChatRequest = {};
   const options: JsonObject = {};
   put(request, options, settings);

@@ -24,11 +24,11 @@ const WHOLE = { make: leaves.compose([{ make: leaves.chat({}) }, "text"]) };
 const PIECES = { make: leaves.chat({ emit: "deltas" }) };
 
 /**
- * A chat step. Its input is a conversation, the guide's `{messages: [{role, content}], temperature, maxTokens}`, a text, or
- * messages.
+ * A chat step. Its input is a conversation, the guide's `{messages: [{role, content}], temperature, maxTokens}`, a
+ * text, or messages.
  *
- * `startAsync` and `startBlocking` result in a list of one text, the whole reply. `startWithCallbacks` and `stream` give
- * the text piece by piece, as it comes. Nothing is added to the conversation: that is for the caller to do.
+ * `startAsync` and `startBlocking` result in a list of one text, the whole reply. `startWithCallbacks` and `stream`
+ * give the text piece by piece, as it comes. Nothing is added to the conversation: that is for the caller to do.
  */
 export class PlainChatStep extends RunnableStep<ChatInput, string> {
   /** How to answer, where the input does not say it. The functions among the options of `newStep` may change it. */
@@ -113,7 +113,8 @@ async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undef
   promise.catch(() => undefined);
   const done = new AbortController();
   const aborted = new Promise<never>((_, reject) => {
-    const end = () => reject(new StepwireError("the call was cancelled", { code: "CANCELLED" }, { cause: signal.reason }));
+    const cancelled = { code: "CANCELLED" };
+    const end = () => reject(new StepwireError("the call was cancelled", cancelled, { cause: signal.reason }));
     if (signal.aborted) end();
     else signal.addEventListener("abort", end, { signal: done.signal });
   });

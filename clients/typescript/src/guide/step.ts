@@ -56,8 +56,8 @@ export class RunnableStep<In = unknown, Out = unknown> implements Makes {
   }
 
   /**
-   * Runs it, blocks this thread until it is over, and returns all results. Functions of this program are called meanwhile,
-   * on this thread, and cannot wait for a promise. Not in browsers.
+   * Runs it, blocks this thread until it is over, and returns all results. Functions of this program are called
+   * meanwhile, on this thread, and cannot wait for a promise. Not in browsers.
    *
    * @throws {StepwireError} The first item that failed, or the whole run.
    */

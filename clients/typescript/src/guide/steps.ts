@@ -22,7 +22,8 @@ const PAGE_SIZE = 1000;
 /**
  * Makes steps for one client. Where a step is wanted, there may be a function of this program, which is called here, in
  * this program, whenever the server needs it: with the value, and a `CallContext` that has an `AbortSignal`. What it
- * returns, or what its promise resolves to, is the one result, a list too; what a generator yields are results one by one.
+ * returns, or what its promise resolves to, is the one result, a list too; what a generator yields are results one by
+ * one.
  *
  * Steps that were registered are properties: after `registerStep("double", step)` there is `steps.double`.
  */
@@ -61,8 +62,8 @@ export class StepMaker {
   /**
    * Runs `step` on each item of a list, side by side. Results are in the order of the items.
    *
-   * @param options `maxConcurrency`: 1 to 256, by default 4; `asCompleted`: results as they come; `failFast`: at the first
-   *   item that fails, cancel the others.
+   * @param options `maxConcurrency`: 1 to 256, by default 4; `asCompleted`: results as they come; `failFast`: at the
+   *   first item that fails, cancel the others.
    */
   createParallelStep<In = Any, Out = Any>(options: leaves.ParallelOptions): Step<readonly In[], Out> {
     return this.#made(leaves.parallel(known(options, ["step", "maxConcurrency", "asCompleted", "failFast"])));
@@ -81,7 +82,9 @@ export class StepMaker {
     return this.#made(wrapping.state(known(options, ["initialState", "step"])));
   }
 
-  /** Runs a step and tells functions of this program what happens at it, one at a time. What one throws ends the run. */
+  /**
+   * Runs a step and tells functions of this program what happens at it, one at a time. What one throws ends the run.
+   */
   withEvents<In = Any, Out = Any>(step: StepLike, events: Events): Step<In, Out> {
     known(events, ["onStart", "onResult", "onComplete", "onError"]);
     return this.#made((functions, manner) => mark(wireStep(step, functions, manner), functions, events));
@@ -98,7 +101,9 @@ export class StepMaker {
     inputConverter?: StepLike,
     outputConverter?: StepLike,
   ): Step<In, Out> {
-    if (name in this && !Object.hasOwn(this.registered, name)) throw new TypeError(`\`steps.${name}\` is something else`);
+    if (name in this && !Object.hasOwn(this.registered, name)) {
+      throw new TypeError(`\`steps.${name}\` is something else`);
+    }
     const made = this.createStep<In, Out>({ input: inputConverter, process: step, output: outputConverter });
     const property = { value: made, enumerable: true, configurable: true };
     Object.defineProperty(this.registered, name, property);

@@ -1,6 +1,13 @@
 /** This thread's end of a call in which both sides talk, and which another thread makes. */
 
-import { create, type DescMessage, fromBinary, type MessageInitShape, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
 import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
 
 import type { BlockingTalk, Method } from "../blocking.js";

@@ -31,7 +31,9 @@ export function collectBlocking(
 ): RunResults {
   const prepared = prepare(step, input, ErrorMode.FAIL_FAST, options.runId);
   const call = options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs };
-  if (isUnary(prepared)) return collected(blocking.call(StepRunService.method.collectStep, collectRequest(prepared), call));
+  if (isUnary(prepared)) {
+    return collected(blocking.call(StepRunService.method.collectStep, collectRequest(prepared), call));
+  }
   const talk = blocking.talk(StepRunService.method.runInteractive, call);
   try {
     talk.send(startOf(prepared.request));

@@ -25,8 +25,8 @@ const NAMES = ["onResult", "onError", "onDone", "onCancel"] as const;
 /**
  * Reads a call and tells its outcome to functions.
  *
- * What one of them throws ends the call; then the others are told of the end, and the error is the program's: nobody here
- * can handle it, so it becomes an uncaught one.
+ * What one of them throws ends the call; then the others are told of the end, and the error is the program's: nobody
+ * here can handle it, so it becomes an uncaught one.
  *
  * @param open Begins the call, which ends when the signal aborts.
  * @returns A function that cancels the call, any number of times.
@@ -69,7 +69,10 @@ async function read<T>(
 /** What a callback threw. */
 class Thrown extends Error {}
 
-async function guarded<A extends unknown[]>(callback: ((...given: A) => unknown) | undefined, ...given: A): Promise<void> {
+async function guarded<A extends unknown[]>(
+  callback: ((...given: A) => unknown) | undefined,
+  ...given: A
+): Promise<void> {
   try {
     await callback?.(...given);
   } catch (thrown) {

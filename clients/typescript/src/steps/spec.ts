@@ -1,6 +1,6 @@
 /** Turns what people like to write where a step is wanted into the message of the wire. */
 
-import { create, fromJson, isMessage, type JsonValue, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
+import { create, fromJson, isMessage, type JsonValue, type MessageInitShape } from "@bufbuild/protobuf";
 
 import { refused } from "../errors.js";
 import { type Closure, type Functions, type Manner, PLAIN } from "../functions/functions.js";
@@ -15,8 +15,8 @@ export interface Makes {
 }
 
 /**
- * A step: its name, its JSON (`{map: {step: {named: "upper"}}}`), a function of this program, a step that was made before,
- * or the message of the wire.
+ * A step: its name, its JSON (`{map: {step: {named: "upper"}}}`), a function of this program, a step that was made
+ * before, or the message of the wire.
  */
 export type StepLike = string | Makes | Closure | WireStep | { readonly [name: string]: JsonValue };
 
@@ -57,8 +57,8 @@ export interface Within {
 export function making(kind: (within: Within) => Kind): Make {
   return (functions) => {
     const within = (step: StepLike, manner?: Manner) => wireStep(step, functions, manner);
-    const maybe = (step: StepLike | undefined, manner?: Manner) => (step === undefined ? undefined : within(step, manner));
-    return create(StepSchema, { kind: kind(Object.assign(within, { maybe })) }) as MessageShape<typeof StepSchema>;
+    const maybe = (step?: StepLike, manner?: Manner) => (step === undefined ? undefined : within(step, manner));
+    return create(StepSchema, { kind: kind(Object.assign(within, { maybe })) });
   };
 }
 

@@ -13,10 +13,10 @@ export const MAX_DEPTH = 32;
 const messages = createRegistry(file_stepwire_v1_message, file_stepwire_v1_chat);
 
 /**
- * Makes a `Value` of what JSON can say. `undefined` counts as null, typed arrays are lists, what has `toJSON` (a `Date`)
- * is that, and messages of this package are their JSON.
+ * Makes a `Value` of what JSON can say. `undefined` counts as null, typed arrays are lists, what has `toJSON` (a
+ * `Date`) is that, and messages of this package are their JSON.
  *
- * @throws {StepwireError} JSON cannot say it, such as NaN, a function or half a surrogate pair; or it is nested too deep.
+ * @throws {StepwireError} JSON cannot say it, such as NaN, a function or half a surrogate pair, or it is too deep.
  */
 export function toValue(value: unknown): Value {
   return made(value, MAX_DEPTH);

@@ -97,7 +97,8 @@ export class Watching {
     if (event) {
       if (event.kind === "retrying") this.#held = this.#held.filter((held) => !forgives(event, held.event));
       for (const watcher of this.#watchers) {
-        if (watcher.path === event.stepPath || isWithin(event.stepPath, watcher.path)) yield* this.#tell(watcher, event);
+        const { path } = watcher;
+        if (path === event.stepPath || isWithin(event.stepPath, path)) yield* this.#tell(watcher, event);
       }
     } else if (response.event.case === "failure") {
       const { error, path } = stepResult(response.path, response.event);
@@ -153,7 +154,8 @@ function isWithin(path: string, outer: string): boolean {
 }
 
 function forgives(retrying: StageEvent, held: StageEvent): boolean {
-  return isWithin(held.stepPath, retrying.stepPath) && retrying.path.every((number, place) => number === held.path[place]);
+  const isOfInput = retrying.path.every((number, place) => number === held.path[place]);
+  return isOfInput && isWithin(held.stepPath, retrying.stepPath);
 }
 
 /** Whether two are told of one failure; that of the whole call has facts of the call beside. */

@@ -46,7 +46,7 @@ const EMITTED = { fail: RetryEmitted.FAIL, buffer: RetryEmitted.BUFFER } as cons
 /** Runs a step again when it fails. */
 export function retry(step: StepLike, options: RetryOptions): Make {
   const { maxAttempts = 3, multiplier, jitter, emitted = "fail", initialDelayMs, maxDelayMs } = options;
-  if (!(emitted in EMITTED)) throw new TypeError(`emitted: \`${emitted}\` is none of ${Object.keys(EMITTED).join(", ")}`);
+  if (!Object.hasOwn(EMITTED, emitted)) throw new TypeError(`emitted: \`${emitted}\` is none of fail, buffer`);
   return making((within) => {
     const backoff = within.maybe(options.backoff);
     const when = within.maybe(options.shouldRetry, SHOULD_RETRY);

@@ -43,8 +43,8 @@ export class Session {
   }
 
   /**
-   * Registers, and answers calls until the server ends this, which it does when a worker that was drained has answered its
-   * last, or until the signal aborts.
+   * Registers, and answers calls until the server ends this, which it does when a worker that was drained has answered
+   * its last, or until the signal aborts.
    */
   async serve(registration: WorkerRegistration, signal: AbortSignal): Promise<void> {
     const ended = AbortSignal.any([signal, this.#silence.signal]);

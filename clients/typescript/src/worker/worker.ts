@@ -117,8 +117,8 @@ export class StepWorker {
 }
 
 /**
- * Serves functions as steps until SIGTERM or Ctrl-C: then finishes the calls that are open, and returns. A second one ends
- * at once. `StepWorker` is for programs that have their own way to end.
+ * Serves functions as steps until SIGTERM or Ctrl-C: then finishes the calls that are open, and returns. A second one
+ * ends at once. `StepWorker` is for programs that have their own way to end.
  *
  * @param server An address such as `localhost:50051`, or a client.
  * @param steps Functions by the names of the steps; with `{run, inputSchema, …}` in place of a function, schemas too.

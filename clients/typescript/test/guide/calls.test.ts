@@ -33,7 +33,8 @@ describe("conversations", () => {
 
     const all = talk.GetMessages();
     assert.deepEqual(all.map(({ id }) => id), [greeting, "verse-1", shown, use, answer]);
-    assert.deepEqual(all.map(({ type }) => type), ["chat-message", "chat-message", "chat-message", "tool-use", "tool-result"]);
+    const types = all.map(({ type }) => type);
+    assert.deepEqual(types, ["chat-message", "chat-message", "chat-message", "tool-use", "tool-result"]);
     assert.equal(talk.GetMessageView(greeting), "[user]: Good morning");
     assert.match(talk.GetMessageView(use), /^ToolUseContent\{/);
     assert.match(talk.GetMessageView(answer), /^ToolResultContent\{/);
@@ -60,13 +61,17 @@ describe("embeddings", () => {
       embeddings.generateEmbeddingWithCallbacks("A cat", { onSuccess, onError });
     });
     assert.equal(vector.length, 384);
-    const cancel = embeddings.generateEmbeddingWithCallbacks("A dog", { onSuccess: () => assert.fail(), onError: () => undefined });
+    const cancel = embeddings.generateEmbeddingWithCallbacks("A dog", {
+      onSuccess: () => assert.fail(),
+      onError: () => undefined,
+    });
     cancel();
     cancel();
   });
 
   test("of many texts tell which is nearest", async () => {
-    const cosine = (a: Float32Array, b: Float32Array) => a.reduce((sum, each, place) => sum + each * (b[place] ?? 0), 0);
+    const cosine = (one: Float32Array, other: Float32Array) =>
+      one.reduce((sum, each, place) => sum + each * (other[place] ?? 0), 0);
     const wanted = await embeddings.generateEmbeddingAsync("a young cat");
     const vectors = await Promise.all(words.map((text) => embeddings.generateEmbeddingAsync(text)));
     const scores = vectors.map((each) => cosine(wanted, each));
@@ -100,8 +105,15 @@ describe("steps", () => {
       if (failures-- > 0) throw Object.assign(new Error("not now"), { isTransient: true });
       return word.length;
     };
-    const steady = steps.withRetry(unsteady, { maxAttempts: 2, backoff: () => 0, shouldRetry: (error) => error.isTransient });
-    const watched = steps.withEvents(steady, { onStart: (word) => seen.push(word), onResult: (count) => seen.push(count) });
+    const steady = steps.withRetry(unsteady, {
+      maxAttempts: 2,
+      backoff: () => 0,
+      shouldRetry: (error) => error.isTransient,
+    });
+    const watched = steps.withEvents(steady, {
+      onStart: (word) => seen.push(word),
+      onResult: (count) => seen.push(count),
+    });
     const numbered = steps.withState({
       initialState: { place: 0 },
       step: (count: number, state: { place: number }) => {
@@ -109,7 +121,8 @@ describe("steps", () => {
         return `${state.place}: ${count}`;
       },
     });
-    assert.deepEqual(await steps.compose([steps.spread(), watched, numbered]).startAsync(["one", "three"]), ["1: 3", "2: 5"]);
+    const counted = steps.compose([steps.spread(), watched, numbered]);
+    assert.deepEqual(await counted.startAsync(["one", "three"]), ["1: 3", "2: 5"]);
     assert.deepEqual(seen, ["one", 3, "three", 5]);
     const beside = steps.createParallelStep({ maxConcurrency: 2, step: (word: string) => word.toUpperCase() });
     assert.deepEqual(beside.startBlocking(["a", "b", "c"]), ["A", "B", "C"]);
