@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stepwired.errors import ABORTS_A_RUN, Failure, Reason
 from stepwired.rpc.status import TABLE, Detail
+from stepwired.web import status as http
 
 ROOT = Path(__file__).parent.parent
 PROTO = ROOT / "proto/stepwire/v1/error_reason.proto"
@@ -15,7 +16,7 @@ PAGE = ROOT / "docs/errors.md"
 HEAD = """\
 # Errors
 
-<!-- Written by `make gen` from error_reason.proto and rpc/status.py. -->
+<!-- Written by `make gen` from error_reason.proto, rpc/status.py and web/status.py. -->
 
 Every failed call carries a `google.rpc.Status` in `grpc-status-details-bin`, which clients of every language can
 read:
@@ -35,8 +36,19 @@ always contain the words that programs look for: `rate limit`, `context length`,
 gRPC itself answers a request above 16 MiB (`RESOURCE_EXHAUSTED`), an unknown method (`UNIMPLEMENTED`), a cancelled
 call and a passed deadline, without these details.
 
-| reason | code | retry | meaning | detail |
-|---|---|---|---|---|
+## Over HTTP
+
+Calls in OpenAI's form get a status and a body with `error`, whose fields are `message`, `type`, `code`, `param` (the path of
+the first field to change, or null) and `request_id`; see [http.md](http.md). The column "HTTP" has status, type and code.
+`Retry-After` is in whole seconds, and there exactly where trying again may help. What HTTP has a word for itself has a
+code of its own, and no reason: `not_found` (404), `method_not_allowed` (405), `request_timeout` (408), `request_too_large`
+(413), `unsupported_media_type` (415), `host_not_allowed` (421), `origin_not_allowed` (403),
+`request_header_fields_too_large` (431), `malformed_http` (400), `too_many_connections` (503).
+
+## Each reason
+
+| reason | code | HTTP | retry | meaning | detail |
+|---|---|---|---|---|---|
 """
 
 DETAILS = {
@@ -65,7 +77,9 @@ def _row(reason: Reason, meaning: str) -> str:
     delay_s = Failure(reason, "").retry_after_s
     retry = "" if delay_s is None else f"after {delay_s:g} s, or as it says"
     ends = " Ends a run." if reason in ABORTS_A_RUN else ""
-    return f"| `{reason.value}` | `{code.name}` | {retry} | {meaning}{ends} | {DETAILS[detail]} |\n"
+    number, kind = http.TABLE[reason]
+    over_http = f"{number} `{kind}` `{http.code_of(reason)}`"
+    return f"| `{reason.value}` | `{code.name}` | {over_http} | {retry} | {meaning}{ends} | {DETAILS[detail]} |\n"
 
 
 if __name__ == "__main__":

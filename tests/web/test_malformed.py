@@ -39,6 +39,7 @@ async def ask(connection: Connection, rng: random.Random) -> int:
     return reply.status
 
 
+@pytest.mark.timeout(60 + COUNT / 50)
 async def test_every_malformed_body_is_refused_with_all_that_a_refusal_has(caplog: pytest.LogCaptureFixture) -> None:
     rng = random.Random(SEED)
     found: dict[int, int] = {}

@@ -18,8 +18,8 @@ DEPTH = 64
 _AT_ONCE_BYTES = 64 * KIB
 
 
-async def read_object(exchange: Exchange, limit_bytes: int) -> dict[str, Json]:
-    """Read the body, which has to be a JSON object.
+async def read_object(exchange: Exchange, limit_bytes: int, most_values: int) -> dict[str, Json]:
+    """Read the body, which has to be a JSON object of at most so many bytes and values.
 
     Raises:
         Refused: It is too large, or of another type.
@@ -34,8 +34,8 @@ async def read_object(exchange: Exchange, limit_bytes: int) -> dict[str, Json]:
         raise Refused(415, "unsupported_media_type", "the request's body may not be compressed")
     raw = await _read(exchange, limit_bytes)
     if len(raw) <= _AT_ONCE_BYTES:
-        return parsed(raw)
-    return await asyncio.to_thread(parsed, raw)
+        return parsed(raw, most_values)
+    return await asyncio.to_thread(parsed, raw, most_values)
 
 
 async def _read(exchange: Exchange, limit_bytes: int) -> bytes:
@@ -61,12 +61,14 @@ def _too_large(limit_bytes: int) -> Refused:
     return Refused(413, "request_too_large", f"the request's body has more than {limit_bytes} bytes")
 
 
-def parsed(raw: bytes) -> dict[str, Json]:
+def parsed(raw: bytes, most_values: int) -> dict[str, Json]:
     """Read a JSON object.
 
     Raises:
         InvalidRequest: See `read_object`.
     """
+    if jsonvalue.has_more_values(raw, most_values):
+        raise _malformed(f"it has more than {most_values} values")
     try:
         text = raw.decode()
     except UnicodeDecodeError:

@@ -33,7 +33,7 @@ class ChatCompletions:
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
-        given = await read_object(exchange, self._body_bytes)
+        given = await read_object(exchange, self._body_bytes, self._limits.request_json_values)
         request, is_streamed, has_usage = chat_request(given, self._limits)
         if key := exchange.provider_key():
             request = replace(request, caller_key=key)

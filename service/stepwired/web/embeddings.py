@@ -46,7 +46,9 @@ class EmbeddingList:
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
-        asked = embed_request(await read_object(exchange, self._body_bytes), self._limits)
+        asked = embed_request(
+            await read_object(exchange, self._body_bytes, self._limits.request_json_values), self._limits
+        )
         made = await self._embed(EmbedRequest(asked.texts, asked.model, exchange.provider_key()))
         if asked.dimensions not in {None, made.dimensions}:
             text = f"is {asked.dimensions}, and {made.model} makes vectors of {made.dimensions} numbers: leave it out"

@@ -145,6 +145,9 @@ def _image(part: Fields, limits: Limits) -> Image:
     data = b""
     if head is None or not head[2].endswith(";base64"):
         faults.add(place, "must be a data: URL in base64, or an http or https URL")
+    elif (size := (len(url) - head.end()) * 3 // 4) > limits.inline_image_bytes + 2:
+        limit = f"the limit is {limits.inline_image_bytes}"
+        faults.add(place, f"has {size} bytes, and {limit}", Reason.IMAGE_TOO_LARGE)
     else:
         try:
             data = base64.b64decode(url[head.end() :], validate=True)
