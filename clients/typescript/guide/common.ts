@@ -24,5 +24,5 @@ export async function twice(act: (world: World, isSoon: boolean) => Promise<void
   }
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: what a block declares is its own affair
+// What a block declares is its own affair.
 export type Any = any;

@@ -11,7 +11,7 @@ import * as wrapping from "../steps/wrapping.js";
 import { bothCasings, type BothCasings } from "./casings.js";
 import { makeStep, type Step } from "./step.js";
 
-// biome-ignore lint/suspicious/noExplicitAny: what flows between steps is the program's own affair
+// What flows between steps is the program's own affair.
 type Any = any;
 
 /** A function that makes a result of a value. */

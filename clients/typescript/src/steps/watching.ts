@@ -7,7 +7,7 @@ import type { Functions } from "../functions/functions.js";
 import { type RunStepResponse, type Step as WireStep, StepSchema } from "../gen/stepwire/v1/step_run_pb.js";
 import { type StageEvent, stageEvent, stepResult } from "./results.js";
 
-// biome-ignore lint/suspicious/noExplicitAny: what flows between steps is the program's own affair
+// What flows between steps is the program's own affair.
 type Any = any;
 
 /** What wants to hear of one step. What a function returns is awaited before anything else is told. */
