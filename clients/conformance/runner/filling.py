@@ -21,6 +21,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 _NAME = re.compile(r"\$\{(\w+)\}")
@@ -40,11 +41,13 @@ def fill(value: Any, names: Mapping[str, Any]) -> Any:
     return value
 
 
+@lru_cache
 def noise(count: int) -> bytes:
     """Make bytes that look random, the same each time."""
     return random.Random(count).randbytes(count)
 
 
+@lru_cache
 def png(width: int, height: int) -> bytes:
     """Make a picture that does not get smaller by compression."""
     pixels = noise(3 * width * height)

@@ -105,11 +105,14 @@ class Player:
     async def _call(self, step: Mapping[str, Any], names: Mapping[str, Any]) -> None:
         begun = await self._begin(step, step["call"], names)
         if step.get("until_ok"):
-            async with asyncio.timeout(HANG_S):
-                while (await begun.call.end()).code != "OK":
-                    await asyncio.sleep(0.1)  # as a caller who tries again would
-                    begun = await self._begin(step, step["call"], names)
+            begun = await patient(self._until_ok(begun, names), "no call succeeded")
         await self._end(begun, step, names)
+
+    async def _until_ok(self, begun: Begun, names: Mapping[str, Any]) -> Begun:
+        while (await begun.call.end()).code != "OK":
+            await asyncio.sleep(0.1)  # as a caller who tries again would
+            begun = await self._begin(begun.step, begun.step["call"], names)
+        return begun
 
     async def _send(self, step: Mapping[str, Any], names: Mapping[str, Any]) -> None:
         begun = self._calls[step.get("to", "call")]

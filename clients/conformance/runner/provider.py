@@ -18,7 +18,7 @@ BIG_BYTES = 1024 * 1024 - 16384
 """A reply of nearly 1 MiB, which is the most; `Chat` holds it twice."""
 
 WIDE = 3500
-"""Numbers of a wide vector: 256 of them take 3.6 MB, nearly the most that a reply may have."""
+"""Numbers of a wide vector."""
 
 _LATE = {"retry-after": "120"}  # so late that the server does not wait itself
 _WEATHER = '{"city":"Oslo","days":2}'

@@ -55,8 +55,9 @@ async def table(
     """Play these cases in these languages, which run side by side, each case by case."""
     async with staging(folder) as stage, AsyncExitStack() as stack:
         troupes = [Troupe(stage, name, language, stack) for name, language in languages.items()]
-        columns = await asyncio.gather(*(_column(troupe, cases, book, progress) for troupe in troupes))
-    return [cell for column in columns for cell in column]
+        async with asyncio.TaskGroup() as group:
+            columns = [group.create_task(_column(troupe, cases, book, progress)) for troupe in troupes]
+    return [cell for column in columns for cell in column.result()]
 
 
 async def _column(troupe: Troupe, cases: Sequence[Case], book: Book, progress: Progress) -> list[Cell]:
