@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.clients.test_typescript import FOLDER, NODE, ran
 from tests.clients.words import World, world
+from tests.e2e.conftest import SCRIPTED
 from tests.page import conftest as pages
 from tests.program import HANG_S
 
@@ -33,7 +33,7 @@ async def bundle(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return file.read_bytes()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def origin(bundle: bytes) -> AsyncGenerator[str]:
     """Where the page comes from: a server of its own, as a site that uses the package has one."""
     html = (HERE / "page.html").read_bytes()
@@ -50,9 +50,10 @@ async def origin(bundle: bytes) -> AsyncGenerator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-@pytest.fixture
-async def served(tmp_path: Path, origin: str) -> AsyncGenerator[World]:
-    async with world(tmp_path, f'[web]\nhttp_port = 0\nallow_origins = ["{origin}"]\n') as made:
+@pytest.fixture(scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory, origin: str) -> AsyncGenerator[World]:
+    web = f'[web]\nhttp_port = 0\nallow_origins = ["{origin}"]\n'
+    async with world(tmp_path_factory.mktemp("served"), SCRIPTED + web) as made:
         yield made
 
 
@@ -61,7 +62,7 @@ async def page(browser: Browser, origin: str, served: World) -> AsyncGenerator[P
     async with await browser.new_context() as context:
         context.set_default_timeout(pages.PATIENCE_MS)
         page = await context.new_page()
-        await page.goto(f"{origin}/?server={quote(served.program.http)}")
+        await page.goto(f"{origin}/?server={quote(served.http)}")
         await page.wait_for_function("globalThis.client !== undefined")
         yield page
 

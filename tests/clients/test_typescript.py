@@ -27,9 +27,9 @@ def node() -> Path:
     return NODE
 
 
-@pytest.fixture
-async def served(tmp_path: Path) -> AsyncGenerator[World]:
-    async with world(tmp_path) as made:
+@pytest.fixture(scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[World]:
+    async with world(tmp_path_factory.mktemp("served")) as made:
         yield made
 
 

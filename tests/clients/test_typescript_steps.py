@@ -18,7 +18,6 @@ from stepwire.v1 import step_run_pb2
 from tests.clients.test_typescript import FOLDER, node, ran
 from tests.clients.words import World, world
 from tests.e2e.conftest import data_dir, server
-from tests.fakeprov import Provider
 from tests.program import HANG_S, Program, data_dir_with_models
 from tests.sdk.refusing import refuse
 from tests.sdk.scripted import serve
@@ -30,15 +29,14 @@ V = step_run_pb2
 GUIDE = Path(os.environ.get("STEPWIRE_REFERENCE") or "nowhere", "geppetto-javascript-api.md").absolute()
 
 
-def beside_the_local_models(provider: Provider) -> str:
-    """Settings of a server with a scripted model that looks at pictures."""
-    return f'[endpoints.fake]\nbase_url = "{provider.base_url}"\n[models.eyes]\nendpoint = "fake"\nimages = true\n'
+#: Settings of a server that has, beside the local models, a scripted one that looks at pictures.
+BESIDE = '[endpoints.fake]\nbase_url = "{base_url}"\n[models.eyes]\nendpoint = "fake"\nimages = true\n'
 
 
 @pytest.fixture
 async def both(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[World]:
     """A server on the local models and on a scripted one."""
-    async with world(data_dir_with_models(tmp_path_factory), basis=beside_the_local_models) as made:
+    async with world(data_dir_with_models(tmp_path_factory), BESIDE) as made:
         yield made
 
 

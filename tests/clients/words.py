@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, urlsplit
 
-from tests.e2e.conftest import settings
+from tests.conftest import ROOT
+from tests.e2e.conftest import SCRIPTED
 from tests.fakeprov import Behaviour, Connection, Exchange, Provider, behaviours
-from tests.program import HANG_S, Program, running
+from tests.program import HANG_S, running
 
 _AT_ONCE = {"retry-after": "120"}  # so late that the server does not wait itself
 
@@ -21,38 +25,60 @@ _AT_ONCE = {"retry-after": "120"}  # so late that the server does not wait itsel
 class World:
     """A server, and an address to ask what its provider has seen."""
 
-    program: Program
+    address: str
+    http: str
     control: str
-    scripted: _Scripted
 
     @property
     def environ(self) -> dict[str, str]:
         """What tests in other languages find their way by."""
-        return {"STEPWIRE_ADDRESS": self.program.address, "STEPWIRE_CONTROL": self.control}
+        return {"STEPWIRE_ADDRESS": self.address, "STEPWIRE_CONTROL": self.control}
 
     async def closed(self, prompt: str) -> None:
         """Wait until the provider's sockets are closed on which that prompt came."""
+        where = urlsplit(self.control)
         async with asyncio.timeout(HANG_S):
-            await self.scripted.closed(prompt)
+            reader, writer = await asyncio.open_connection(where.hostname, where.port)
+            writer.write(f"GET /closed/{quote(prompt)} HTTP/1.1\r\n\r\n".encode())
+            answer = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+        assert b" 200 " in answer, answer
 
 
 @asynccontextmanager
-async def world(data_dir: Path, more: str = "", basis: Callable[[Provider], str] = settings) -> AsyncGenerator[World]:
-    """Start all of it. `more` is added to the server's settings, which `basis` makes.
+async def world(data_dir: Path, settings: str = SCRIPTED) -> AsyncGenerator[World]:
+    """Start all of it, beside this process. In the server's settings, `{base_url}` is the provider's.
 
     Prompts begin with a word: `say` (what follows, a piece for each word), `stall` (`Hello`, and then nothing more),
     `silent`, `limited`, `long` (too long a context), `key` (that is invalid). Everything else is answered with `Hello`.
     `GET /asked/<prompt>` of the control address is answered once that prompt has come to the provider, and
     `/closed/<prompt>` once the sockets are closed on which it came.
     """
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.clients.words", data_dir, settings), cwd=ROOT, stdin=PIPE, stdout=PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        line = await asyncio.wait_for(process.stdout.readline(), HANG_S)
+        yield World(**json.loads(line))
+    finally:
+        process.stdin.close()  # the end of its input is its own
+        await asyncio.wait_for(process.wait(), HANG_S)
+
+
+async def _serve(data_dir: Path, template: str) -> None:
+    """Serve until the standard input ends."""
     scripted = _Scripted()
     async with (
         scripted.provider,
-        running(data_dir, basis(scripted.provider) + more) as program,
+        running(data_dir, template.replace("{base_url}", scripted.provider.base_url)) as program,
         await asyncio.start_server(scripted.tell, "127.0.0.1", 0) as server,
     ):
-        port = server.sockets[0].getsockname()[1]
-        yield World(program, f"http://127.0.0.1:{port}", scripted)
+        control = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        print(json.dumps({"address": program.address, "http": program.http, "control": control}), flush=True)
+        await asyncio.to_thread(sys.stdin.read)
 
 
 class _Scripted:
@@ -117,3 +143,7 @@ def _behaviour(prompt: str) -> Behaviour:
             return behaviours.status(401)
         case _:
             return behaviours.reply()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(Path(sys.argv[1]), sys.argv[2]))
