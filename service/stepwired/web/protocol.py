@@ -21,6 +21,9 @@ _LOOKS = 2
 #: How long the rest of a request that was refused is still read, so that the peer gets to see why.
 _LINGER_S = 2.0
 
+#: What of a body is read and thrown away after the answer, so that the connection can be used again.
+_PASSED_OVER_BYTES = 1024 * 1024
+
 
 class Connection(HttpToolsProtocol):
     """One connection.
@@ -170,13 +173,20 @@ class Connection(HttpToolsProtocol):
         self._serving = self.cycle
 
     def on_body(self, body: bytes) -> None:
-        if not self._is_deaf:
-            super().on_body(body)
+        if self._is_deaf:
+            return
+        super().on_body(body)
+        if self.cycle.response_complete:
+            # Answered before it was whole. To close now would take the answer from a peer that is still sending.
+            self._passed_over_bytes += len(body)
+            if self._passed_over_bytes > _PASSED_OVER_BYTES:
+                self._linger()
 
     def on_message_complete(self) -> None:
         if self._is_deaf:
             return
         self._in_body = False
+        self._passed_over_bytes = 0
         self._expect_nothing()
         super().on_message_complete()
 
@@ -185,9 +195,7 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._expect(self._bounds.stalled_s, self.transport.abort)
-        elif self._in_body:
-            # Answered before it was whole. To close now would take the answer from a peer that is still sending.
-            self._linger()
+        self._passed_over_bytes = 0
 
     # The ends of a peer's patience, and ours.
 
