@@ -120,6 +120,20 @@ aimock: node # And for those that ask a provider of other people's making.
 	    || echo "aimock could not be installed: $$(tail -n 1 $$new/npm.log)" >&2; \
 	fi
 
+.PHONY: callers
+callers: node # And for those in which other people's clients call the HTTP front.
+	@new=.tools/callers; from=tests/e2e/callers; \
+	if ! cat $$from/requirements.txt $$from/package-lock.json | cmp -s - $$new/installed; then \
+	  echo "install: clients of other people's making, into $$new"; \
+	  rm -rf $$new; mkdir -p $$new; cp $$from/package.json $$from/package-lock.json $$new; \
+	  npm="$$PWD/.tools/bin/npm"; \
+	  ($(PYTHON) -m venv $$new/venv && $$new/venv/bin/pip install --no-deps --require-virtualenv -r $$from/requirements.txt \
+	    && cd $$new && "$$npm" ci --ignore-scripts --no-audit --no-fund) >$$new/log 2>&1 \
+	    && cat $$from/requirements.txt $$from/package-lock.json >$$new/installed \
+	    || echo "the callers could not be installed: $$(tail -n 1 $$new/log)" >&2; \
+	fi; \
+	cp $$from/*.mjs $$new
+
 .PHONY: page-packages
 page-packages: node # What the page's tests need beside a browser.
 	@new=.tools/page; lock=tests/page/package-lock.json; \
