@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 import uuid
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -14,6 +13,7 @@ from typing import Any, NoReturn
 import grpc
 import grpc.aio
 
+from stepwired.callers import crash, is_request_id
 from stepwired.errors import Broken, Failure, Reason, Unavailable
 from stepwired.events import Metrics
 from stepwired.rpc import status
@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 Context = grpc.aio.ServicerContext[Any, Any]
 
 REQUEST_ID = "x-request-id"
-_MAX_REQUEST_ID = 36
 
 #: How long a call that we end may take to write the message it is at, and how often we look whether it has.
 _WRITE_S = 1.0
@@ -166,33 +165,11 @@ class Guard:
         return self.failure is not None
 
 
-def crash(error: BaseException) -> str:
-    """Describe an exception that nobody foresaw: its class, where it came from, and what was behind it.
-
-    Not its text: libraries put into it what they were given, which may be a prompt or a key.
-    """
-    told: list[str] = []
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        each = waiting.pop()
-        if each is None or id(each) in seen:
-            continue
-        seen.add(id(each))
-        kind = type(each)
-        frames = "".join(traceback.format_tb(each.__traceback__))
-        told.append(f"{'error' if each is error else 'behind it'}={kind.__module__}.{kind.__qualname__}\n{frames}")
-        if isinstance(each, BaseExceptionGroup):
-            waiting += each.exceptions
-        waiting.append(each.__cause__ or (None if each.__suppress_context__ else each.__context__))
-    return "".join(told).rstrip("\n")
-
-
 def request_id(context: Context) -> str:
     """Take the caller's id if it is one that is safe to repeat and to log, or make one."""
     for key, value in context.invocation_metadata() or ():
         if key == REQUEST_ID:
-            if isinstance(value, str) and 0 < len(value) <= _MAX_REQUEST_ID and value.isascii() and value.isprintable():
+            if isinstance(value, str) and is_request_id(value):
                 return value
             break
     return str(uuid.uuid4())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 import uuid
 from collections.abc import Sequence
 from types import TracebackType
@@ -13,7 +12,8 @@ from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
 
-from stepwired.errors import Broken, Failure, InvalidRequest, Reason, Throttled, Unavailable
+from stepwired.callers import checked_key, crash, is_request_id
+from stepwired.errors import Broken, Failure, Reason, Throttled, Unavailable
 from stepwired.events import Metrics
 from stepwired.web.status import Refused, Told, told
 
@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 Headers = list[tuple[bytes, bytes]]
 
 PROVIDER_KEY = b"x-provider-key"
-_KEY_CHARACTERS = 4096
-_REQUEST_ID_CHARACTERS = 36
 _JSON = (b"content-type", b"application/json")
 
 
@@ -176,13 +174,7 @@ class Exchange:
             InvalidRequest: PROVIDER_CALLER_KEY_INVALID, it can be none.
         """
         value = self.headers.get(PROVIDER_KEY)
-        if value is None:
-            return ""
-        key = value.decode("latin-1").strip()
-        if not (0 < len(key) <= _KEY_CHARACTERS and key.isascii() and key.isprintable()):
-            text = f"invalid api key: x-provider-key must be 1 to {_KEY_CHARACTERS} printable ASCII characters"
-            raise InvalidRequest(Reason.PROVIDER_CALLER_KEY_INVALID, text)
-        return key
+        return "" if value is None else checked_key(value.decode("latin-1"), PROVIDER_KEY.decode())
 
 
 class Work:
@@ -261,14 +253,9 @@ class Work:
 
 
 def crashed(exchange: Exchange, error: Exception) -> Failure:
-    """What a caller is told about an exception that nobody foresaw; where it came from goes to the log.
-
-    Not its text: libraries put into it what they were given, which may be a prompt or a key.
-    """
-    kind = type(error)
-    where = "".join(traceback.format_tb(error.__traceback__)).rstrip("\n")
-    line = "call crashed request_id=%s method=%s error=%s\n%s"
-    log.error(line, exchange.request_id, exchange.label, f"{kind.__module__}.{kind.__qualname__}", where)
+    """What a caller is told about an exception that nobody foresaw; where it came from goes to the log."""
+    line = "call crashed request_id=%s method=%s %s"
+    log.error(line, exchange.request_id, exchange.label, crash(error))
     return Broken(Reason.INTERNAL, f"internal error; request_id {exchange.request_id}")
 
 
@@ -283,8 +270,5 @@ def _error_headers(said: Told) -> Headers:
 
 def _request_id(given: bytes | None) -> str:
     """The caller's id if it is one that is safe to repeat and to log, or a new one."""
-    if given is not None and 0 < len(given) <= _REQUEST_ID_CHARACTERS:
-        text = given.decode("latin-1")
-        if text.isascii() and text.isprintable():
-            return text
-    return str(uuid.uuid4())
+    text = "" if given is None else given.decode("latin-1")
+    return text if is_request_id(text) else str(uuid.uuid4())

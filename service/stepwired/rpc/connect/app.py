@@ -15,10 +15,11 @@ from connectrpc.request import RequestContext
 from connectrpc.server import ConnectASGIApplication
 from google.protobuf import descriptor_pool
 
+from stepwired.callers import crash
 from stepwired.errors import Broken, Failure, Reason
 from stepwired.limits import Limits
 from stepwired.rpc import status
-from stepwired.rpc.call import REQUEST_ID, crash, request_id
+from stepwired.rpc.call import REQUEST_ID, request_id
 from stepwired.rpc.connect import plain
 from stepwired.rpc.connect.body import Format, Gzip, Raw
 from stepwired.rpc.connect.context import ConnectContext, Metadata, metadata
