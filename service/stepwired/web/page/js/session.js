@@ -95,7 +95,9 @@ export class Session {
   /** Repeats what failed, as it was: the server knows by its ids what of it was done. */
   async retry(model) {
     const { request, parentId } = this.reply;
-    await this.#ask({ ...request, model }, parentId);
+    // What the server has, it has given a time. Then only the answer is missing.
+    const isStored = Boolean(this.tree.get(parentId)?.createTime);
+    await (isStored ? this.answer(parentId, model) : this.#ask({ ...request, model }, parentId));
   }
 
   stop() {
@@ -219,9 +221,11 @@ export class Session {
   }
 
   #describe(conversation) {
+    const revision = Number(conversation.revision ?? 0);
+    if (revision < this.revision) return; // the watch has told of later changes while this was on its way
     this.title = conversation.title ?? "";
     this.tree.headId = conversation.headId ?? "";
-    this.revision = Math.max(this.revision, Number(conversation.revision ?? 0));
+    this.revision = revision;
   }
 
   #tell() {

@@ -24,6 +24,13 @@ function versions(session, id, actions) {
   );
 }
 
+/** Puts new buttons in place of old ones; the keyboard stays on the one that it was on. */
+function replace(foot, elements) {
+  const held = foot.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+  place(foot, elements);
+  if (held) foot.querySelector(`[aria-label="${CSS.escape(held)}"]`)?.focus();
+}
+
 export class UserTurn {
   element = h("article", { class: "turn user" });
   #foot = h("div", { class: "turn-foot" });
@@ -44,7 +51,7 @@ export class UserTurn {
     this.#signature = signature;
     const edit = iconButton("edit", "Edit and ask again", () => this.#edit(session), { disabled: session.isBusy });
     const copying = iconButton("copy", "Copy", () => copy(copying, this.message.text ?? ""));
-    place(this.#foot, [versions(session, this.message.id, this.actions), copying, edit].filter(Boolean));
+    replace(this.#foot, [versions(session, this.message.id, this.actions), copying, edit].filter(Boolean));
   }
 
   #read() {
@@ -156,7 +163,7 @@ export class ReplyTurn {
     const copying = iconButton("copy", "Copy", () => copy(copying, textOf(parts)));
     const redo = error ? null : iconButton("redo", "Answer again", again, { disabled: session.isBusy });
     const branch = id ? versions(session, id, this.actions) : null;
-    place(this.#foot, [branch, parts.length ? copying : null, redo, statsLine(stats)].filter(Boolean));
+    replace(this.#foot, [branch, parts.length ? copying : null, redo, statsLine(stats)].filter(Boolean));
   }
 }
 
