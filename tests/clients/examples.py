@@ -12,8 +12,6 @@ from tests.e2e.conftest import Scripted
 from tests.fakeprov import Exchange, behaviours
 from tests.program import HANG_S
 
-CLOSED_S = 5.0
-"""Far more than closing a socket takes on a busy machine, and far less than any limit of the server's own."""
 
 
 class Example:
@@ -74,7 +72,7 @@ async def leaves_after_a_piece(scripted: Scripted, command: Sequence[str | Path]
     async with started(*command) as example:
         assert await example.ends() == (f"Hello\n{says}\n", "")
         assert example.process.returncode == 0
-    await scripted.provider.closed(1, CLOSED_S)
+    await scripted.provider.closed(1, HANG_S)
 
 
 async def ends_with_ctrl_c(scripted: Scripted, command: Sequence[str | Path], status: int) -> None:
@@ -85,7 +83,7 @@ async def ends_with_ctrl_c(scripted: Scripted, command: Sequence[str | Path], st
         example.process.send_signal(signal.SIGINT)
         assert await example.ends() == ("\ncancelled\n", "")
         assert example.process.returncode == status
-    await scripted.provider.closed(1, CLOSED_S)
+    await scripted.provider.closed(1, HANG_S)
 
 
 async def tells_why_it_failed(command: Sequence[str | Path]) -> None:
