@@ -13,7 +13,6 @@ from tests.fakeprov import Exchange, behaviours
 from tests.program import HANG_S
 
 
-
 class Example:
     """An example that runs."""
 
