@@ -40,6 +40,7 @@ from stepwired.imaging.files import Files
 from stepwired.imaging.intake import Images
 from stepwired.imaging.pool import Decoders
 from stepwired.limits import Limits
+from stepwired.rpc.call import Call
 from stepwired.rpc.gate import Authorize, anybody
 from stepwired.rpc.pictures import Pictures
 from stepwired.rpc.server import Parts, Server
@@ -199,6 +200,11 @@ async def serve(
     finally:
         await server.drain(0)
         await images.close()
+
+
+def live_calls(server: Server) -> list[Call]:
+    """The calls that gRPC is serving just now."""
+    return [member for member in server.places._live if isinstance(member, Call)]
 
 
 async def until(holds: Callable[[], object]) -> None:

@@ -11,7 +11,6 @@ from stepwire.v1 import step_run_pb2
 from stepwired.errors import Reason
 from stepwired.limits import KIB, MIB, Limits
 from stepwired.rpc.convert.steps import SpecReader
-from stepwired.violations import Faults
 from stepwired.steps.spec import (
     Case,
     ChatEmit,
@@ -31,6 +30,7 @@ from stepwired.steps.spec import (
     Take,
     Timeout,
 )
+from stepwired.violations import Faults
 
 R = Reason
 

@@ -15,6 +15,7 @@ from stepwired.events import Batch, ChatRequest, TextDelta
 from tests.rpc.serving import (
     STARTED,
     finished,
+    live_calls,
     read,
     serve,
     told,
@@ -107,7 +108,7 @@ async def test_a_call_that_is_ended_while_it_writes_its_first_message_is_told_wh
     writing = asyncio.Event()
 
     async def chat(_: ChatRequest) -> AsyncGenerator[Batch, None]:
-        (live,) = client.server.places._live
+        (live,) = live_calls(client.server)
         loop = asyncio.get_running_loop()
 
         def end() -> None:  # runs once the handler waits for its write, before gRPC's own thread can have told it
@@ -144,7 +145,7 @@ async def test_draining_does_not_wait_for_readers_that_never_read() -> None:
     async with serve(chat) as client:
         call = client.chat.StreamChat(HI)
         await read(call)
-        (live,) = client.server.places._live
+        (live,) = live_calls(client.server)
         seen: list[object] = []
 
         def is_stuck() -> bool:

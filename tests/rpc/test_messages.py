@@ -15,8 +15,8 @@ from stepwired.events import (
 )
 from stepwired.limits import Limits
 from stepwired.rpc.convert.messages import message, message_json
-from stepwired.violations import Faults
 from stepwired.store.codec.messages import message_proto
+from stepwired.violations import Faults
 
 LIMITS = Limits()
 

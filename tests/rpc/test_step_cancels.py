@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stepwired.sandbox.pool import Sandbox
-from tests.rpc.serving import until, within
+from tests.rpc.serving import live_calls, until, within
 from tests.rpc.talking import V, begun
 from tests.rpc.waiting import HANGING, LIMITS, Everything, serving
 
@@ -104,7 +104,7 @@ async def busy(server: Everything, kind: str, call: Any) -> None:
     elif kind == "retry, wait":
         await until(lambda: waits.failed)
     elif "nobody reads" in kind:
-        await until(lambda: any(live.writing is not True for live in server.client.server.places._live))
+        await until(lambda: any(live.writing is not True for live in live_calls(server.client.server)))
     else:
         await until(lambda: waits.working)
 
