@@ -2,23 +2,18 @@ package stepwire
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"strings"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	stepwirev1 "stepwire.dev/go/stepwire/v1"
 )
 
-const maxMessageBytes = 1024
+// maxInFlight is the most that the server takes; what does not fit the message cannot be left to it.
+const maxInFlight = 1000
 
 // Worker is a set of steps that all runs of a server can name, for as long as Serve lasts.
 type Worker struct {
@@ -26,13 +21,15 @@ type Worker struct {
 	Name string
 	// MaxInFlight is how many calls it takes at once, 1 to 1,000; 0 for 1.
 	MaxInFlight int
-	Steps       []Step
+	// Steps have different names: one worker serves one version of a name.
+	Steps []Step
 	// Accepted, if set, is called when the steps can be named.
 	Accepted func(workerID string)
 }
 
 // Step is a function that runs may name. It has a Run or a Stream. A call whose worker is lost before it has made
-// anything is made again elsewhere: so it should do no harm to call it twice.
+// anything is made again elsewhere: so it should do no harm to call it twice. If it panics, that is logged, and the call
+// fails, as with any other error.
 type Step struct {
 	// Name is 1 to 128 of A-Z a-z 0-9 . _ : -
 	Name        string
@@ -40,7 +37,7 @@ type Step struct {
 	Description string
 	// InputSchema and OutputSchema are JSON Schemas, which the server checks; nil for any value.
 	InputSchema, OutputSchema *structpb.Struct
-	// Run makes one result. Its context ends when nobody needs the result any longer.
+	// Run makes one result. Its context ends when nobody needs the result any longer, or when it comes too late.
 	Run func(ctx context.Context, call Call) (any, error)
 	// Stream makes any number of results, each sent as soon as it is emitted.
 	Stream func(ctx context.Context, call Call, emit func(result any) error) error
@@ -72,7 +69,13 @@ func (e *StepError) Error() string { return e.Message }
 // Serve offers the worker's steps until ctx ends: then it takes no further calls, and returns nil when the open ones are
 // answered. It returns an error when the server does not take the steps, or the connection is lost; after the latter,
 // which is codes.Unavailable, call it again.
+//
+// Steps whose calls nobody needs any longer, which are all when the connection is lost, have a second to return after
+// their context has ended. Then Serve does not wait for them.
 func Serve(ctx context.Context, connection grpc.ClientConnInterface, worker Worker) error {
+	if err := worker.fault(); err != nil {
+		return err
+	}
 	// Not of ctx: what is open when that ends is still to be answered.
 	streaming, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -81,8 +84,12 @@ func Serve(ctx context.Context, connection grpc.ClientConnInterface, worker Work
 		select {
 		case <-accepted:
 		case <-streaming.Done():
-		case <-ctx.Done(): // nothing is open yet
-			cancel()
+		case <-ctx.Done():
+			select {
+			case <-accepted: // both at once
+			default: // nothing is open yet
+				cancel()
+			}
 		}
 	}()
 	stream, err := stepwirev1.NewStepRunServiceClient(connection).ServeSteps(streaming)
@@ -92,41 +99,30 @@ func Serve(ctx context.Context, connection grpc.ClientConnInterface, worker Work
 		}
 		return err
 	}
-	s := &session{stream: stream, steps: map[string]Step{}, open: map[string]context.CancelFunc{}}
-	for _, step := range worker.Steps {
-		s.steps[step.Name] = step
-	}
+	s := newSession(stream, worker.Steps)
 	s.send(&stepwirev1.ServeStepsRequest{
 		Kind: &stepwirev1.ServeStepsRequest_Register{Register: worker.registration()},
 	})
-	defer s.calls.Wait()
+	defer s.wait()
 	defer cancel()
-	for isAccepted := false; ; {
-		response, err := stream.Recv()
-		if errors.Is(err, io.EOF) || ctx.Err() != nil && status.Code(err) == codes.Canceled {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		switch kind := response.GetKind().(type) {
-		case *stepwirev1.ServeStepsResponse_Accepted:
-			interval := kind.Accepted.GetHeartbeatInterval().AsDuration()
-			if interval <= 0 || isAccepted {
-				return status.Error(codes.Internal, "the server accepts workers in a way that this version does not know")
-			}
-			isAccepted = true
-			close(accepted)
-			go s.beat(ctx, streaming, interval)
-			if worker.Accepted != nil {
-				worker.Accepted(kind.Accepted.GetWorkerId())
-			}
-		case *stepwirev1.ServeStepsResponse_Call:
-			s.begin(streaming, kind.Call)
-		case *stepwirev1.ServeStepsResponse_CancelCall:
-			s.end(kind.CancelCall.GetCallId())
-		}
+	return s.listen(ctx, streaming, accepted, worker.Accepted)
+}
+
+// fault says what is wrong with the worker that the server does not say: it may take two versions of a step, but calls
+// steps by their names alone.
+func (w Worker) fault() error {
+	if w.MaxInFlight < 0 || w.MaxInFlight > maxInFlight {
+		return status.Errorf(codes.InvalidArgument, "MaxInFlight is %d: a worker takes 1 to %d calls", w.MaxInFlight, maxInFlight)
 	}
+	named := map[string]int{}
+	for index, step := range w.Steps {
+		if first, isThere := named[step.Name]; isThere {
+			return status.Errorf(codes.InvalidArgument,
+				"Steps[%d] and Steps[%d] are both called %q: one worker serves one version of a name", first, index, step.Name)
+		}
+		named[step.Name] = index
+	}
+	return nil
 }
 
 func (w Worker) registration() *stepwirev1.WorkerRegistration {
@@ -138,126 +134,4 @@ func (w Worker) registration() *stepwirev1.WorkerRegistration {
 		})
 	}
 	return registration
-}
-
-// session is one connection of a worker.
-type session struct {
-	stream  stepwirev1.StepRunService_ServeStepsClient
-	sending sync.Mutex // a stream takes one message at a time
-	steps   map[string]Step
-	calls   sync.WaitGroup
-
-	opening sync.Mutex
-	open    map[string]context.CancelFunc
-}
-
-// send leaves it to Recv to say why the stream has ended.
-func (s *session) send(request *stepwirev1.ServeStepsRequest) error {
-	s.sending.Lock()
-	defer s.sending.Unlock()
-	return s.stream.Send(request)
-}
-
-// beat says that the worker is alive, and once that it goes away; the server ends the stream when all is answered.
-func (s *session) beat(leaving, streaming context.Context, interval time.Duration) {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	left := leaving.Done()
-	for {
-		alive := &stepwirev1.ServeStepsRequest_Heartbeat{Heartbeat: &stepwirev1.WorkerHeartbeat{}}
-		request := &stepwirev1.ServeStepsRequest{Kind: alive}
-		select {
-		case <-streaming.Done():
-			return
-		case <-left:
-			left = nil
-			request.Kind = &stepwirev1.ServeStepsRequest_Drain{Drain: &stepwirev1.WorkerDrain{}}
-		case <-ticker.C:
-		}
-		if s.send(request) != nil {
-			return
-		}
-	}
-}
-
-func (s *session) begin(ctx context.Context, call *stepwirev1.Call) {
-	ctx, cancel := context.WithCancel(ctx)
-	s.opening.Lock()
-	s.open[call.GetCallId()] = cancel
-	s.opening.Unlock()
-	s.calls.Add(1)
-	go func() {
-		defer s.calls.Done()
-		defer s.end(call.GetCallId())
-		s.answer(ctx, call)
-	}()
-}
-
-func (s *session) end(callID string) {
-	s.opening.Lock()
-	cancel := s.open[callID]
-	delete(s.open, callID)
-	s.opening.Unlock()
-	if cancel != nil {
-		cancel()
-	}
-}
-
-// answer runs a step. What it sends for a call that is no longer needed, the server ignores.
-func (s *session) answer(ctx context.Context, call *stepwirev1.Call) {
-	given := Call{call.GetInput().AsInterface(), int(call.GetAttempt()), call.GetRunId(), call.GetStepPath()}
-	step := s.steps[call.GetFunction()]
-	done := &stepwirev1.CallDone{}
-	var err error
-	switch {
-	case step.Run != nil:
-		var result any
-		if result, err = step.Run(ctx, given); err == nil {
-			var value *structpb.Value
-			value, err = structpb.NewValue(result)
-			done.Outputs = []*structpb.Value{value} // one message answers the call
-		}
-	case step.Stream != nil:
-		err = step.Stream(ctx, given, func(result any) error { return s.emit(ctx, call.GetCallId(), result) })
-	default:
-		err = fmt.Errorf("the worker has no function for %s", call.GetFunction())
-	}
-	reply := &stepwirev1.CallReply{CallId: call.GetCallId(), Kind: &stepwirev1.CallReply_Done{Done: done}}
-	if err != nil {
-		reply.Kind = &stepwirev1.CallReply_Error{Error: failure(err)}
-	}
-	s.reply(reply)
-}
-
-func (s *session) emit(ctx context.Context, callID string, result any) error {
-	value, err := structpb.NewValue(result)
-	if err != nil {
-		return err
-	}
-	if ctx.Err() != nil { // the step is to stop making what nobody needs
-		return ctx.Err()
-	}
-	return s.reply(&stepwirev1.CallReply{CallId: callID, Kind: &stepwirev1.CallReply_Output{Output: value}})
-}
-
-func (s *session) reply(reply *stepwirev1.CallReply) error {
-	return s.send(&stepwirev1.ServeStepsRequest{Kind: &stepwirev1.ServeStepsRequest_Reply{Reply: reply}})
-}
-
-func failure(err error) *stepwirev1.CallError {
-	said := &stepwirev1.CallError{Message: err.Error(), ErrorType: strings.TrimPrefix(fmt.Sprintf("%T", err), "*")}
-	var known *StepError
-	if errors.As(err, &known) {
-		said.IsTransient = known.IsTransient
-		if known.IsInput {
-			said.Reason = "STEP_INPUT_INVALID"
-		}
-		if known.RetryDelay > 0 {
-			said.RetryDelay = durationpb.New(known.RetryDelay)
-		}
-	}
-	if len(said.Message) > maxMessageBytes {
-		said.Message = strings.ToValidUTF8(said.Message[:maxMessageBytes], "")
-	}
-	return said
 }

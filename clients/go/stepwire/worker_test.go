@@ -19,6 +19,7 @@ import (
 type steps struct {
 	stepwirev1.UnimplementedStepRunServiceServer
 	serve func(told func() *stepwirev1.ServeStepsRequest, tell func(*stepwirev1.ServeStepsResponse))
+	end   error
 }
 
 func (s *steps) ServeSteps(stream stepwirev1.StepRunService_ServeStepsServer) error {
@@ -34,7 +35,7 @@ func (s *steps) ServeSteps(stream stepwirev1.StepRunService_ServeStepsServer) er
 	accepted := &stepwirev1.WorkerAccepted{HeartbeatInterval: durationpb.New(time.Hour)}
 	stream.Send(&stepwirev1.ServeStepsResponse{Kind: &stepwirev1.ServeStepsResponse_Accepted{Accepted: accepted}})
 	s.serve(told, func(response *stepwirev1.ServeStepsResponse) { stream.Send(response) })
-	return nil
+	return s.end
 }
 
 func call(function string, input any) *stepwirev1.ServeStepsResponse {
