@@ -15,6 +15,11 @@ LIES: Mapping[str, Mapping[str, Any]] = {
     "mistells": {"typed": {"text": "Goodbye"}},
     "mumbles": {"messages": ["/w=="]},
     "forgets": {"trailers": {}},
+    "untyped": {"typed": {}},
+    "claims": {"cancelled_ms": 1.0},
+    "backdates": {"ended_ms": 0},
+    "unnumbered": {"ended_ms": "now"},
+    "repeats": {"code": "OK", "message": "", "trailers": {}},
 }
 
 

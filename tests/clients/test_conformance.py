@@ -12,6 +12,7 @@ import pytest
 
 from clients.conformance.runner import cases, wire
 from clients.conformance.runner.languages import LANGUAGES
+from clients.conformance.runner.table import table
 from tests.conftest import ROOT
 
 BOOK = cases.load()
@@ -84,6 +85,7 @@ def test_every_excuse_says_why() -> None:
     for excuse in BOOK.excuses:
         assert excuse.language in LANGUAGES
         assert len(excuse.reason) > 20
+        assert len(excuse.seen) > 20
 
 
 LIES = {
@@ -92,16 +94,60 @@ LIES = {
     "mistells": "typed.text",
     "mumbles": "no StreamChatResponse",
     "forgets": "x-request-id",
+    "untyped": "typed.text",
+    "claims": "cancelled: expected False, got True",
+    "backdates": "ended_ms",
+    "unnumbered": "an answer that PROTOCOL.md does not know",
     "dies": "I cannot work like this",
     "chatters": "a line that PROTOCOL.md does not know",
 }
 
 
+def lying(lie: str, name: str = "") -> str:
+    return f"--driver={name or lie}={sys.executable} -m tests.clients.liar {lie}"
+
+
 def test_drivers_that_do_it_wrong_are_found_out(tmp_path: Path) -> None:
-    drivers = [f"--driver={lie}={sys.executable} -m tests.clients.liar {lie}" for lie in LIES]
-    status, came, printed = run(tmp_path, "--languages", "", "--cases", "chat-stream", *drivers)
+    status, came, printed = run(tmp_path, "--languages", "", "--cases", "chat-stream", *map(lying, LIES))
     assert status == 1
     for (lie, told), cell in zip(LIES.items(), came["cells"], strict=True):
         assert (cell["language"], cell["outcome"]) == (lie, "failed")
         assert told in cell["why"]
         assert told in printed
+
+
+def test_a_driver_that_does_not_read_the_reason_is_found_out(tmp_path: Path) -> None:
+    status, came, _ = run(tmp_path, "--languages", "", "--cases", "chat-empty-request", lying("untyped"))
+    assert status == 1
+    assert "typed.reason" in came["cells"][0]["why"]
+
+
+@pytest.mark.parametrize(
+    ("lie", "outcome", "told"),
+    [
+        ("repeats", "excused", "grpc-java repeats"),
+        ("recodes", "failed", "got 'UNKNOWN'"),
+        ("dies", "failed", "I cannot work like this"),
+        ("nothing", "failed", "passes, and needs no excuse"),
+    ],
+)
+def test_an_excuse_is_for_what_it_names_alone(lie: str, outcome: str, told: str, tmp_path: Path) -> None:
+    status, came, printed = run(
+        tmp_path, "--languages", "", "--cases", "retry-only-unavailable", lying(lie, name="java")
+    )
+    [cell] = came["cells"]
+    assert cell["outcome"] == outcome
+    assert told in cell["why"]
+    assert told in printed
+    assert status == (outcome == "failed")
+
+
+async def test_a_case_that_cannot_be_played_fails_its_cell_alone(tmp_path: Path) -> None:
+    wrong = cases.Case(
+        "wrong", "It names what nobody saved.", [{"call": "ChatService/Chat", "request": {"prompt": "${no}"}}]
+    )
+    right = BOOK.cases["chat-stream"]
+    book = cases.Book({"wrong": wrong, right.name: right})
+    came = await table({"python": LANGUAGES["python"]}, [wrong, right], book, tmp_path, lambda _: None)
+    assert [cell.outcome for cell in came] == ["failed", "passed"]
+    assert "KeyError" in came[0].why

@@ -60,11 +60,17 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Excuse:
-    """Why a language cannot pass some cases."""
+    """Why a language cannot pass some cases.
+
+    Attributes:
+        reason: What lies in its library.
+        seen: How these cases fail then, word for word; any other failure is not excused.
+    """
 
     language: str
     cases: Sequence[str]
     reason: str
+    seen: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +80,9 @@ class Book:
     cases: Mapping[str, Case]
     excuses: Sequence[Excuse] = field(default_factory=tuple)
 
-    def excuse(self, language: str, case: str) -> str:
-        """Find the reason why this cell may fail; empty if it may not."""
-        return next(
-            (each.reason for each in self.excuses if each.language == language and case in each.cases),
-            "",
-        )
+    def excuse(self, language: str, case: str) -> Excuse | None:
+        """Find why this cell may fail; None if it may not."""
+        return next((each for each in self.excuses if each.language == language and case in each.cases), None)
 
 
 def load() -> Book:
@@ -93,5 +96,6 @@ def load() -> Book:
     excuses = tuple(Excuse(**given) for given in yaml.safe_load(EXCUSES.read_text("utf-8")) or ())
     for excuse in excuses:
         assert excuse.reason, excuse
+        assert excuse.seen, excuse
         assert set(excuse.cases) <= set(cases), excuse
     return Book(cases, excuses)

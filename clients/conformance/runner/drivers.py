@@ -6,6 +6,7 @@ import asyncio
 import base64
 import itertools
 import json
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class Answer:
                 trailers=said["trailers"],
                 typed=said["typed"],
                 ended_ms=float(said["ended_ms"]),
-                cancelled_ms=said["cancelled_ms"],
+                cancelled_ms=None if said["cancelled_ms"] is None else float(said["cancelled_ms"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DriverFault(f"an answer that PROTOCOL.md does not know: {error!r}") from error
@@ -67,6 +68,10 @@ class Call:
         self._arrived: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.progress: list[bytes] = []
         """Messages that were told of by now."""
+        self.was_cancelled = False
+        """Whether the driver was told to cancel it."""
+        self.begun_ms, self.told_ms = time.time() * 1000, 0.0
+        """When the driver was told of it, and when it told the end."""
 
     async def send(self, request: bytes) -> None:
         """Send one request more."""
@@ -78,6 +83,7 @@ class Call:
 
     async def cancel(self) -> None:
         """Cancel it, as the language does it."""
+        self.was_cancelled = True
         await self._driver.say(id=self._id, cancel=True)
 
     async def next(self) -> bytes | None:
@@ -100,6 +106,7 @@ class Call:
         if "message" in said and "code" not in said:
             self._arrived.put_nowait(base64.b64decode(said["message"]))
         elif not self._answer.done():
+            self.told_ms = time.time() * 1000
             try:
                 self._answer.set_result(Answer.of(said))
             except DriverFault as fault:

@@ -7,8 +7,9 @@ The rules:
 - Numbers match if they are equal, as 32 bit floats where they have a fraction. Everything else has to be equal.
 - `{$any: true}`: anything that is there. `{$matches: REGEX}`: a text in which it is found. `{$length: N}`: a text or
   list of this length. `{$bytes: N}`: base64 of so many bytes. `{$least: N}`, `{$most: N}`: a number. `{$all: PATTERN}`:
-  a list of which each item matches. `{$either: [PATTERN, …]}`: one of them. `{$not: PATTERN}`: anything else that is
-  there. `{$exactly: VALUE}`: equal, with no keys beside.
+  a list of at least one item, of which each matches. `{$either: [PATTERN, …]}`: one of them, of which
+  `null` is what is absent. `{$not: PATTERN}`: anything else that is there. `{$exactly: VALUE}`: equal, with no keys
+  beside.
 """
 
 from __future__ import annotations
@@ -83,13 +84,32 @@ def _both_numbers(expected: Any, actual: Any) -> bool:
 
 def _check(passed: Callable[[Any, Any], bool]) -> Callable[[Any, Any, str], list[str]]:
     def check(expected: Any, actual: Any, at: str) -> list[str]:
-        return [] if actual is not None and passed(expected, actual) else [_told(at, expected, actual)]
+        try:
+            has_passed = actual is not None and passed(expected, actual)
+        except (TypeError, ValueError):  # it is of another kind
+            has_passed = False
+        return [] if has_passed else [_told(at, expected, actual)]
 
     return check
 
 
 def _all(pattern: Any, actual: Any, at: str) -> list[str]:
-    return [fault for index, item in enumerate(actual or ()) for fault in differences(pattern, item, f"{at}[{index}]")]
+    if not isinstance(actual, list) or not actual:
+        return [_told(at, {"$all": pattern}, actual)]
+    return [fault for index, item in enumerate(actual) for fault in differences(pattern, item, f"{at}[{index}]")]
+
+
+def _either(several: Any, actual: Any, at: str) -> list[str]:
+    return [_told(at, several, actual)] if all(differences(each, actual) for each in several) else []
+
+
+def _same(expected: Any, actual: Any) -> bool:
+    """Whether both are the same JSON, in which `true` is not 1, but 1 is 1.0."""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        return expected.keys() == actual.keys() and all(_same(expected[key], actual[key]) for key in expected)
+    if isinstance(expected, list) and isinstance(actual, list):
+        return len(expected) == len(actual) and all(map(_same, expected, actual))
+    return isinstance(expected, bool) == isinstance(actual, bool) and bool(expected == actual)
 
 
 _CHECKS: Mapping[str, Callable[[Any, Any, str], list[str]]] = {
@@ -100,9 +120,9 @@ _CHECKS: Mapping[str, Callable[[Any, Any, str], list[str]]] = {
     "$least": _check(lambda least, actual: float(actual) >= least),
     "$most": _check(lambda most, actual: float(actual) <= most),
     "$all": _all,
-    "$either": _check(lambda several, actual: any(not differences(each, actual) for each in several)),
+    "$either": _either,
     "$not": _check(lambda pattern, actual: bool(differences(pattern, actual))),
-    "$exactly": _check(lambda value, actual: bool(value == actual)),
+    "$exactly": _check(_same),
 }
 
 

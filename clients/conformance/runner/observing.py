@@ -14,6 +14,9 @@ from clients.conformance.runner.drivers import Answer
 from clients.conformance.runner.matching import differences
 from clients.conformance.runner.scripted import Script
 
+_CLOCK_SLACK_MS = 5000
+"""A machine's clock may be set while a call runs."""
+
 KEEPS_UNKNOWN = "keeps_unknown"
 """In an answer of the scripted server: the driver has to give back fields that its stubs do not know."""
 
@@ -30,6 +33,7 @@ def observe(method: MethodDescriptor | None, answer: Answer, arrived: Sequence[b
     """Write what came as JSON."""
     messages = [decoded(method, raw) for raw in arrived] if method else []
     return {
+        "method": method.name if method else "",
         "code": answer.code,
         "message": answer.message,
         "messages": messages,
@@ -42,6 +46,16 @@ def observe(method: MethodDescriptor | None, answer: Answer, arrived: Sequence[b
     }
 
 
+def clock_faults(answer: Answer, begun_ms: float, told_ms: float) -> list[str]:
+    """List which of a driver's times is not one at which the call ran; the runner's clock is the same."""
+    times = {"ended_ms": answer.ended_ms, "cancelled_ms": answer.cancelled_ms}
+    return [
+        f"{name}: {at_ms} is not within the call, {begun_ms} to {told_ms}"
+        for name, at_ms in times.items()
+        if at_ms is not None and not begun_ms - _CLOCK_SLACK_MS <= at_ms <= told_ms + _CLOCK_SLACK_MS
+    ]
+
+
 def decoded(method: MethodDescriptor, raw: bytes) -> Any:
     """Read a message that a driver gives, as JSON."""
     try:
@@ -50,15 +64,22 @@ def decoded(method: MethodDescriptor, raw: bytes) -> Any:
         raise Mismatch([f"the driver gives what is no {method.output_type.name}: {error}"]) from None
 
 
-def faults(expected: Mapping[str, Any], seen: Mapping[str, Any]) -> list[str]:
-    """List where a call differs from what is expected, and from what holds for all."""
+def faults(expected: Mapping[str, Any], seen: Mapping[str, Any], *, is_told_to_end: bool) -> list[str]:
+    """List where a call differs from what is expected, and from what holds for all.
+
+    Args:
+        expected: What the case says.
+        seen: What came, as `observe` has it.
+        is_told_to_end: Whether the driver was told to cancel or leave the call.
+    """
     wanted = {"code": "OK", **expected}
+    if not is_told_to_end or seen["code"] == "CANCELLED":  # one that has ended already, nobody can cancel
+        wanted.setdefault("cancelled", is_told_to_end)
     if "reply" in wanted:
         wanted["messages"] = [wanted.pop("reply")]
     if "reason" in wanted:
         reason = wanted.pop("reason")
         wanted["details"] = {**wanted.get("details", {}), "ErrorInfo": _with_reason(wanted, reason)}
-        wanted["typed"] = {"reason": {"$either": [reason, None]} if _is_optional(seen) else reason}
     found = differences(wanted, seen)
     if found and seen["code"] != wanted["code"]:
         found = [f"{found[0]} ({seen['message']})"]  # the rest follows from it
@@ -69,21 +90,23 @@ def _with_reason(wanted: Mapping[str, Any], reason: Any) -> dict[str, Any]:
     return {**wanted.get("details", {}).get("ErrorInfo", {}), "reason": reason}
 
 
-def _is_optional(seen: Mapping[str, Any]) -> bool:
-    """Whether a driver may leave it out: its users have no way to read details."""
-    return "reason" not in seen["typed"]
-
-
 def _always(seen: Mapping[str, Any]) -> list[str]:
-    found, details, typed = [], seen["details"], seen["typed"]
+    found, details = [], seen["details"]
     if details:
         number = grpc.StatusCode[seen["code"]].value[0]
         found += differences({"code": number, "message": seen["message"]}, details, "details")
-        if "reason" in typed:
-            found += differences({"reason": details["ErrorInfo"]["reason"]}, typed, "typed")
-    if "text" in typed:
-        found += differences(seen["text"], typed["text"], "typed.text")
-    return found
+    return found + differences(_typed(seen), seen["typed"], "typed")
+
+
+def _typed(seen: Mapping[str, Any]) -> dict[str, Any]:
+    """What typed access to the messages and the details has to give; sums are those of cases."""
+    typed, messages = {}, seen["messages"]
+    if (messages and seen["method"] in {"StreamChat", "Chat"}) or seen["typed"].get("text") is not None:
+        typed["text"] = seen["text"]
+    if seen["method"] == "Embed" and messages and (embeddings := messages[0].get("embeddings")):
+        typed["dimensions"] = len(embeddings[0]["values"])
+    typed["reason"] = ((seen["details"] or {}).get("ErrorInfo") or {}).get("reason")
+    return typed
 
 
 def _text(message: Mapping[str, Any]) -> str:
@@ -99,19 +122,32 @@ def scripted_faults(
 ) -> list[str]:
     """List where a call differs from what the scripted server said and was told: nothing may be lost on either way."""
     said = script.answers[min(len(script.times_s), len(script.answers)) - 1]
-    if answer.cancelled_ms is not None or said.get("unimplemented"):
+    if said.get("unimplemented"):
         return []
-    found, kind = [], method.output_type
+    kind = method.output_type
+    told = [wire.encode(kind, each) for each in said.get("messages", ())]
+    if answer.cancelled_ms is not None:  # by the runner's leave: all that came was sent
+        return _lost(kind, told[: len(arrived)], arrived, keeps_unknown=False)
+    found = []
     if not said.get("silent"):
-        keeps = bool(said.get(KEEPS_UNKNOWN))
-        told = [_whole(kind, wire.encode(kind, each), keeps) for each in said.get("messages", ())]
-        if told != [_whole(kind, raw, keeps) for raw in arrived]:
-            found.append("messages: the driver does not give what the server sent")
+        found += _lost(kind, told, arrived, keeps_unknown=bool(said.get(KEEPS_UNKNOWN)))
     if script.requests and said.get("reads", True):
         kind = method.input_type
-        if [_whole(kind, raw, False) for raw in script.requests[-1]] != [_whole(kind, raw, False) for raw in sent]:
+        if _wholes(kind, script.requests[-1], False) != _wholes(kind, sent, False):
             found.append("requests: the server did not get what was sent")
     return found
+
+
+def _lost(kind: Descriptor, told: Sequence[bytes], arrived: Sequence[bytes], *, keeps_unknown: bool) -> list[str]:
+    if _wholes(kind, told, False) != _wholes(kind, arrived, False):
+        return ["messages: the driver does not give what the server sent"]
+    if keeps_unknown and _wholes(kind, told, True) != _wholes(kind, arrived, True):
+        return ["messages: the driver does not give fields that its stubs do not know"]
+    return []
+
+
+def _wholes(kind: Descriptor, messages: Sequence[bytes], keeps_unknown: bool) -> list[bytes]:
+    return [_whole(kind, raw, keeps_unknown) for raw in messages]
 
 
 def _whole(kind: Descriptor, raw: bytes, keeps_unknown: bool) -> bytes:

@@ -28,6 +28,11 @@ class Begun:
         self.kind = wire.method(method)
         self.requests = list(requests)
 
+    @property
+    def is_told_to_end(self) -> bool:
+        """Whether the driver was told to cancel or leave it."""
+        return self.call.was_cancelled or "cancel_after" in self.step or "leave_after" in self.step
+
 
 class Player:
     """One cell of the table while it is played."""
@@ -145,7 +150,8 @@ class Player:
         self._cancelled_ms = answer.cancelled_ms
         arrived = begun.call.progress if begun.step.get("progress") else answer.messages
         seen = observing.observe(begun.kind, answer, arrived)
-        faults = observing.faults(fill(step.get("expect", {}), names), seen)
+        faults = observing.faults(fill(step.get("expect", {}), names), seen, is_told_to_end=begun.is_told_to_end)
+        faults += observing.clock_faults(answer, begun.call.begun_ms, begun.call.told_ms)
         if self.script is not None and begun.kind is not None:
             faults += observing.scripted_faults(begun.kind, self.script, answer, arrived, begun.requests)
         if faults:
@@ -188,7 +194,7 @@ class Player:
 
     async def _got(self, expected: Mapping[str, Any]) -> None:
         assert self.script is not None
-        if expected.get("ended"):
+        if "ended" in expected:
             await patient(self.script.ended.wait(), "the server's call did not end")
         metadata = self.script.metadata[-1] if self.script.metadata else {}
         seen = {

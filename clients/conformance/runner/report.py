@@ -20,11 +20,9 @@ def text(cells: Sequence[Cell], languages: Mapping[str, Language], missing: Sequ
         signs = "".join(f"  {_SIGNS[row[name].outcome] if name in row else '-':>10}" for name in languages)
         lines.append(f"{case:<{width}}{signs}")
     lines.append("")
-    for cell in cells:
-        if cell.outcome != PASSED:
-            lines.append(f"{_SIGNS[cell.outcome]}: {cell.language} {cell.case}: {cell.why}")
-        if cell.is_excuse_needless:
-            lines.append(f"note: {cell.language} {cell.case} passes, and needs no excuse")
+    lines += [
+        f"{_SIGNS[cell.outcome]}: {cell.language} {cell.case}: {cell.why}" for cell in cells if cell.outcome != PASSED
+    ]
     lines += [f"left out: {why}" for why in missing]
     for name, count in counts(cells).items():
         times = ", ".join(f"{count[outcome]} {outcome}" for outcome in _SIGNS)

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.json_format import ParseError
-
 from clients.conformance.runner.cases import Book, Case
 from clients.conformance.runner.drivers import DriverFault
 from clients.conformance.runner.languages import Language
@@ -27,8 +25,8 @@ class Cell:
     """What came of one case in one language.
 
     Attributes:
-        outcome: `passed`, `failed`, or `excused`: it failed, for a reason that is known.
-        why: What differed; with an excuse, the reason.
+        outcome: `passed`, `failed`, or `excused`: it failed, as is known, for a reason that is known.
+        why: What differed; if that is excused, the reason.
         took_ms: How long it was played.
         closed_after_ms: From the cancel to the closing of the provider's socket, where the case looks at that.
     """
@@ -39,7 +37,6 @@ class Cell:
     why: str = ""
     took_ms: float = 0.0
     closed_after_ms: float | None = None
-    is_excuse_needless: bool = False
 
     def json(self) -> dict[str, Any]:
         """Write it as JSON."""
@@ -71,23 +68,21 @@ async def _column(troupe: Troupe, cases: Sequence[Case], book: Book, progress: P
 async def _cell(troupe: Troupe, case: Case, book: Book) -> Cell:
     begun_s = time.monotonic()
     excuse = book.excuse(troupe.name, case.name)
+    closed_after_ms = None
     try:
         closed_after_ms = await play(case, troupe)
-    except (Mismatch, DriverFault, ParseError) as fault:
-        outcome, why = (EXCUSED, excuse) if excuse else (FAILED, str(fault))
-        return Cell(troupe.name, case.name, outcome, why, took_ms=_since_ms(begun_s))
-    return Cell(
-        troupe.name,
-        case.name,
-        PASSED,
-        took_ms=_since_ms(begun_s),
-        closed_after_ms=closed_after_ms,
-        is_excuse_needless=bool(excuse),
-    )
-
-
-def _since_ms(begun_s: float) -> float:
-    return (time.monotonic() - begun_s) * 1000
+    except Mismatch as fault:
+        outcome, why = FAILED, str(fault)
+        if excuse and why == excuse.seen:
+            outcome, why = EXCUSED, excuse.reason
+    except DriverFault as fault:
+        outcome, why = FAILED, str(fault)
+    except Exception as fault:  # noqa: BLE001 - of this case, or of its message: the others are played
+        outcome, why = FAILED, repr(fault)
+    else:
+        outcome, why = (FAILED, f"passes, and needs no excuse: {excuse.reason}") if excuse else (PASSED, "")
+    took_ms = (time.monotonic() - begun_s) * 1000
+    return Cell(troupe.name, case.name, outcome, why, took_ms, closed_after_ms)
 
 
 def counts(cells: Sequence[Cell]) -> Mapping[str, Mapping[str, int]]:
