@@ -32,8 +32,9 @@ const Version = "0.1.0"
 // MaxReceiveBytes is twice the largest reply that the server makes.
 const MaxReceiveBytes = 8 << 20
 
-// Which calls gRPC may repeat by itself, and when: those to which a second attempt does no harm. A chat costs money each
-// time, an update or a run may have happened although its answer was lost: those are the caller's to repeat.
+// Which calls gRPC may repeat by itself, and when: those to which a second attempt does no harm, though vectors may be paid
+// twice, which is little. A chat is not; an update or a run may have happened although its answer was lost: those are the
+// caller's to repeat.
 //
 //go:embed service_config.json
 var serviceConfig string

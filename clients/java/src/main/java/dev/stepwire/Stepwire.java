@@ -52,8 +52,9 @@ public final class Stepwire {
   }
 
   /**
-   * Which calls gRPC may repeat by itself, and when: those to which a second attempt does no harm. A chat costs money each
-   * time, an update or a run may have happened although its answer was lost: those are the caller's to repeat.
+   * Which calls gRPC may repeat by itself, and when: those to which a second attempt does no harm, though vectors may be
+   * paid twice, which is little. A chat is not; an update or a run may have happened although its answer was lost: those
+   * are the caller's to repeat.
    */
   private static Map<String, ?> serviceConfig() {
     var file = Objects.requireNonNull(Stepwire.class.getResourceAsStream("service_config.json"));
