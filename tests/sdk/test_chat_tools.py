@@ -160,6 +160,18 @@ def test_a_function_with_arguments_filled_in_is_described_by_itself_and_what_is_
     assert schema["properties"]["city"] == {"type": "string"}
 
 
+def test_an_object_that_can_be_called_is_described_by_its_call() -> None:
+    class Weather:
+        """Tells the weather."""
+
+        def __call__(self, city: str) -> str:
+            return city
+
+    tool = described(Weather())
+    assert (tool.name, tool.description) == ("Weather", "Tells the weather.")
+    assert json.loads(tool.schema_json)["properties"] == {"city": {"type": "string"}}
+
+
 @pytest.mark.parametrize(
     ("step", "name"), [("shop.price@2", "shop_price"), ("shop:price", "shop_price"), ("s" * 100, "s" * 64)]
 )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import stepwire
-from stepwire import Client, errors
+from stepwire import ChatOptions, Client, errors
 from stepwire.guide import AbortController, AbortError, ChatStep, ChatStepFactory, Conversation, Steps
 from tests.fakeprov import Provider
 from tests.fakeprov.behaviours import reply, stalled, status
@@ -83,6 +83,15 @@ async def test_options_come_from_objects_functions_and_the_input_and_the_last_on
     await step.startAsync({**HELLO, "temperature": 0.25, "maxTokens": 10, "model": "m"})
     assert sent(provider)["temperature"] == 0.25
     assert 10 in sent(provider).values()
+    mixed: list[Any] = [{"max_tokens": 3}, {"maxTokens": 30}, {"options": {"maxTokens": 3, "presencePenalty": 0.1}}]
+    await ChatStepFactory(client).newStep([*mixed, {"presence_penalty": 0.2}]).startAsync(HELLO)
+    assert 3 in sent(provider).values()
+    assert sent(provider)["presence_penalty"] == 0.2
+    await step.startAsync({**HELLO, "options": ChatOptions(temperature=0.75)})
+    assert sent(provider)["temperature"] == 0.75
+    await asyncio.to_thread(client.create_conversation, conversation_id="kept", messages=["Before."])
+    await step.startAsync({"conversation_id": "kept", "prompt": "And now?", "options": None})
+    assert [each["content"] for each in sent(provider)["messages"]] == ["Before.", "And now?"]
     with pytest.raises(errors.InvalidRequest, match="nope"):
         await step.startAsync({**HELLO, "nope": 1})
 

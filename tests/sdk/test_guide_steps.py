@@ -56,6 +56,9 @@ def test_retry_of_the_guide_asks_its_functions(guide: Steps) -> None:
     options = {"maxAttempts": 3, "backoff": lambda attempt: 2**attempt, "shouldRetry": lambda error: error.isTransient}
     assert guide.withRetry(flaky, options).startBlocking("a") == ["a"]
     assert next(tries) == 3
+    for should in (lambda error, *, more=1: error.isTransient, lambda *told: told[0].isTransient and told[1] < 9, bool):
+        tries = iter(range(10))
+        assert guide.withRetry(flaky, {**options, "shouldRetry": should}).startBlocking("a") == ["a"]
     with pytest.raises(errors.StepFailed):
         guide.withRetry(refuse_two, options).startBlocking(2)
 

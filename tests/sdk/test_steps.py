@@ -187,6 +187,9 @@ def test_a_function_that_takes_the_error_alone_is_asked_whether_to_try_again(cli
     with pytest.raises(errors.StepFailed):
         client.collect(flow, "x")
     assert [error.metadata["errorType"] for error in seen] == ["KeyError", "KeyError"]
+    bound = steps.with_retry(fails, when=lambda error, kept=seen: len(kept) > 9, max_attempts=5)
+    with pytest.raises(errors.StepFailed, match="x"):
+        client.collect(bound, "x")
 
 
 def fails(x: Any) -> Any:

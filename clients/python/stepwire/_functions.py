@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -20,6 +21,7 @@ MAX_MESSAGE_BYTES = 1024
 MAX_RAISED = 256
 """Exceptions that one run remembers, so that its errors can name their cause."""
 
+_BY_PLACE = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
@@ -126,6 +128,18 @@ def call_error(raised: Exception) -> step_run_pb2.CallError:
     if raised.is_transient and raised.retry_after_s:
         made.retry_delay.FromNanoseconds(int(raised.retry_after_s * 1e9))
     return made
+
+
+def takes_two(function: object) -> bool:
+    """Whether a function wants two arguments. True of what is no function; false of what says nothing of itself."""
+    if not callable(function):
+        return True
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # such as `bool`
+        return False
+    wanted = [each for each in parameters if each.kind in _BY_PLACE and each.default is each.empty]
+    return len(wanted) > 1 or any(each.kind is each.VAR_POSITIONAL for each in parameters)
 
 
 def _error(said: dict[str, Any]) -> errors.Error:

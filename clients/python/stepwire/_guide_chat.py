@@ -16,16 +16,18 @@ from stepwire._flow import Flow
 from stepwire._guide_steps import GuideStep
 from stepwire._requests import StepLike
 from stepwire.results import RunResults
+from stepwire.v1.chat_pb2 import ChatOptions, StreamChatRequest
 from stepwire.v1.message_pb2 import Message
 
 #: An option of `newStep`: names and values, or a function of the step that returns None or what is wrong.
 Option: TypeAlias = "Mapping[str, Any] | Callable[[ChatStep], object]"
 
-_NAMES = {"maxTokens": "max_tokens", "topP": "top_p", "reasoningEffort": "reasoning_effort"}
-"""Options that the guide spells otherwise; others are spelled as in `ChatOptions`."""
+_FIELDS = [*StreamChatRequest.DESCRIPTOR.fields, *ChatOptions.DESCRIPTOR.fields]
+_WIRE_NAMES = {field.json_name: field.name for field in _FIELDS}
+"""What the wire calls that which the guide spells as `maxTokens`."""
 
-_OF_REQUEST = {"model", "system"}
-"""Options of the request itself and not of `ChatOptions`."""
+_OF_REQUEST = {field.name for field in StreamChatRequest.DESCRIPTOR.fields}
+"""What belongs to the request and not to its options: `model`, `system`, `conversation_id` and so on."""
 
 
 class ChatStep(GuideStep):
@@ -107,7 +109,7 @@ class ChatStepFactory:
         step = ChatStep(self._client, {})
         for option in options:
             if isinstance(option, Mapping):
-                step.settings.update(option)
+                step.settings.update(_named(option))
             elif (refused := option(step)) is not None:
                 if isinstance(refused, Exception):
                     raise refused
@@ -123,15 +125,22 @@ def _put(request: dict[str, Any], options: Mapping[str, Any]) -> None:
     Raises:
         errors.InvalidRequest: There is no such option, or it cannot be what it is.
     """
-    for name, value in options.items():
-        if name in _OF_REQUEST:
-            request[name] = value
-        elif name == "options":
-            request["options"].update(value)
-        else:
-            request["options"][_NAMES.get(name, name)] = value
+    for name, value in _named(options).items():
+        (request if name in _OF_REQUEST else request["options"])[name] = value
     with _requests.checked():  # the server would not say which it was
         _requests.options(request["options"])
+
+
+def _named(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Give options the names of the wire, those that lie in `options` too."""
+    named: dict[str, Any] = {}
+    for name, value in options.items():
+        if name == "options":
+            given = json_format.MessageToDict(value) if isinstance(value, ChatOptions) else value
+            named.update(_named(given or {}))
+        else:
+            named[_WIRE_NAMES.get(name, name)] = value
+    return named
 
 
 def _conversation(value: Any) -> Sequence[Message] | None:

@@ -14,6 +14,7 @@ from typing import Any
 import stepwire
 from stepwire import errors, steps
 from stepwire._flow import BlockingFlow, Flow
+from stepwire._functions import takes_two
 from stepwire._requests import StepLike
 from stepwire.results import RunResults
 
@@ -202,10 +203,10 @@ def _after(signal: AbortSignal) -> Future[None]:
 
 def _with_guide_error(when: Callable[..., Any]) -> Callable[..., Any]:
     """Give errors the guide's name for what they say of trying again, and the attempt to those who want it."""
-    takes_attempt = len(inspect.signature(when).parameters) > 1
+    wants_attempt = takes_two(when)
 
     def ask(error: errors.Error, attempt: int) -> Any:
         error.isTransient = error.is_transient  # type: ignore[attr-defined]
-        return when(error, attempt) if takes_attempt else when(error)
+        return when(error, attempt) if wants_attempt else when(error)
 
     return ask

@@ -90,7 +90,7 @@ def described(function: Callable[..., Any]) -> chat_pb2.Tool:
     while isinstance(whole, functools.partial):  # which knows neither its name nor its types
         whole = whole.func
     name = getattr(whole, "__name__", type(whole).__name__)
-    hints = get_type_hints(whole, include_extras=True)
+    hints = get_type_hints(whole if hasattr(whole, "__name__") else type(whole).__call__, include_extras=True)
     properties: dict[str, Any] = {}
     required: list[str] = []
     for parameter in inspect.signature(function).parameters.values():

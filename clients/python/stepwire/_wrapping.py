@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Literal, TypeAlias
@@ -10,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from stepwire import _requests, _values, _watching
 from stepwire._building import Inner, flow
 from stepwire._flow import Flow
-from stepwire._functions import STATE, WHEN, WHEN_ERROR, Functions, Manner
+from stepwire._functions import STATE, WHEN, WHEN_ERROR, Functions, Manner, takes_two
 from stepwire._requests import StepLike
 from stepwire.v1 import step_run_pb2
 from stepwire.v1.step_run_pb2 import Step
@@ -61,7 +60,7 @@ def with_retry(
             multiplier=multiplier,
             jitter=jitter,
             backoff=inner(backoff),
-            when=inner(when, _asking(when)),
+            when=inner(when, WHEN if takes_two(when) else WHEN_ERROR),
             emitted=_requests.choice("emitted", emitted, _EMITTED),
         )
         if initial_delay_s is not None:
@@ -71,19 +70,6 @@ def with_retry(
         return Step(retry=made)
 
     return flow(make)
-
-
-def _asking(when: StepLike | None) -> Manner:
-    """How a function is asked whether to try again: with the attempt, unless it takes but one argument."""
-    if not callable(when):
-        return WHEN
-    try:
-        inspect.signature(when).bind(None, None)
-    except TypeError:
-        return WHEN_ERROR
-    except ValueError:  # written in C, and says nothing of itself
-        return WHEN
-    return WHEN
 
 
 def with_state(initial_state: Any, step: StepLike) -> Flow:
