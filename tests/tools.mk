@@ -21,7 +21,7 @@ node: .tools/bin/node # The machine's Node where it is new enough, else one out 
 
 .tools/bin/node: .venv/created constraints.txt
 	@mkdir -p .tools/bin; rm -f .tools/bin/node .tools/bin/npm .tools/bin/npx; \
-	if { command -v npm && node -e 'process.exit(parseInt(process.versions.node) < 22 ? 1 : 0)'; } >/dev/null 2>&1; then \
+	if { command -v npm && node -e 'const [a, b] = process.versions.node.split("."); process.exit(a * 100 + +b < 2218 ? 1 : 0)'; } >/dev/null 2>&1; then \
 	  for each in node npm npx; do printf '#!/bin/sh\nexec %s "$$@"\n' "$$(command -v $$each)" > .tools/bin/$$each; done; \
 	else \
 	  echo "install: Node, into .tools/node"; \
