@@ -109,17 +109,27 @@ async def service(settings: config.Settings, environ: Mapping[str, str] = os.env
             settings.limits,
             NoMetrics(),
         )
+        fronts = web_server.Parts(chat, catalogue.embed, catalogue, server, {CONNECT: server.connect()})
+        async with serving(settings, server, fronts) as running:
+            yield running
+
+
+@asynccontextmanager
+async def serving(settings: config.Settings, server: Server, fronts: web_server.Parts) -> AsyncGenerator[Running]:
+    """Listen; leaving ends the calls that are left.
+
+    Raises:
+        CannotListen: A port cannot be had.
+    """
+    host, web_address = settings.server.host, ""
+    async with AsyncExitStack() as parts:
         parts.push_async_callback(server.drain, 0.0)  # does nothing to a server that was drained
-        host, web_address = settings.server.host, ""
         port = await server.start(host, settings.server.grpc_port)
         if settings.web.enabled:
-            web = web_of(
-                settings, web_server.Parts(chat, catalogue.embed, catalogue, server, {CONNECT: server.connect()})
-            )
-            web_port = await web.start(host, settings.web.http_port)
+            web = web_of(settings, fronts)
+            web_address = addresses.joined(host, await web.start(host, settings.web.http_port))
             parts.push_async_callback(web.close)
-            parts.push_async_callback(server.drain, 0.0)
-            web_address = addresses.joined(host, web_port)
+            parts.push_async_callback(server.drain, 0.0)  # of calls over HTTP, too, before their connections are cut
         yield Running(server, addresses.joined(host, port), web_address)
 
 
