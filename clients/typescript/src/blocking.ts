@@ -14,8 +14,10 @@ export type Method<I extends DescMessage = DescMessage, O extends DescMessage = 
 export interface BlockingOptions {
   /** Milliseconds until it fails with `DEADLINE_EXCEEDED`. */
   readonly timeoutMs?: number;
-  /** Behind all calls of this lane; their first failure is thrown instead. */
-  readonly lane?: string;
+  /** Behind all calls of this lane; what the server refused of these is thrown instead. */
+  readonly lane?: string | undefined;
+  /** Do not throw what was refused before: that is left for the lane's next flush. */
+  readonly isAlone?: boolean | undefined;
 }
 
 /**

@@ -1,7 +1,18 @@
 /** Makes any call, known only by its method: for calls that come from another thread, or wait in a lane. */
 
-import type { DescMessage, DescMethod, DescMethodStreaming, DescMethodUnary, Message } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type DescMethodStreaming,
+  type DescMethodUnary,
+  type Message,
+  type MessageInitShape,
+  toBinary,
+} from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
+
+import { refused } from "./errors.js";
 
 /** All messages that a call was answered with. */
 export type Answer = Message[];
@@ -27,4 +38,17 @@ export async function invoke(
 /** A stream of what is there already. */
 export async function* eachOf<M>(messages: readonly M[]): AsyncGenerator<M, void> {
   yield* messages;
+}
+
+/**
+ * Writes a message for the wire.
+ *
+ * @throws {StepwireError} A field holds what it cannot.
+ */
+export function packed<T extends DescMessage>(schema: T, message: MessageInitShape<T>): Uint8Array {
+  try {
+    return toBinary(schema, create(schema, message));
+  } catch (thrown) {
+    throw refused((thrown as Error).message, "FIELD_INVALID");
+  }
 }

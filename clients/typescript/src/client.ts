@@ -1,11 +1,11 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** A Stepwire server: the everyday API, and the guide's beside it. */
-
-import type { MessageInitShape } from "@bufbuild/protobuf";
 
 import { type ChatArguments, reply, streamChat } from "./chats.js";
 import {
   type CreateArguments,
   createConversation,
+  type ListArguments,
   listConversations,
   searchMessages,
   StoredConversation,
@@ -26,7 +26,6 @@ import type { ChatEvent, Reply } from "./events.js";
 import type { Model } from "./gen/stepwire/v1/chat_pb.js";
 import type {
   Conversation as Info,
-  ListConversationsRequestSchema,
   MessageHit,
 } from "./gen/stepwire/v1/conversation_pb.js";
 import type { EmbeddingModel } from "./gen/stepwire/v1/embed_pb.js";
@@ -139,7 +138,7 @@ export class Client {
 
   /** Lists conversations, newest first, without their messages. */
   listConversations(
-    args: CallOptions & MessageInitShape<typeof ListConversationsRequestSchema> = {},
+    args: ListArguments = {},
   ): AsyncGenerator<Info, void, undefined> {
     return listConversations(this.services, args);
   }
@@ -157,7 +156,10 @@ export class Client {
     return uploadImage(this.services, source, options);
   }
 
-  /** Ends the connection and all calls on it; nothing can be called afterwards. */
+  /**
+   * Ends the connection and all calls on it; nothing can be called afterwards. What was added to a `Conversation` and is
+   * not sent yet is lost: `await conversation.flush()` first.
+   */
   close(): void {
     this.#core.close();
   }

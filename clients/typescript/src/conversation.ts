@@ -27,6 +27,7 @@ const VIEWS: Readonly<Record<View, MessageView>> = {
   all: MessageView.ALL,
 };
 
+/** What may be said of a conversation that is created. */
 export interface CreateArguments extends CallOptions {
   /** 1 to 128 of `A-Z a-z 0-9 . _ : -`. Default: a new UUID. */
   readonly conversationId?: string;
@@ -135,10 +136,13 @@ export async function createConversation(services: Services, args: CreateArgumen
   return new StoredConversation(services, known(conversation).id);
 }
 
+/** Which conversations to list; the pages are turned by themselves. */
+export type ListArguments = CallOptions & Omit<MessageInitShape<typeof ListConversationsRequestSchema>, "pageToken" | "$typeName">;
+
 /** Lists conversations, newest first, without their messages. */
 export async function* listConversations(
   services: Services,
-  args: CallOptions & MessageInitShape<typeof ListConversationsRequestSchema>,
+  args: ListArguments,
 ): AsyncGenerator<Conversation, void, undefined> {
   const { signal: _signal, timeoutMs: _timeoutMs, ...filters } = args;
   for (let pageToken = ""; ; ) {

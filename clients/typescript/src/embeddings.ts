@@ -1,6 +1,6 @@
 /** Turns texts into vectors, and ranks documents by meaning. */
 
-import { ofItem, StepwireError } from "./errors.js";
+import { ofItem, refused, StepwireError } from "./errors.js";
 import type { EmbeddingModel } from "./gen/stepwire/v1/embed_pb.js";
 import type { Embedding } from "./gen/stepwire/v1/message_pb.js";
 import { type CallOptions, callOptions } from "./options.js";
@@ -9,11 +9,13 @@ import type { Services } from "./services.js";
 /** What one Embed call takes. */
 const TEXTS_PER_CALL = 256;
 
+/** What may be said of texts that are turned into vectors. */
 export interface EmbedArguments extends CallOptions {
   /** Name or alias of an embedding model. Default: the server's. */
   readonly model?: string;
 }
 
+/** What may be said of a search. */
 export interface SearchArguments extends EmbedArguments {
   /** At most this many hits. Default: all. */
   readonly topK?: number;
@@ -40,6 +42,12 @@ export function vectorOf(embedding: Embedding | undefined): Float32Array {
   return Float32Array.from(embedding.values);
 }
 
+/** A text; what is none would be written as one. */
+export function checked(text: string): string {
+  if (typeof text === "string") return text;
+  throw refused(`a ${typeof text} is no text`, "INVALID_INPUT_TEXT");
+}
+
 /** One vector for each text, in their order. Above 256 they travel in several calls, in turn. */
 export async function embed(
   services: Services,
@@ -48,7 +56,7 @@ export async function embed(
 ): Promise<Float32Array[]> {
   const vectors: Float32Array[] = [];
   for (let start = 0; start < texts.length; start += TEXTS_PER_CALL) {
-    const some = texts.slice(start, start + TEXTS_PER_CALL);
+    const some = texts.slice(start, start + TEXTS_PER_CALL).map(checked);
     const { embeddings } = await services.embed.embed({ texts: some, model: args.model ?? "" }, callOptions(args));
     vectors.push(...some.map((_, index) => vectorOf(embeddings[index])));
   }
@@ -62,7 +70,7 @@ export async function* streamEmbeddings(
   args: EmbedArguments & { readonly inOrder?: boolean; readonly failFast?: boolean },
 ): AsyncGenerator<EmbeddingResult, void, undefined> {
   const { model = "", inOrder = false, failFast = false } = args;
-  const request = { texts: [...texts], model, inOrder, failFast };
+  const request = { texts: texts.map(checked), model, inOrder, failFast };
   for await (const { index = 0, outcome } of services.embed.streamEmbeddings(request, callOptions(args))) {
     if (outcome.case === "embedding") yield { index, vector: vectorOf(outcome.value), error: undefined };
     if (outcome.case === "failure") yield { index, vector: undefined, error: ofItem(outcome.value) };
@@ -77,7 +85,7 @@ export async function search(
   args: SearchArguments,
 ): Promise<SearchHit[]> {
   const { model = "", topK } = args;
-  const request = { query, documents: [...documents], model, ...(topK === undefined ? {} : { topK }) };
+  const request = { query: checked(query), documents: documents.map(checked), model, ...(topK === undefined ? {} : { topK }) };
   const { hits } = await services.embed.search(request, callOptions(args));
   return hits.map(({ index = 0, score = 0 }) => ({ index, score, text: documents[index] ?? "" }));
 }

@@ -36,6 +36,12 @@ export interface ErrorFacts {
   readonly violations: readonly Violation[];
 }
 
+/** How long somebody waits. */
+interface Waiting {
+  readonly signal?: AbortSignal | undefined;
+  readonly timeoutMs?: number | undefined;
+}
+
 const NO_FACTS: ErrorFacts = { code: "UNKNOWN", reason: "", requestId: "", metadata: {}, violations: [] };
 
 /**
@@ -50,6 +56,8 @@ export class StepwireError extends Error implements ErrorFacts {
   readonly requestId: string;
   readonly metadata: Readonly<Record<string, string>>;
   readonly violations: readonly Violation[];
+  /** Of several calls that failed behind each other, those after the first. At most 99 are kept. */
+  readonly others: readonly StepwireError[] = [];
 
   constructor(message: string, facts: Partial<ErrorFacts> = {}, options?: ErrorOptions) {
     super(message, options);
@@ -98,7 +106,7 @@ export function ofItem(failure: Failure): StepwireError {
 }
 
 /** Makes our error of whatever a call was ended by. Works with as little as a bare status, which is all that proxies send. */
-export function ofCall(thrown: unknown, target: string): StepwireError {
+export function ofCall(thrown: unknown, target: string, signal?: AbortSignal): StepwireError {
   if (thrown instanceof StepwireError) return thrown;
   const failed = ConnectError.from(thrown);
   const [info] = failed.findDetails(ErrorInfoSchema);
@@ -106,6 +114,7 @@ export function ofCall(thrown: unknown, target: string): StepwireError {
   const [request] = failed.findDetails(RequestInfoSchema);
   const [bad] = failed.findDetails(BadRequestSchema);
   const code = codeName(failed.code);
+  const cause: unknown = code === "CANCELLED" ? (signal?.aborted ? signal.reason : failed.cause) : undefined;
   return new StepwireError(
     info ? failed.rawMessage : inOurWords(code, failed.rawMessage, target),
     {
@@ -120,9 +129,36 @@ export function ofCall(thrown: unknown, target: string): StepwireError {
         reason,
       })),
     },
-    // What a caller gave to `abort(reason)` stays within reach.
-    { cause: code === "CANCELLED" ? failed.cause : undefined },
+    cause === undefined ? {} : { cause }, // what a caller gave to `abort(reason)` stays within reach
   );
+}
+
+/** Makes our error of whatever a function of the program threw, which is then its cause. */
+export function ofFunction(thrown: unknown): StepwireError {
+  if (thrown instanceof StepwireError) return thrown;
+  const message = thrown instanceof Error ? thrown.message || thrown.name : String(thrown);
+  return new StepwireError(message, { code: "UNKNOWN" }, { cause: thrown });
+}
+
+/** Waits, but not longer than until the signal aborts or the time is over. */
+export async function unlessEnded<T>(promise: Promise<T>, waiting: Waiting, target: string): Promise<T> {
+  const { signal, timeoutMs } = waiting;
+  if (!signal && timeoutMs === undefined) return promise;
+  let end: () => void = () => undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const ended = new Promise<never>((_, reject) => {
+    end = () => reject(new StepwireError("the call was cancelled", { code: "CANCELLED" }, { cause: signal?.reason }));
+    if (signal?.aborted) end();
+    signal?.addEventListener("abort", end);
+    const late = () => reject(new StepwireError(inOurWords("DEADLINE_EXCEEDED", "", target), { code: "DEADLINE_EXCEEDED" }));
+    if (timeoutMs !== undefined) timer = setTimeout(late, timeoutMs);
+  });
+  try {
+    return await Promise.race([promise, ended]);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", end);
+  }
 }
 
 /** Makes the error of something that this package refuses by itself, in the server's words. */

@@ -1,92 +1,131 @@
 /** Calls that are made one after the other, in the order they were given, while nobody waits for each. */
 
-import type { DescMessage, DescMethod, MessageInitShape } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
 
 import type { Method } from "./blocking.js";
-import { type Answer, invoke } from "./calls.js";
-import { ofCall, type StepwireError } from "./errors.js";
+import { invoke } from "./calls.js";
+import { ofCall, type StepwireError, unlessEnded } from "./errors.js";
+import type { CallOptions } from "./options.js";
+import { LaneQueues } from "./queues.js";
 
-/** Lanes by name. What fails in one is told by its next `flush`, once; the calls behind it are made nevertheless. */
+/** How a call is made behind others. */
+export interface LaneOptions extends CallOptions {
+  /** Tell only of this call: what others of the lane failed with is left for the next flush. */
+  readonly isAlone?: boolean | undefined;
+}
+
+/** Gets what the server said of a call that nobody waits for. */
+export type Refused = (error: StepwireError) => void;
+
+/**
+ * Lanes by name. What the server refuses is told once, by the next `flush` or `after`, and dropped; the calls behind it
+ * are made nevertheless. What could not be brought to the server stays, with all behind it, until one of the two does it.
+ */
 export interface Lanes {
-  /** Hands over a call; returns at once. */
+  /** Hands over a call, which has to be one that may be repeated; returns at once. */
   post<I extends DescMessage, O extends DescMessage>(
     lane: string,
     method: Method<I, O>,
     request: MessageInitShape<I> | MessageInitShape<I>[],
+    refused?: Refused,
   ): void;
   /** Hands over a failure: something that was to be called could not even be made. */
   fail(lane: string, error: StepwireError): void;
-  /** Waits until all calls of a lane are answered. Rejects with the first failure since the last time. */
-  flush(lane: string): Promise<void>;
+  /** Waits until all calls of a lane are answered. Rejects with what failed since the last time. */
+  flush(lane: string, options?: CallOptions): Promise<void>;
+  /** Makes a call behind all others of the lane; all of its answer. Rejects with what these have failed with. */
+  after<I extends DescMessage, O extends DescMessage>(
+    lane: string,
+    method: Method<I, O>,
+    request: MessageInitShape<I>,
+    options?: LaneOptions,
+  ): Promise<MessageShape<O>[]>;
 }
 
-interface Lane {
-  last: Promise<unknown>;
-  failed: StepwireError | undefined;
+/** Failures that nobody has been told of. */
+const MAX_UNTOLD = 100;
+
+/** What calls of lanes failed with, until somebody is told. */
+export class Untold {
+  readonly #failures = new Map<string, StepwireError[]>();
+
+  add(lane: string, error: StepwireError): void {
+    const failures = this.#failures.get(lane) ?? [];
+    this.#failures.set(lane, failures);
+    if (failures.length < MAX_UNTOLD) failures.push(error);
+  }
+
+  /** Throws all failures of a lane, as one that has the others beside it. */
+  throw(lane: string): void {
+    const [first, ...others] = this.#failures.get(lane) ?? [];
+    this.#failures.delete(lane);
+    if (first) throw Object.assign(first, { others });
+  }
 }
 
 /** Lanes of this thread, over a connection of this thread. */
 export class LocalLanes implements Lanes {
   readonly #transport: Transport;
   readonly #target: string;
-  readonly #lanes = new Map<string, Lane>();
+  readonly #queues: LaneQueues;
+  readonly #untold = new Untold();
 
   constructor(transport: Transport, target: string) {
     this.#transport = transport;
     this.#target = target;
+    this.#queues = new LaneQueues(target);
   }
 
-  post(lane: string, method: DescMethod, request: unknown): void {
-    void this.behind(lane, () => invoke(this.#transport, method, request));
+  post(lane: string, method: DescMethod, request: unknown, refused?: Refused): void {
+    const call = () => invoke(this.#transport, method, request);
+    this.#queues.post(lane, call, (said) => {
+      if (said === undefined || said === "held") return;
+      refused?.(said);
+      this.#untold.add(lane, said);
+    });
   }
 
   fail(lane: string, error: StepwireError): void {
-    void this.#then(lane, async (own) => {
-      own.failed ??= error;
-    });
+    this.#queues.post(lane, () => Promise.reject(error), () => this.#untold.add(lane, error));
   }
 
-  async flush(lane: string): Promise<void> {
-    await this.after(lane, async () => []);
+  async flush(lane: string, options: CallOptions = {}): Promise<void> {
+    await this.#after(lane, async () => [], options);
   }
 
-  /** Makes a call behind all others of the lane, unless one of them has failed. */
-  after(lane: string, call: () => Promise<Answer>): Promise<Answer> {
-    return this.#then(lane, async (own) => {
-      const { failed } = own;
-      own.failed = undefined;
-      if (failed) throw failed;
-      return call();
-    });
+  after<I extends DescMessage, O extends DescMessage>(
+    lane: string,
+    method: Method<I, O>,
+    request: MessageInitShape<I>,
+    options: LaneOptions = {},
+  ): Promise<MessageShape<O>[]> {
+    const call = () => invoke(this.#transport, method, request, options.timeoutMs);
+    return this.#after(lane, call, options) as Promise<MessageShape<O>[]>;
   }
 
-  /** Makes a call behind all others of the lane; its failure is kept for whoever flushes. Never rejects. */
-  behind(lane: string, call: () => Promise<Answer>): Promise<void> {
-    return this.#then(lane, async (own) => {
-      try {
-        await call();
-      } catch (thrown) {
-        own.failed ??= ofCall(thrown, this.#target);
-      }
-    });
+  async #after<T>(lane: string, call: () => Promise<T>, options: LaneOptions): Promise<T> {
+    try {
+      const answer = await unlessEnded(this.#queues.after(lane, call), options, this.#target);
+      if (!options.isAlone) this.#untold.throw(lane);
+      return answer;
+    } catch (thrown) {
+      throw this.#why(lane, ofCall(thrown, this.#target), options);
+    }
   }
 
-  #then<T>(name: string, act: (lane: Lane) => Promise<T>): Promise<T> {
-    const lane = this.#lanes.get(name) ?? { last: Promise.resolve(), failed: undefined };
-    this.#lanes.set(name, lane);
-    const done = lane.last.then(() => act(lane));
-    // A lane at rest is forgotten, so that a program with many conversations does not grow by them.
-    const rest: Promise<void> = done.then(
-      () => this.#forget(name, rest),
-      () => this.#forget(name, rest),
-    );
-    lane.last = rest;
-    return done;
+  #why(lane: string, own: StepwireError, options: LaneOptions): StepwireError {
+    return whyItFailed(this.#untold, lane, own, options);
   }
+}
 
-  #forget(name: string, rest: Promise<void>): void {
-    const lane = this.#lanes.get(name);
-    if (lane?.last === rest && !lane.failed) this.#lanes.delete(name);
+/** What to tell of a call that failed: where something before it was refused, that; but not if nobody listens. */
+export function whyItFailed(untold: Untold, lane: string, own: StepwireError, options: LaneOptions): StepwireError {
+  if (options.isAlone || options.signal?.aborted || own.isTransient || !own.reason) return own;
+  try {
+    untold.throw(lane);
+  } catch (earlier) {
+    return earlier as StepwireError;
   }
+  return own;
 }

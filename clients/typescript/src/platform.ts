@@ -8,7 +8,7 @@ import type { Blocking } from "./blocking.js";
 export interface ConnectOptions {
   /** Sent with every call. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Milliseconds for every call that is given no `timeoutMs`. Default: none. */
+  /** Milliseconds for every call that is given no `timeoutMs`, save those of `watch` and of workers. Default: none. */
   readonly timeoutMs?: number;
 }
 

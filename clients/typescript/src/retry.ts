@@ -35,6 +35,8 @@ const NEEDS_REQUEST_ID = new Set(["CreateConversation", "AppendMessages", "ForkC
 const MAX_ATTEMPTS = 4;
 const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 1000;
+/** What timers can wait; a longer one would be none. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const MAX_TOKENS = 10;
 const TOKENS_PER_SUCCESS = 0.1;
 const PUSHBACK = "grpc-retry-pushback-ms";
@@ -56,7 +58,10 @@ class Budget {
   }
 }
 
-/** Repeats calls that found no server: 4 attempts, 0.1 s to 1 s apart, or as the server says in `grpc-retry-pushback-ms`. */
+/**
+ * Repeats calls that found no server: 4 attempts, after random times of up to 0.1, 0.2 and 0.4 s, or as the server says in
+ * `grpc-retry-pushback-ms`.
+ */
 export function retrying(): Interceptor {
   const budget = new Budget();
   return (next) => async (request) => {
@@ -83,7 +88,8 @@ function waitOf(thrown: unknown, attempt: number, budget: Budget): number | unde
   const pushback = thrown.metadata.get(PUSHBACK);
   if (!mayRepeat) return undefined;
   if (pushback === null) return Math.random() * Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** (attempt - 1));
-  return /^\d+$/.test(pushback) ? Number(pushback) : undefined; // -1, or no number, is a no
+  const wait = /^\d+$/.test(pushback) ? Number(pushback) : undefined;
+  return wait !== undefined && wait <= LONGEST_TIMER_MS ? wait : undefined; // -1, no number, or weeks, is a no
 }
 
 /** How to make the request once more; undefined if that might do something twice. */
@@ -109,7 +115,7 @@ export function pause(milliseconds: number, signal: AbortSignal): Promise<void> 
     const timer = setTimeout(() => {
       signal.removeEventListener("abort", ended);
       resolve();
-    }, milliseconds);
+    }, Math.min(milliseconds, LONGEST_TIMER_MS));
     if (signal.aborted) ended();
     else signal.addEventListener("abort", ended, { once: true });
   });

@@ -59,19 +59,19 @@ function clientOf(service: DescService, peer: Peer): Record<string, AnyCall> {
     return [
       method.localName,
       answersOnce
-        ? (input, options) => once(() => call(input, options) as Promise<unknown>, peer)
+        ? (input, options) => once(() => call(input, options) as Promise<unknown>, peer, options?.signal)
         : (input, options) => many(method, call as ManyCall, input, options, peer),
     ];
   });
   return Object.fromEntries(calls);
 }
 
-async function once<M>(call: () => Promise<M>, peer: Peer): Promise<M> {
+async function once<M>(call: () => Promise<M>, peer: Peer, signal?: AbortSignal): Promise<M> {
   if (peer.isClosed) throw new ClientClosed();
   try {
     return await call();
   } catch (thrown) {
-    throw ofCall(thrown, peer.address);
+    throw ofCall(thrown, peer.address, signal);
   }
 }
 
@@ -92,7 +92,7 @@ async function* many(
     const answer = call(input, { ...options, signal });
     yield* methodKind === "bidi_streaming" ? ahead(answer) : answer;
   } catch (thrown) {
-    throw ofCall(thrown, peer.address);
+    throw ofCall(thrown, peer.address, options?.signal);
   } finally {
     left.abort(new ConnectError("the reader left"));
   }

@@ -5,11 +5,13 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { ClientClosed, StepwireError } from "./errors.js";
 import type { WatchConversationResponse } from "./gen/stepwire/v1/conversation_pb.js";
 import { type CallOptions, callOptions } from "./options.js";
-import { pause } from "./retry.js";
+import { LONGEST_TIMER_MS, pause } from "./retry.js";
 import type { Services } from "./services.js";
 
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 10_000;
+/** A connection that held so long was a good one, and the next is made at once. */
+const STEADY_MS = 5000;
 
 /** Codes that a connection ends with, as it or a proxy says it; a Stepwire server adds a reason. */
 const CUT = new Set(["UNAVAILABLE", "INTERNAL", "UNKNOWN", "CANCELLED"]);
@@ -44,9 +46,9 @@ export async function* watch(
   let after = args.afterRevision === undefined ? (conversation?.revision ?? 0n) : BigInt(args.afterRevision);
   for (let failures = 0; ; ) {
     let waitMs = 0;
+    const since = performance.now();
     try {
       for await (const response of alive(services, conversationId, after, args.heartbeatMs ?? 30_000, ended)) {
-        failures = 0;
         const { change, revision } = response;
         if (change.case === undefined || change.case === "heartbeat" || revision <= after) continue;
         after = revision;
@@ -58,6 +60,7 @@ export async function* watch(
       if (ended.aborted || !isCut(thrown)) throw thrown;
       waitMs = (thrown as StepwireError).retryDelayMs ?? 0;
     }
+    if (performance.now() - since > STEADY_MS) failures = 0; // else a server that ends each call would be asked without end
     const longest = failures ? Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures - 1, 30)) : 0;
     failures += 1;
     await pause(Math.max(Math.random() * longest, waitMs), ended).catch(() => {
@@ -80,13 +83,13 @@ async function* alive(
 ): AsyncGenerator<WatchConversationResponse> {
   const silent = new AbortController();
   const request = { conversationId, afterRevision, heartbeatInterval: durationFromMs(heartbeatMs) };
-  let timer = setTimeout(() => silent.abort(), 3 * heartbeatMs);
+  let timer = setTimeout(() => silent.abort(), Math.min(3 * heartbeatMs, LONGEST_TIMER_MS));
   const signal = AbortSignal.any([ended, silent.signal]);
   try {
     for await (const response of services.conversations.watchConversation(request, { signal, timeoutMs: 0 })) {
       clearTimeout(timer);
       yield response;
-      timer = setTimeout(() => silent.abort(), 3 * heartbeatMs);
+      timer = setTimeout(() => silent.abort(), Math.min(3 * heartbeatMs, LONGEST_TIMER_MS));
     }
   } finally {
     clearTimeout(timer);

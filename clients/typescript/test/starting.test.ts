@@ -267,7 +267,10 @@ describe("blocking", () => {
         throw new Error("mine");
       },
     };
-    assert.throws(() => steps.withEvents("upper", events).startBlocking("a"), /^Error: mine$/);
+    assert.throws(
+      () => steps.withEvents("upper", events).startBlocking("a"),
+      (error) => error instanceof StepwireError && error.message === "mine" && error.cause instanceof Error,
+    );
     assert.deepEqual(steps.compose(["upper"]).startBlocking("a"), ["A"]);
   });
 });

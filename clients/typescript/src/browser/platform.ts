@@ -1,6 +1,6 @@
 /** Browsers: the Connect protocol over fetch. Nothing here can block, and there are no files. */
 
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
 
 import { interceptors } from "../interceptors.js";
@@ -11,11 +11,11 @@ const ADVICE =
 
 const browser: Platform = {
   link(address: string, options: ConnectOptions): Link {
-    const baseUrl = /^https?:\/\//.test(address) ? address : `${globalThis.location.protocol}//${address}`;
+    const baseUrl = /^https?:\/\//.test(address) ? address : `${scheme()}://${address}`;
     const closed = new AbortController();
     const transport = createConnectTransport({
       baseUrl,
-      interceptors: interceptors(options),
+      interceptors: [...interceptors(options), lost],
       useBinaryFormat: true,
       fetch: (input, init) => reaching(input, { ...init, signal: either(closed.signal, init?.signal) }),
       ...(options.timeoutMs === undefined ? {} : { defaultTimeoutMs: options.timeoutMs }),
@@ -34,14 +34,46 @@ const browser: Platform = {
   },
 };
 
+/** That of the page; a page from disk, or what has no page, says none that a server could be asked by. */
+function scheme(): "http" | "https" {
+  return globalThis.location?.protocol === "https:" ? "https" : "http";
+}
+
 /** A browser says only that it failed to fetch; for everybody else a server that is not there is unavailable. */
 async function reaching(input: RequestInfo | URL, init: RequestInit): Promise<Response> {
   try {
     return await fetch(input, init);
   } catch (thrown) {
-    if (thrown instanceof TypeError) throw new ConnectError(thrown.message, Code.Unavailable);
-    throw thrown;
+    throw thrown instanceof TypeError ? unavailable(thrown) : thrown;
   }
+}
+
+/** The same of an answer that is cut off: reading it fails with what `fetch` fails with. */
+const lost: Interceptor = (next) => async (request) => {
+  try {
+    const response = await next(request);
+    return response.stream ? { ...response, message: told(response.message) } : response;
+  } catch (thrown) {
+    throw asLost(thrown);
+  }
+};
+
+async function* told<M>(messages: AsyncIterable<M>): AsyncGenerator<M, void> {
+  try {
+    yield* messages;
+  } catch (thrown) {
+    throw asLost(thrown);
+  }
+}
+
+function asLost(thrown: unknown): unknown {
+  if (!(thrown instanceof ConnectError)) return thrown instanceof TypeError ? unavailable(thrown) : thrown;
+  const isLost = thrown.code === Code.Unknown && thrown.cause instanceof TypeError;
+  return isLost ? unavailable(thrown.cause as TypeError) : thrown;
+}
+
+function unavailable(cause: TypeError): ConnectError {
+  return new ConnectError(cause.message || "the connection was lost", Code.Unavailable, undefined, undefined, cause);
 }
 
 function either(one: AbortSignal, other: AbortSignal | null | undefined): AbortSignal {

@@ -4,7 +4,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
 
 import { type Call, CallDoneSchema, type CallReply, CallReplySchema } from "../gen/stepwire/v1/step_run_pb.js";
-import { toValue } from "../steps/values.js";
+import { filled, toValue, type Unread } from "../steps/values.js";
 import type { CallContext, Functions, Served } from "./functions.js";
 
 /** Of one value. A server takes no larger message: it would end the stream, and with it all other calls on it. */
@@ -58,16 +58,27 @@ export class Calls {
     const served = find(this.#functions, call);
     const given = this.#functions.given(served, call);
     const returned: unknown = await served.closure(...given, context(call, signal));
-    if (!isGenerator(returned)) return done(call, [valueOf(served, returned, given)]);
-    const left = aborted(signal);
+    const value = async (result: unknown): Promise<Value> => {
+      const unread: Unread = [];
+      const made = valueOf(served, result, given, unread);
+      await filled(unread, { signal });
+      return sized(made);
+    };
+    if (!isGenerator(returned)) return done(call, [await value(returned)]);
+    let leave: () => void = () => undefined;
+    signal.addEventListener("abort", () => leave(), { once: true });
     for (;;) {
-      const next = await Promise.race([returned.next(), left]);
+      const next = await new Promise<IteratorResult<unknown> | undefined>((resolve, reject) => {
+        leave = () => resolve(undefined);
+        if (signal.aborted) leave();
+        else Promise.resolve(returned.next()).then(resolve, reject);
+      });
       if (signal.aborted || next === undefined) {
         void Promise.resolve(returned.return(undefined)).catch(() => undefined); // it may be busy still
         return done(call, []);
       }
       if (next.done) return done(call, []);
-      await this.#send(output(call, valueOf(served, await next.value, given)));
+      await this.#send(output(call, await value(await next.value)));
     }
   }
 }
@@ -84,9 +95,13 @@ export function context(call: Call, signal: AbortSignal): CallContext {
   return { signal, attempt: call.attempt, runId: call.runId, stepPath: call.stepPath };
 }
 
-/** What a function returned or yielded, as the wire has it. */
-export function valueOf(served: Served, returned: unknown, given: unknown[]): Value {
-  const value = toValue(served.manner.result(returned, given));
+/** What a function returned or yielded, as the wire has it once `unread` is filled. */
+export function valueOf(served: Served, returned: unknown, given: unknown[], unread: Unread): Value {
+  return toValue(served.manner.result(returned, given), unread);
+}
+
+/** The value, if a message can carry it. */
+export function sized(value: Value): Value {
   const sizeBytes = toBinary(ValueSchema, value).length;
   if (sizeBytes > MAX_VALUE_BYTES) {
     throw new RangeError(`the function made a value of ${sizeBytes} bytes: a message carries ${MAX_VALUE_BYTES}`);
@@ -112,11 +127,4 @@ export function done(call: Call, outputs: Value[]): CallReply {
 /** Whether a function returned a generator, whose values are results one by one; another iterable is one value. */
 export function isGenerator(returned: unknown): returned is Generator | AsyncGenerator {
   return /^\[object (Async)?Generator\]$/.test(Object.prototype.toString.call(returned));
-}
-
-function aborted(signal: AbortSignal): Promise<undefined> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(undefined);
-    signal.addEventListener("abort", () => resolve(undefined), { once: true });
-  });
 }

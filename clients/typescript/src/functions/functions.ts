@@ -58,6 +58,8 @@ const MAX_MESSAGE_BYTES = 1024;
 export class Functions {
   /** Who wants to hear of stage events. */
   readonly watchers: Watcher[] = [];
+  /** Which steps they watch. */
+  readonly watched = new Map<Step, readonly Watcher[]>();
   readonly #byName = new Map<string, Served>();
   readonly #names = new Map<Closure, Map<Manner, string>>();
   readonly #thrown = new Map<string, unknown>();

@@ -5,6 +5,8 @@ import { isMessage, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
 import { refused } from "../errors.js";
 import { type Message, MessageSchema } from "../gen/stepwire/v1/message_pb.js";
 import { chatOptions } from "../steps/leaves.js";
+import { RESTARTS, restarts } from "../steps/restarts.js";
+import type { KeepsMessages } from "../steps/values.js";
 
 /** How to answer. Others than these are options of a chat too, spelled as in the JSON of `ChatOptions`. */
 export interface ChatSettings {
@@ -28,25 +30,12 @@ export type ChatMessage =
   | { readonly role?: string; readonly content: string }
   | { readonly role?: string; readonly text?: string; readonly [field: string]: unknown };
 
-/** What keeps messages for a model, such as a `Conversation`. */
-export interface KeepsMessages {
-  /** The messages that a model is sent, oldest first. */
-  wireMessages(): Promise<readonly Message[]>;
-  /** The same, while this thread waits. */
-  wireMessagesBlocking(): readonly Message[];
-}
-
 /** What a chat step takes: a conversation, `{messages: […], temperature, maxTokens, …}`, a text, or messages. */
 export type ChatInput =
   | KeepsMessages
   | string
   | readonly ChatMessage[]
   | (ChatSettings & { readonly messages?: readonly ChatMessage[]; readonly prompt?: string });
-
-/** Whether it is a conversation. */
-export function keepsMessages(input: unknown): input is KeepsMessages {
-  return typeof input === "object" && input !== null && "wireMessages" in input;
-}
 
 /** An input as the server's chat step takes it. */
 export type ChatRequest = Record<string, unknown>;
@@ -67,7 +56,7 @@ export function chatRequest(
   } else {
     request["messages"] = written(Array.isArray(input) ? input : [input]);
   }
-  chatOptions(options); // the server would not say which it was
+  checkOptions(options); // the server would not say which it was
   return { ...request, options };
 }
 
@@ -79,7 +68,12 @@ export function chatRequest(
 export function checkSettings(settings: ChatSettings): void {
   const options: JsonObject = {};
   put({}, options, settings);
-  chatOptions(options);
+  checkOptions(options);
+}
+
+/** Pieces of a reply are given as they come, and nobody would be told that they no longer hold. */
+function checkOptions(options: JsonObject): void {
+  if (restarts(chatOptions(options))) throw refused(`restart, responseFormat.retry: ${RESTARTS}`, "FIELD_INVALID");
 }
 
 /** Sorts settings into a request and its options. */

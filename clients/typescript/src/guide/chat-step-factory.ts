@@ -1,11 +1,12 @@
 /** The guide's ChatStepFactory: steps whose input is a conversation and whose result is the text of the reply. */
 
 import type { Core } from "../core.js";
-import { refused, StepwireError } from "../errors.js";
+import { refused } from "../errors.js";
 import { collectBlocking } from "../steps/blocking.js";
 import * as leaves from "../steps/leaves.js";
 import type { RunResults, StepResult } from "../steps/results.js";
 import { collect, type RunOptions, stream } from "../steps/run.js";
+import { keepsMessages } from "../steps/values.js";
 import { bothCasings, type BothCasings } from "./casings.js";
 import {
   type ChatInput,
@@ -13,7 +14,6 @@ import {
   chatRequest,
   type ChatSettings,
   checkSettings,
-  keepsMessages,
 } from "./chat-input.js";
 import { RunnableStep } from "./step.js";
 
@@ -28,7 +28,8 @@ const PIECES = { make: leaves.chat({ emit: "deltas" }) };
  * text, or messages.
  *
  * `startAsync` and `startBlocking` result in a list of one text, the whole reply. `startWithCallbacks` and `stream`
- * give the text piece by piece, as it comes. Nothing is added to the conversation: that is for the caller to do.
+ * give the text piece by piece, as it comes; but a step made of this one, by `with`, `withRetry` and so on, gives it whole.
+ * Nothing is added to the conversation: that is for the caller to do.
  */
 export class PlainChatStep extends RunnableStep<ChatInput, string> {
   /** How to answer, where the input does not say it. The functions among the options of `newStep` may change it. */
@@ -46,7 +47,7 @@ export class PlainChatStep extends RunnableStep<ChatInput, string> {
   }
 
   override async startAsync(input?: ChatInput, options: RunOptions = {}): Promise<RunResults<string>> {
-    const request = await this.#request(input, options.signal);
+    const request = await this.#request(input, options);
     return (await collect(this.core.services, WHOLE, request, options)) as RunResults<string>;
   }
 
@@ -57,7 +58,7 @@ export class PlainChatStep extends RunnableStep<ChatInput, string> {
   }
 
   override stream(input?: ChatInput, options: RunOptions = {}): AsyncGenerator<StepResult, void, undefined> {
-    const request = this.#request(input, options.signal); // before anything else is added to the conversation
+    const request = this.#request(input, options); // before anything else is added to the conversation
     request.catch(() => undefined); // it is thrown where the results are read
     return this.#pieces(request, options);
   }
@@ -66,9 +67,9 @@ export class PlainChatStep extends RunnableStep<ChatInput, string> {
     yield* stream(this.core.services, PIECES, await request, options);
   }
 
-  async #request(input: ChatInput | undefined, signal: AbortSignal | undefined): Promise<ChatRequest> {
-    const given = keepsMessages(input) ? await unlessAborted(input.wireMessages(), signal) : input;
-    return chatRequest(given as string, this.settings);
+  async #request(input: ChatInput | undefined, options: RunOptions): Promise<ChatRequest> {
+    if (!keepsMessages(input)) return chatRequest(input as string, this.settings);
+    return chatRequest(await input.wireMessages(options), this.settings);
   }
 }
 
@@ -90,11 +91,14 @@ export interface ChatStepMaker {
 }
 
 /** The class of the guide. */
-export type ChatStepFactoryClass = new () => BothCasings<ChatStepMaker>;
+export type ChatStepFactoryClass = new () => ChatStepFactory;
+
+/** What it makes. */
+export type ChatStepFactory = BothCasings<ChatStepMaker>;
 
 /** Makes the guide's class for a client. */
 export function makeChatStepFactory(core: Core): ChatStepFactoryClass {
-  class ChatStepFactory implements ChatStepMaker {
+  class Factory implements ChatStepMaker {
     newStep(options: readonly ChatStepOption[] = []): ChatStep {
       if (!Array.isArray(options)) throw new TypeError("newStep takes a list of options");
       const step = new PlainChatStep(core, {}) as ChatStep;
@@ -103,26 +107,8 @@ export function makeChatStepFactory(core: Core): ChatStepFactoryClass {
       return step;
     }
   }
-  bothCasings(ChatStepFactory.prototype);
-  return ChatStepFactory as ChatStepFactoryClass;
-}
-
-/** Waits, but not longer than until the signal aborts. */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return promise;
-  promise.catch(() => undefined);
-  const done = new AbortController();
-  const aborted = new Promise<never>((_, reject) => {
-    const cancelled = { code: "CANCELLED" };
-    const end = () => reject(new StepwireError("the call was cancelled", cancelled, { cause: signal.reason }));
-    if (signal.aborted) end();
-    else signal.addEventListener("abort", end, { signal: done.signal });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    done.abort();
-  }
+  bothCasings(Factory.prototype);
+  return Factory as ChatStepFactoryClass;
 }
 
 function configure(step: ChatStep, option: ChatStepOption): void {

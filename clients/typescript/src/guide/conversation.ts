@@ -9,73 +9,102 @@ import { refused, StepwireError } from "../errors.js";
 import {
   ConversationFormat,
   ConversationService,
-  type ExportConversationResponse,
   MessageView,
 } from "../gen/stepwire/v1/conversation_pb.js";
 import type { Image, Message } from "../gen/stepwire/v1/message_pb.js";
+import type { LaneOptions } from "../lanes.js";
+import type { CallOptions } from "../options.js";
 import { image, MAX_INLINE_BYTES, pieces, type PictureLike } from "../pictures.js";
+import { falseIfMissing, joined, needed, textIn, textOf, unlessMissing } from "./answers.js";
 import { type BothCasings, bothCasings } from "./casings.js";
-import { type GuideMessage, jsonObject, madeMessage, type MessageOptions, readMessages } from "./message.js";
+import { type GuideMessage, jsonObject, madeMessage, type MessageOptions, type Metadata, readMessages } from "./message.js";
 
 const calls = ConversationService.method;
+
+const HEAD = { view: MessageView.HEAD_PATH };
+const GUIDE = { format: ConversationFormat.GUIDE_JSON };
+const WHOLE = { format: ConversationFormat.PROTO_JSON };
 
 /**
  * Messages, added one after the other and kept by the server.
  *
- * What adds returns at once, with the id of the new message, and is sent in order behind it. What is refused is told by
- * the next `flush`, read or chat. Reads wait; in browsers, where nothing can, use those that end in `Async`.
+ * What adds returns at once, with the id of the new message. Everything, reads and what ends in `Async` too, is done in
+ * the order in which it was called. Reads wait; in browsers, where nothing can, use those that end in `Async`.
+ *
+ * What the server refuses is told once, by the next `flush`, read or chat, and dropped; several refusals are told as one,
+ * with `others`. What could not be sent because there was no server (`isTransient`) stays queued, and so does all behind
+ * it: the next `flush`, read or chat sends it, in order and once. What is queued when the program ends is lost, as is what
+ * nobody asks after: end with `await flush()`.
  */
 export class GuideConversation {
   /** Of the conversation, at the server. */
   readonly id: string;
   readonly #core: Core;
   readonly #requestId = crypto.randomUUID();
-  /** Whether the server has been asked to create it, and whether it surely has. */
+  /** Whether its creation is queued or done. */
   #isBegun: boolean;
-  #isThere: boolean;
+  /** The message that was added last. */
+  #last: string | undefined;
+  /** Ids of messages that were not kept, with the message that was the last then. */
+  readonly #skipped = new Map<string, string | undefined>();
 
   constructor(core: Core, id?: string) {
     this.#core = core;
     this.id = id ?? crypto.randomUUID();
-    this.#isBegun = this.#isThere = id !== undefined;
+    this.#isBegun = id !== undefined;
   }
 
-  /** Adds what somebody says; the id of the message. An empty reply, cancelled before its first word, is not kept. */
+  /**
+   * Adds what somebody says; the id of the message. An empty reply without options, as a chat that is cancelled before its
+   * first word leaves behind, is not kept: as `parentID`, its id stands for the message before it.
+   */
   addMessage(role: string, text: string, options: MessageOptions = {}): string {
-    if (role === "assistant" && text === "") return options.id ?? crypto.randomUUID();
-    return this.#add(options, () => ({ role, text }));
+    if (role === "assistant" && text === "" && Object.keys(options).length === 0) return this.#skip();
+    return this.#add(options, () => ({ role: textIn(role, "role"), text: textIn(text, "text") }));
   }
 
   /** Adds what somebody says and shows: path of a file (in Node), URL, or bytes. */
   addMessageWithImage(role: string, text: string, picture: PictureLike, options: MessageOptions = {}): string {
-    return this.#add(options, () => ({ role, text, images: [this.#fitted(image(picture))] }));
+    return this.#add(options, () => ({
+      role: textIn(role, "role"),
+      text: textIn(text, "text"),
+      images: [this.#fitted(image(picture))],
+    }));
   }
 
   /** Adds a model's wish to have a tool called. */
-  addToolUse(toolID: string, name: string, input: JsonObject, options: MessageOptions = {}): string {
+  addToolUse(toolID: string, name: string, input: Metadata, options: MessageOptions = {}): string {
     return this.#add(options, () => ({
-      toolUse: { toolId: toolID, name, input: jsonObject(input, "input", "INVALID_MESSAGE") },
+      toolUse: {
+        toolId: textIn(toolID, "toolID"),
+        name: textIn(name, "name"),
+        input: jsonObject(input, "input", "INVALID_MESSAGE"),
+      },
     }));
   }
 
   /** Adds what a tool answered. */
   addToolResult(toolID: string, result: string, options: MessageOptions = {}): string {
-    return this.#add(options, () => ({ toolResult: { toolId: toolID, result } }));
+    return this.#add(options, () => ({
+      toolResult: { toolId: textIn(toolID, "toolID"), result: textIn(result, "result") },
+    }));
   }
 
   /** Replaces a message's metadata. False if there is no such message; in browsers, `flush` tells that. */
-  updateMetadata(messageId: string, metadata: JsonObject): boolean {
+  updateMetadata(messageId: string, metadata: Metadata): boolean {
     const request = this.#update(messageId, metadata);
-    if (this.#core.canBlock) return unlessMissing(() => this.#wait(calls.updateMessage, request));
+    if (this.#core.canBlock) {
+      return unlessMissing(() => this.#wait(calls.updateMessage, request, { isAlone: true }));
+    }
     this.#post(() => this.#core.lanes.post(this.id, calls.updateMessage, request));
     return true;
   }
 
-  async updateMetadataAsync(messageId: string, metadata: JsonObject): Promise<boolean> {
+  /** The same. */
+  async updateMetadataAsync(messageId: string, metadata: Metadata, options: CallOptions = {}): Promise<boolean> {
     const request = this.#update(messageId, metadata);
-    await this.flush();
     try {
-      await this.#core.services.conversations.updateMessage(request);
+      await this.#after(calls.updateMessage, request, { ...options, isAlone: true });
     } catch (thrown) {
       return falseIfMissing(thrown);
     }
@@ -84,11 +113,12 @@ export class GuideConversation {
 
   /** The messages on the path to the head, which is what a model is sent. */
   getMessages(): GuideMessage[] {
-    return readMessages(this.#export(ConversationFormat.GUIDE_JSON));
+    return readMessages(joined(this.#collect(calls.exportConversation, GUIDE)));
   }
 
-  async getMessagesAsync(): Promise<GuideMessage[]> {
-    return readMessages(await this.#exportAsync(ConversationFormat.GUIDE_JSON));
+  /** The same. */
+  async getMessagesAsync(options: CallOptions = {}): Promise<GuideMessage[]> {
+    return readMessages(joined(await this.#after(calls.exportConversation, GUIDE, options)));
   }
 
   /** One message as text: `[role]: text`, `ToolUseContent{…}` or `ToolResultContent{…}`. */
@@ -96,8 +126,9 @@ export class GuideConversation {
     return this.#wait(calls.renderConversation, { messageId: needed(messageId) }).text;
   }
 
-  async getMessageViewAsync(messageId: string): Promise<string> {
-    return this.#text(needed(messageId));
+  /** The same. */
+  async getMessageViewAsync(messageId: string, options: CallOptions = {}): Promise<string> {
+    return textOf(await this.#after(calls.renderConversation, { messageId: needed(messageId) }, options));
   }
 
   /** The path to the head as one prompt. */
@@ -105,54 +136,63 @@ export class GuideConversation {
     return this.#wait(calls.renderConversation, {}).text;
   }
 
-  async getSinglePromptAsync(): Promise<string> {
-    return this.#text("");
+  /** The same. */
+  async getSinglePromptAsync(options: CallOptions = {}): Promise<string> {
+    return textOf(await this.#after(calls.renderConversation, {}, options));
   }
 
   /** All of it, as the server exports it: `{conversation, messages}`, each in proto JSON. */
   toGoConversation(): JsonObject {
-    return JSON.parse(this.#export(ConversationFormat.PROTO_JSON)) as JsonObject;
+    return JSON.parse(joined(this.#collect(calls.exportConversation, WHOLE))) as JsonObject;
   }
 
-  async toGoConversationAsync(): Promise<JsonObject> {
-    return JSON.parse(await this.#exportAsync(ConversationFormat.PROTO_JSON)) as JsonObject;
+  /** The same. */
+  async toGoConversationAsync(options: CallOptions = {}): Promise<JsonObject> {
+    return JSON.parse(joined(await this.#after(calls.exportConversation, WHOLE, options))) as JsonObject;
   }
 
-  /** Waits until all that was added is stored. Rejects with the first failure since the last time. */
-  async flush(): Promise<void> {
+  /**
+   * Waits until all that was added is stored.
+   *
+   * @throws {StepwireError} What the server refused since the last time, all of it, and will not be told again. Or there
+   *   was no server (`isTransient`): then everything is still queued, and the next `flush` goes on.
+   */
+  async flush(options: CallOptions = {}): Promise<void> {
     this.#begin();
-    try {
-      await this.#core.lanes.flush(this.id);
-      this.#isThere = true;
-    } finally {
-      this.#isBegun = this.#isThere; // what failed may be the creation, and the server takes it twice for once
-    }
+    await this.#core.lanes.flush(this.id, options);
   }
 
   /** The messages on the path to the head as the wire has them. */
-  async wireMessages(): Promise<Message[]> {
-    await this.flush();
-    const request = { conversationId: this.id, view: MessageView.HEAD_PATH };
-    const parts = await Array.fromAsync(this.#core.services.conversations.streamMessages(request));
-    return parts.flatMap(({ messages }) => messages);
+  async wireMessages(options: CallOptions = {}): Promise<Message[]> {
+    return (await this.#after(calls.streamMessages, HEAD, options)).flatMap(({ messages }) => messages);
   }
 
   /** The same, and waits. */
   wireMessagesBlocking(): Message[] {
-    return this.#collect(calls.streamMessages, { view: MessageView.HEAD_PATH }).flatMap(({ messages }) => messages);
+    return this.#collect(calls.streamMessages, HEAD).flatMap(({ messages }) => messages);
+  }
+
+  #skip(): string {
+    const id = crypto.randomUUID();
+    this.#skipped.set(id, this.#last);
+    return id;
   }
 
   #add(options: MessageOptions, content: () => Parameters<typeof madeMessage>[2]): string {
     const id = options.id ?? crypto.randomUUID();
+    const { parentID = "", ...others } = options;
+    const parent = this.#skipped.has(parentID) ? this.#skipped.get(parentID) : options.parentID;
+    const known = parent === undefined ? others : { ...others, parentID: parent };
+    this.#last = id;
     this.#post(() => {
-      const messages = [madeMessage(id, options, content())];
+      const messages = [madeMessage(id, known, content())];
       const request = { conversationId: this.id, messages, requestId: crypto.randomUUID() };
       this.#core.lanes.post(this.id, calls.appendMessages, request);
     });
     return id;
   }
 
-  #update(messageId: string, metadata: JsonObject) {
+  #update(messageId: string, metadata: Metadata) {
     return { conversationId: this.id, messageId, metadata: jsonObject(metadata, "metadata", "INVALID_METADATA") };
   }
 
@@ -172,7 +212,8 @@ export class GuideConversation {
     if (this.#isBegun) return;
     this.#isBegun = true;
     const request = { conversationId: this.id, requestId: this.#requestId };
-    this.#core.lanes.post(this.id, calls.createConversation, request);
+    const again = () => (this.#isBegun = false); // it may be another time that it is refused
+    this.#core.lanes.post(this.id, calls.createConversation, request, again);
   }
 
   /** What a message cannot carry is uploaded before it. */
@@ -184,45 +225,46 @@ export class GuideConversation {
     return { ...picture, source: { case: "blobId", value: `sha256:${platform.sha256(source.value)}` } };
   }
 
-  #wait<I extends DescMessage, O extends DescMessage>(method: Method<I, O>, request: object): MessageShape<O> {
-    const [message] = this.#collect(method, request);
+  #wait<I extends DescMessage, O extends DescMessage>(
+    method: Method<I, O>,
+    request: object,
+    options?: LaneOptions,
+  ): MessageShape<O> {
+    const [message] = this.#collect(method, request, options);
     return message as MessageShape<O>;
   }
 
-  #collect<I extends DescMessage, O extends DescMessage>(method: Method<I, O>, request: object): MessageShape<O>[] {
+  #collect<I extends DescMessage, O extends DescMessage>(
+    method: Method<I, O>,
+    request: object,
+    { isAlone }: LaneOptions = {},
+  ): MessageShape<O>[] {
     const { blocking } = this.#core;
     this.#begin();
-    const whole = { conversationId: this.id, ...request } as unknown as MessageInitShape<I>;
-    try {
-      const answer = blocking.collect(method, whole, { lane: this.id });
-      this.#isThere = true;
-      return answer;
-    } finally {
-      this.#isBegun = this.#isThere;
-    }
+    return blocking.collect(method, this.#whole<I>(request), { lane: this.id, isAlone });
   }
 
-  #export(format: ConversationFormat): string {
-    return joined(this.#collect(calls.exportConversation, { format }));
+  async #after<I extends DescMessage, O extends DescMessage>(
+    method: Method<I, O>,
+    request: object,
+    options: LaneOptions,
+  ): Promise<MessageShape<O>[]> {
+    this.#begin();
+    return this.#core.lanes.after(this.id, method, this.#whole<I>(request), options);
   }
 
-  async #exportAsync(format: ConversationFormat): Promise<string> {
-    await this.flush();
-    const { conversations } = this.#core.services;
-    return joined(await Array.fromAsync(conversations.exportConversation({ conversationId: this.id, format })));
-  }
-
-  async #text(messageId: string): Promise<string> {
-    await this.flush();
-    const { conversations } = this.#core.services;
-    return (await conversations.renderConversation({ conversationId: this.id, messageId })).text;
+  #whole<I extends DescMessage>(request: object): MessageInitShape<I> {
+    return { conversationId: this.id, ...request } as unknown as MessageInitShape<I>;
   }
 }
 
 bothCasings(GuideConversation.prototype);
 
 /** The guide's class: `new Conversation()`, or `new Conversation(id)` for one that the server has. */
-export type ConversationClass = new (id?: string) => BothCasings<GuideConversation>;
+export type ConversationClass = new (id?: string) => Conversation;
+
+/** What it makes, whose methods answer to both spellings. */
+export type Conversation = BothCasings<GuideConversation>;
 
 /** Makes the class, for one connection. */
 export function makeConversation(core: Core): ConversationClass {
@@ -232,29 +274,4 @@ export function makeConversation(core: Core): ConversationClass {
     }
   }
   return Conversation as unknown as ConversationClass;
-}
-
-function joined(parts: readonly ExportConversationResponse[]): string {
-  const decoder = new TextDecoder(); // pieces end anywhere, within letters too
-  return parts.map(({ chunk }) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode();
-}
-
-/** Without an id the server would write the whole prompt. */
-function needed(messageId: string): string {
-  if (!messageId) throw refused("message_id: is needed", "FIELD_REQUIRED");
-  return messageId;
-}
-
-function unlessMissing(act: () => unknown): boolean {
-  try {
-    act();
-  } catch (thrown) {
-    return falseIfMissing(thrown);
-  }
-  return true;
-}
-
-function falseIfMissing(thrown: unknown): false {
-  if (thrown instanceof StepwireError && thrown.reason === "MESSAGE_NOT_FOUND") return false;
-  throw thrown;
 }

@@ -7,10 +7,13 @@ import { refused } from "../errors.js";
 import { type Message, MessageSchema } from "../gen/stepwire/v1/message_pb.js";
 import { fromValue, toValue } from "../steps/values.js";
 
+/** An object that JSON can say; that it can is seen when it is sent. */
+export type Metadata = Readonly<Record<string, any>>;
+
 /** What may be said of any message that is added. */
 export interface MessageOptions {
   /** Additional metadata. `{hidden: true}` keeps the message from models. */
-  readonly metadata?: JsonObject;
+  readonly metadata?: Metadata;
   /** The message that this one follows. Default: the head. */
   readonly parentID?: string;
   /** When it was made, as RFC 3339. Default: now. */

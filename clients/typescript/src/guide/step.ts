@@ -1,14 +1,14 @@
 /** A step of this program, and the ways to start it. */
 
 import type { Core } from "../core.js";
-import { type Step as WireStep, StepSchema } from "../gen/stepwire/v1/step_run_pb.js";
+import type { Step as WireStep } from "../gen/stepwire/v1/step_run_pb.js";
 import { Functions, type Manner, PLAIN } from "../functions/functions.js";
 import { collectBlocking } from "../steps/blocking.js";
 import { type Callbacks, deliver } from "../steps/delivery.js";
 import type { RunResults, StepResult } from "../steps/results.js";
 import { collect, type RunOptions, stream } from "../steps/run.js";
 import { known, type Make, type Makes } from "../steps/spec.js";
-import { clone } from "@bufbuild/protobuf";
+import { changed } from "../steps/watching.js";
 import { bothCasings, type BothCasings } from "./casings.js";
 
 /** What a step is called, and how its inputs are worked on. */
@@ -28,7 +28,8 @@ export interface StepSettings {
 /**
  * A step: turns an input into any number of results. Made by `client.steps`; it may stand wherever a step may.
  *
- * `In` and `Out` are the types of its input and of each result. All methods may be handed on as plain functions.
+ * `In` and `Out` are the types of its input and of each result. A `Conversation` in an input stands for the messages it
+ * has when the step is started. All methods may be handed on as plain functions.
  */
 export class RunnableStep<In = unknown, Out = unknown> implements Makes {
   readonly make: Make;
@@ -83,13 +84,13 @@ export class RunnableStep<In = unknown, Out = unknown> implements Makes {
     return stream(this.core.services, this, input, options);
   }
 
-  /** Makes the same step with other settings. */
+  /** Makes the same step with other settings. Of a chat step it results in whole texts, to callbacks and in `stream` too. */
   with(settings: StepSettings): Step<In, Out> {
     known(settings, ["name", "labels", "maxConcurrency", "buffer", "asCompleted"]);
     return makeStep(this.core, (functions, manner) => {
       const { labels = {}, ...others } = settings;
-      const step = clone(StepSchema, this.make(functions, manner));
-      return Object.assign(step, others, { labels: { ...step.labels, ...labels } });
+      const step = this.make(functions, manner);
+      return changed(step, { ...others, labels: { ...step.labels, ...labels } }, functions);
     });
   }
 

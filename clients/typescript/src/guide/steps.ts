@@ -1,6 +1,8 @@
 /** The guide's Steps API, and the steps of the server that the guide has no words for. */
 
 import type { Core } from "../core.js";
+import type { SearchHit } from "../embeddings.js";
+import { type CallOptions, callOptions } from "../options.js";
 import type { Violation } from "../errors.js";
 import { Functions } from "../functions/functions.js";
 import type { StepInfo } from "../gen/stepwire/v1/step_run_pb.js";
@@ -170,7 +172,7 @@ export class StepMaker {
   }
 
   /** Ranks documents by meaning: one result for each hit, best first. */
-  search(topK?: number, model = ""): Step<leaves.SearchInput, leaves.SearchHit> {
+  search(topK?: number, model = ""): Step<leaves.SearchInput, SearchHit> {
     return this.#made(leaves.search(topK, model));
   }
 
@@ -180,10 +182,10 @@ export class StepMaker {
   }
 
   /** Lists the steps of the server that can be named. */
-  async list(options: { readonly signal?: AbortSignal; readonly timeoutMs?: number } = {}): Promise<StepInfo[]> {
+  async list(options: CallOptions = {}): Promise<StepInfo[]> {
     const found: StepInfo[] = [];
     for (let pageToken = ""; ; ) {
-      const page = await this.#core.services.stepRuns.listSteps({ pageSize: PAGE_SIZE, pageToken }, options);
+      const page = await this.#core.services.stepRuns.listSteps({ pageSize: PAGE_SIZE, pageToken }, callOptions(options));
       found.push(...page.steps);
       pageToken = page.nextPageToken;
       if (!pageToken) return found;
@@ -191,11 +193,11 @@ export class StepMaker {
   }
 
   /** Reports every fault of a step without running it; none for one that can run. */
-  async validate(step: StepLike): Promise<Violation[]> {
+  async validate(step: StepLike, options: CallOptions = {}): Promise<Violation[]> {
     const functions = new Functions();
     const steps = [wireStep(step, functions)];
     locate(steps, functions);
-    const { violations } = await this.#core.services.stepRuns.validateStep({ steps });
+    const { violations } = await this.#core.services.stepRuns.validateStep({ steps }, callOptions(options));
     return violations.map(({ field, description, reason }) => ({ field, description, reason }));
   }
 

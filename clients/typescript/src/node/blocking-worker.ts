@@ -5,20 +5,35 @@ import { workerData } from "node:worker_threads";
 
 import { type Answer, invoke } from "../calls.js";
 import { ofCall, StepwireError, toFacts } from "../errors.js";
-import { LocalLanes } from "../lanes.js";
+import { LaneQueues } from "../queues.js";
 import { methodNamed } from "../services.js";
+import { Ringer } from "./bell.js";
 import type { Answered, Ask, Birth } from "./messages.js";
 import { talk } from "./talk-worker.js";
 import { link } from "./transport.js";
 
 const { address, options, port, bell } = workerData as Birth;
+const ringer = new Ringer(bell);
+process.on("exit", () => ringer.leave()); // the other thread may be waiting
 const { transport } = link(address, options);
-const lanes = new LocalLanes(transport, address);
+const lanes = new LaneQueues(address);
 
 port.on("message", (ask: Ask) => {
-  void answer(ask);
+  ringer.beat();
+  if (ask.kind === "post" || ask.kind === "fail") post(ask);
+  else if (ask.kind !== "ping") void answer(ask);
 });
+ringer.beat();
 reply({ id: 0 });
+
+function post(ask: Ask): void {
+  const { id, lane = "" } = ask;
+  const call = ask.kind === "post" ? () => made(ask) : () => Promise.reject(new StepwireError(ask.error?.message ?? "", ask.error));
+  lanes.post(lane, call, (outcome) => {
+    if (outcome === "held") reply({ id, isHeld: true });
+    else reply(outcome ? { id, error: toFacts(outcome) } : { id });
+  });
+}
 
 async function answer(ask: Ask): Promise<void> {
   try {
@@ -33,25 +48,14 @@ async function done(ask: Ask): Promise<Uint8Array[]> {
   const { lane } = ask;
   if (ask.kind === "talk" && ask.port) {
     const method = methodNamed(ask.method ?? "") as DescMethodStreaming;
-    talk(method, ask.timeoutMs, { transport, address, port: ask.port, ring });
+    talk(method, ask.timeoutMs, { transport, address, port: ask.port, ring: () => ringer.ring() });
     return [];
   }
   if (ask.kind === "call") {
     const call = () => made(ask);
     return bytesOf(ask, await (lane === undefined ? call() : lanes.after(lane, call)));
   }
-  if (lane === undefined) throw new TypeError("this needs a lane");
-  switch (ask.kind) {
-    case "post":
-      await lanes.behind(lane, () => made(ask));
-      break;
-    case "fail":
-      lanes.fail(lane, new StepwireError(ask.error?.message ?? "", ask.error));
-      break;
-    case "flush":
-      await lanes.flush(lane);
-      break;
-  }
+  if (lane !== undefined) await lanes.after(lane, async () => undefined); // a flush
   return [];
 }
 
@@ -68,10 +72,5 @@ function bytesOf(ask: Ask, messages: Answer): Uint8Array[] {
 
 function reply(answered: Answered): void {
   port.postMessage(answered);
-  ring();
-}
-
-function ring(): void {
-  Atomics.add(bell, 0, 1);
-  Atomics.notify(bell, 0);
+  ringer.ring();
 }

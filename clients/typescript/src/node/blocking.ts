@@ -1,24 +1,25 @@
 /** Calls that block: handed to a thread of their own, and waited for with Atomics.wait. */
 
-import {
-  create,
-  type DescMessage,
-  fromBinary,
-  type MessageInitShape,
-  type MessageShape,
-  toBinary,
-} from "@bufbuild/protobuf";
+import { type DescMessage, fromBinary, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
+import { existsSync } from "node:fs";
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 
 import type { Blocking, BlockingOptions, BlockingTalk, Method } from "../blocking.js";
-import { ClientClosed, StepwireError, toFacts } from "../errors.js";
+import { packed } from "../calls.js";
+import { ClientClosed, StepwireError, toFacts, unlessEnded } from "../errors.js";
+import { type LaneOptions, type Refused, Untold, whyItFailed } from "../lanes.js";
+import type { CallOptions } from "../options.js";
 import type { ConnectOptions } from "../platform.js";
+import { Bell, makeCells } from "./bell.js";
 import type { Answered, Ask, Birth, SentError } from "./messages.js";
 import { WorkerTalk } from "./talk.js";
 
-/** A thread that has not begun by then never will: its file is missing, or there is no memory. */
-const START_MS = 60_000;
+const WORKER = new URL("./blocking-worker.js", import.meta.url);
+const NO_WORKER =
+  `${WORKER.pathname} is missing, which is the thread that makes blocking calls: ` +
+  "a bundler has to leave the package `stepwire` out of what it makes for Node";
 
+/** The number under which the thread says that it has begun. */
 const READY = 0;
 
 export function makeBlocking(address: string, options: ConnectOptions): Blocking {
@@ -28,24 +29,32 @@ export function makeBlocking(address: string, options: ConnectOptions): Blocking
 class WorkerCalls implements Blocking {
   readonly #worker: Worker;
   readonly #port: MessagePort;
-  readonly #bell = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+  readonly #bell: Bell;
+  readonly #address: string;
   readonly #talks = new Set<{ lose(error: SentError): void }>();
   readonly #open = new Map<number, (answered: Answered) => void>();
+  /** What there was no server for, and which keeps no process. */
+  readonly #held = new Map<number, (answered: Answered) => void>();
+  readonly #untold = new Untold();
   #lastId = READY;
-  #isReady = false;
   #isClosed = false;
   #broken: SentError | undefined;
 
   constructor(address: string, options: ConnectOptions) {
+    if (!existsSync(WORKER)) throw new StepwireError(NO_WORKER, { code: "INTERNAL" });
     const { port1, port2 } = new MessageChannel();
-    const birth: Birth = { address, options, port: port2, bell: this.#bell };
+    const cells = makeCells();
+    const birth: Birth = { address, options, port: port2, bell: cells };
+    this.#address = address;
     this.#port = port1;
-    this.#worker = new Worker(new URL("./blocking-worker.js", import.meta.url), {
+    this.#bell = new Bell(cells, () => this.#port.postMessage({ id: READY, kind: "ping" } satisfies Ask));
+    this.#worker = new Worker(WORKER, {
       workerData: birth,
       transferList: [port2],
       execArgv: [], // what this process was started with, such as --input-type, is not for the worker
     });
-    this.#worker.on("error", (error) => this.#broke(error));
+    this.#worker.on("error", (error) => this.#broke(error.message));
+    this.#worker.on("exit", () => this.#broke("it is gone"));
     this.#port.on("message", (answered: Answered) => this.#take(answered));
     this.#rest();
   }
@@ -65,37 +74,44 @@ class WorkerCalls implements Blocking {
     request: MessageInitShape<I> | MessageInitShape<I>[],
     options: BlockingOptions = {},
   ): MessageShape<O>[] {
-    const { timeoutMs, lane } = options;
+    const { timeoutMs, lane, isAlone } = options;
     const answered = this.#wait({ ...this.#asked(method, request), kind: "call", timeoutMs, lane });
-    return (answered.messages ?? []).map((bytes) => fromBinary(method.output, bytes));
+    return this.#read(method, answered, lane, { isAlone });
   }
 
   post<I extends DescMessage, O extends DescMessage>(
     lane: string,
     method: Method<I, O>,
     request: MessageInitShape<I> | MessageInitShape<I>[],
+    refused?: Refused,
   ): void {
-    this.#send({ ...this.#asked(method, request), kind: "post", lane }, () => {});
+    this.#send({ ...this.#asked(method, request), kind: "post", lane }, ({ error }) => this.#note(lane, error, refused));
   }
 
   fail(lane: string, error: StepwireError): void {
-    this.#send({ id: this.#nextId(), kind: "fail", lane, error: toFacts(error) }, () => {});
+    const ask: Ask = { id: this.#nextId(), kind: "fail", lane, error: toFacts(error) };
+    this.#send(ask, () => this.#note(lane, error));
   }
 
-  flush(lane: string): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#send({ id: this.#nextId(), kind: "flush", lane }, ({ error }) => {
-        if (error) reject(new StepwireError(error.message, error));
-        else resolve();
-      });
-    });
+  async flush(lane: string, options: CallOptions = {}): Promise<void> {
+    this.#said(await this.#answer({ id: this.#nextId(), kind: "flush", lane }, options), lane, options);
+  }
+
+  async after<I extends DescMessage, O extends DescMessage>(
+    lane: string,
+    method: Method<I, O>,
+    request: MessageInitShape<I>,
+    options: LaneOptions = {},
+  ): Promise<MessageShape<O>[]> {
+    const { timeoutMs } = options;
+    const ask: Ask = { ...this.#asked(method, request), kind: "call", timeoutMs, lane };
+    return this.#read(method, await this.#answer(ask, options), lane, options);
   }
 
   talk<I extends DescMessage, O extends DescMessage>(
     method: Method<I, O>,
     options: Pick<BlockingOptions, "timeoutMs"> = {},
   ): BlockingTalk<I, O> {
-    if (!this.#isReady) this.#wait({ id: this.#nextId(), kind: "flush", lane: "" }); // which gives up some time
     const { port1, port2 } = new MessageChannel();
     const { typeName } = method.parent;
     const ask: Ask = {
@@ -106,7 +122,10 @@ class WorkerCalls implements Blocking {
       port: port2,
     };
     this.#send(ask, () => {}, [port2]);
-    const talk = new WorkerTalk(method, port1, this.#bell, () => this.#talks.delete(talk));
+    const talk = new WorkerTalk(method, port1, this.#bell, {
+      wait: (rung) => this.#listen(rung),
+      closed: () => this.#talks.delete(talk),
+    });
     this.#talks.add(talk);
     return talk;
   }
@@ -116,15 +135,55 @@ class WorkerCalls implements Blocking {
     void this.#worker.terminate();
     this.#port.close();
     const error = toFacts(new ClientClosed());
-    for (const [id, settle] of this.#open) settle({ id, error });
+    this.#lose(error);
+  }
+
+  #lose(error: SentError): void {
+    const open = [...this.#held, ...this.#open];
+    this.#held.clear();
     this.#open.clear();
+    for (const [id, settle] of open) settle({ id, error });
     for (const talk of this.#talks) talk.lose(error);
+    this.#rest();
+  }
+
+  /** Waits for an answer without blocking this thread. */
+  #answer(ask: Ask, options: CallOptions): Promise<Answered> {
+    const answered = new Promise<Answered>((resolve) => this.#send(ask, resolve));
+    return unlessEnded(answered, options, this.#address);
+  }
+
+  #read<I extends DescMessage, O extends DescMessage>(
+    method: Method<I, O>,
+    answered: Answered,
+    lane: string | undefined,
+    options: LaneOptions,
+  ): MessageShape<O>[] {
+    this.#said(answered, lane, options);
+    return (answered.messages ?? []).map((bytes) => fromBinary(method.output, bytes));
+  }
+
+  /** Throws what a call failed with, or what failed before it in its lane. */
+  #said({ error }: Answered, lane: string | undefined, options: LaneOptions): void {
+    const own = error && new StepwireError(error.message, error);
+    if (lane === undefined) {
+      if (own) throw own;
+    } else if (own) {
+      throw whyItFailed(this.#untold, lane, own, options);
+    } else if (!options.isAlone) {
+      this.#untold.throw(lane);
+    }
+  }
+
+  #note(lane: string, error: SentError | undefined, refused?: Refused): void {
+    if (!error) return;
+    const own = new StepwireError(error.message, error);
+    refused?.(own);
+    this.#untold.add(lane, own);
   }
 
   #asked(method: Method, request: object): Pick<Ask, "id" | "method" | "requests"> {
-    const requests = (Array.isArray(request) ? request : [request]).map((each) =>
-      toBinary(method.input, create(method.input, each)),
-    );
+    const requests = (Array.isArray(request) ? request : [request]).map((each) => packed(method.input, each));
     return { id: this.#nextId(), method: `${method.parent.typeName}/${method.name}`, requests };
   }
 
@@ -143,10 +202,12 @@ class WorkerCalls implements Blocking {
   }
 
   #take(answered: Answered): void {
-    if (answered.id === READY) this.#isReady = true;
-    const settle = this.#open.get(answered.id);
-    this.#open.delete(answered.id);
-    settle?.(answered);
+    const { id, isHeld } = answered;
+    const settle = this.#open.get(id) ?? this.#held.get(id);
+    this.#open.delete(id);
+    if (settle && isHeld) this.#held.set(id, settle);
+    else this.#held.delete(id);
+    if (!isHeld) settle?.(answered);
     if (this.#open.size === 0) this.#rest();
   }
 
@@ -162,22 +223,22 @@ class WorkerCalls implements Blocking {
       mine = answered;
     });
     while (!mine) {
-      const rung = Atomics.load(this.#bell, 0);
+      const { rung } = this.#bell;
       const received = receiveMessageOnPort(this.#port) as { message: Answered } | undefined;
       if (received) this.#take(received.message);
-      else if (Atomics.wait(this.#bell, 0, rung, this.#isReady ? undefined : START_MS) === "timed-out") {
-        throw new StepwireError("the thread that makes the call did not begin", { code: "INTERNAL" });
-      }
+      else this.#listen(rung);
     }
-    if (mine.error) throw new StepwireError(mine.error.message, mine.error);
     return mine;
   }
 
-  #broke(error: Error): void {
-    const facts = toFacts(
-      new StepwireError(`the thread that makes the calls ended: ${error.message}`, { code: "INTERNAL" }),
-    );
-    this.#broken = facts;
-    for (const id of [...this.#open.keys()]) this.#take({ id, error: facts });
+  /** Blocks this thread until something comes; if nothing can, all that is open fails. */
+  #listen(rung: number): void {
+    if (!this.#bell.wait(rung)) this.#broke("it gives no sign");
+  }
+
+  #broke(why: string): void {
+    if (this.#isClosed || this.#broken) return;
+    this.#broken = toFacts(new StepwireError(`the thread that makes the calls ended: ${why}`, { code: "INTERNAL" }));
+    this.#lose(this.#broken);
   }
 }

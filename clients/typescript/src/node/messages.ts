@@ -2,14 +2,14 @@
 
 import type { ErrorFacts } from "../errors.js";
 import type { ConnectOptions } from "../platform.js";
+import type { Cells } from "./bell.js";
 
 /** What the worker is born with. */
 export interface Birth {
   readonly address: string;
   readonly options: ConnectOptions;
   readonly port: import("node:worker_threads").MessagePort;
-  /** One number, raised and notified with each answer. */
-  readonly bell: Int32Array<SharedArrayBuffer>;
+  readonly bell: Cells;
 }
 
 /** What the worker is asked. */
@@ -17,9 +17,9 @@ export interface Ask {
   readonly id: number;
   /**
    * `call`: make it and answer; `post`: into the lane; `fail`: into the lane, as a failure; `flush`: wait for the lane;
-   * `talk`: begin it on `port`.
+   * `talk`: begin it on `port`; `ping`: give a sign, and no answer.
    */
-  readonly kind: "call" | "post" | "fail" | "flush" | "talk";
+  readonly kind: "call" | "post" | "fail" | "flush" | "talk" | "ping";
   /** Such as `stepwire.v1.ChatService/Chat`. */
   readonly method?: string;
   readonly requests?: readonly Uint8Array[];
@@ -29,9 +29,11 @@ export interface Ask {
   readonly port?: import("node:worker_threads").MessagePort;
 }
 
-/** What the worker answers: to a `post` or `fail`, that it is dealt with. */
+/** What the worker answers: to a `post` or `fail`, that it is dealt with, or first that it is held. */
 export interface Answered {
   readonly id: number;
+  /** There was no server for it; another answer comes once there was. */
+  readonly isHeld?: boolean;
   readonly messages?: readonly Uint8Array[];
   readonly error?: SentError;
 }

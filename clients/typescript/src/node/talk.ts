@@ -1,24 +1,20 @@
 /** This thread's end of a call in which both sides talk, and which another thread makes. */
 
-import {
-  create,
-  type DescMessage,
-  fromBinary,
-  type MessageInitShape,
-  type MessageShape,
-  toBinary,
-} from "@bufbuild/protobuf";
+import { type DescMessage, fromBinary, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
 import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
 
 import type { BlockingTalk, Method } from "../blocking.js";
 import { StepwireError } from "../errors.js";
+import { packed } from "../calls.js";
+import type { Bell } from "./bell.js";
 import type { Said, SentError, Wish } from "./messages.js";
 
 /** Says and hears one message after the other, and blocks this thread meanwhile. */
 export class WorkerTalk<I extends DescMessage, O extends DescMessage> implements BlockingTalk<I, O> {
   readonly #method: Method<I, O>;
   readonly #port: MessagePort;
-  readonly #bell: Int32Array<SharedArrayBuffer>;
+  readonly #wait: (rung: number) => void;
+  readonly #bell: Bell;
   readonly #closed: () => void;
   readonly #heard: MessageShape<O>[] = [];
   #sent = 0;
@@ -26,19 +22,25 @@ export class WorkerTalk<I extends DescMessage, O extends DescMessage> implements
   #end: Said | undefined;
 
   /**
-   * @param bell A number that the other thread raises with each word, and notifies of.
-   * @param closed Is told when this is closed.
+   * @param bell Rings with each word of the other thread.
+   * @param manner `wait` waits for a ring, or calls `lose`; `closed` is told when this is closed.
    */
-  constructor(method: Method<I, O>, port: MessagePort, bell: Int32Array<SharedArrayBuffer>, closed: () => void) {
+  constructor(
+    method: Method<I, O>,
+    port: MessagePort,
+    bell: Bell,
+    manner: { readonly wait: (rung: number) => void; readonly closed: () => void },
+  ) {
     this.#method = method;
     this.#port = port;
     this.#bell = bell;
-    this.#closed = closed;
+    this.#wait = manner.wait;
+    this.#closed = manner.closed;
   }
 
   send(message: MessageInitShape<I>): void {
     const { input } = this.#method;
-    this.#wish({ kind: "send", message: toBinary(input, create(input, message)) });
+    this.#wish({ kind: "send", message: packed(input, message) });
     this.#sent += 1;
     while (this.#taken < this.#sent && !this.#end) this.#listen();
   }
@@ -85,8 +87,8 @@ export class WorkerTalk<I extends DescMessage, O extends DescMessage> implements
 
   /** Waits for the next word. */
   #listen(): void {
-    const rung = Atomics.load(this.#bell, 0);
-    if (!this.#take()) Atomics.wait(this.#bell, 0, rung);
+    const { rung } = this.#bell;
+    if (!this.#take()) this.#wait(rung);
   }
 
   /** Takes a word that is there already; whether there was one. */

@@ -1,8 +1,8 @@
 /** Runs pipelines while this thread waits, and calls functions of this program on it meanwhile. */
 
 import type { Blocking, BlockingTalk } from "../blocking.js";
-import { refused, StepwireError } from "../errors.js";
-import { context, done, find, isGenerator, output, reply, valueOf } from "../functions/calls.js";
+import { ofFunction, refused, StepwireError } from "../errors.js";
+import { context, done, find, isGenerator, output, reply, sized, valueOf } from "../functions/calls.js";
 import type { Functions } from "../functions/functions.js";
 import { replyOf, startOf } from "../functions/interactive.js";
 import {
@@ -15,8 +15,9 @@ import {
   StepRunService,
 } from "../gen/stepwire/v1/step_run_pb.js";
 import type { RunResults } from "./results.js";
-import { collected, collectRequest, Gathering, isUnary, type Prepared, prepare, type RunOptions } from "./run.js";
+import { collected, collectRequest, Gathering, isUnary, type Prepared, prepare, refuseRestarted, type RunOptions } from "./run.js";
 import type { StepLike } from "./spec.js";
+import { filledBlocking, type Unread } from "./values.js";
 
 const CANNOT_WAIT =
   "the function returned a promise, for which a blocked thread cannot wait: start the step with startAsync, " +
@@ -30,6 +31,7 @@ export function collectBlocking(
   options: Omit<RunOptions, "signal">,
 ): RunResults {
   const prepared = prepare(step, input, ErrorMode.FAIL_FAST, options.runId);
+  filledBlocking(prepared.unread);
   const call = options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs };
   if (isUnary(prepared)) {
     return collected(blocking.call(StepRunService.method.collectStep, collectRequest(prepared), call));
@@ -39,13 +41,23 @@ export function collectBlocking(
     talk.send(startOf(prepared.request));
     return gathered(talk, prepared);
   } catch (thrown) {
+    if (thrown instanceof Told) throw thrown.error;
     if (!(thrown instanceof StepwireError)) throw thrown;
-    const error = prepared.functions.explain(thrown);
-    for (const [callback, given] of prepared.watching.fail(error)) told(callback, given);
-    throw error;
+    throw failed(prepared, thrown);
   } finally {
     talk.close();
   }
+}
+
+/** Tells those who watch of the error that the run has ended with. */
+function failed({ functions, watching }: Prepared, thrown: StepwireError): StepwireError {
+  const error = functions.explain(thrown);
+  try {
+    for (const [callback, given] of watching.fail(error)) told(callback, given);
+  } catch (thrown) {
+    return thrown instanceof Told ? thrown.error : (thrown as StepwireError);
+  }
+  return error;
 }
 
 type Talk = BlockingTalk<typeof Requests, typeof Responses>;
@@ -57,6 +69,7 @@ function gathered(talk: Talk, { functions, watching }: Prepared): RunResults {
     const { kind } = said;
     if (kind.case === "call") answer(talk, functions, kind.value);
     if (kind.case !== "event") continue;
+    refuseRestarted(kind.value);
     for (const [callback, given] of watching.hear(kind.value)) told(callback, given);
     gathering.take(kind.value);
     isFinished = kind.value.event.case === "finished";
@@ -74,8 +87,21 @@ function next(talk: Talk, isFinished: boolean): RunInteractiveResponse | undefin
   }
 }
 
+/** What a callback threw, which nobody else is told of. */
+class Told extends Error {
+  constructor(readonly error: StepwireError) {
+    super(error.message);
+  }
+}
+
 function told(callback: (given: unknown) => unknown, given: unknown): void {
-  if (isPromise(callback(given))) throw refused(CANNOT_WAIT, "FIELD_INVALID");
+  let returned: unknown;
+  try {
+    returned = callback(given);
+  } catch (cause) {
+    throw new Told(ofFunction(cause));
+  }
+  if (isPromise(returned)) throw refused(CANNOT_WAIT, "FIELD_INVALID");
 }
 
 function answer(talk: Talk, functions: Functions, call: Call): void {
@@ -83,12 +109,18 @@ function answer(talk: Talk, functions: Functions, call: Call): void {
   try {
     const served = find(functions, call);
     const given = functions.given(served, call);
+    const value = (result: unknown) => {
+      const unread: Unread = [];
+      const made = valueOf(served, result, given, unread);
+      filledBlocking(unread);
+      return sized(made);
+    };
     // Nobody can abort the signal of a function that this very thread is in.
     const returned = served.closure(...given, context(call, new AbortController().signal));
-    if (!isGenerator(returned)) return send(done(call, [valueOf(served, now(returned), given)]));
+    if (!isGenerator(returned)) return send(done(call, [value(now(returned))]));
     if (Symbol.asyncIterator in returned) throw new TypeError(CANNOT_WAIT);
     for (const item of returned) {
-      send(output(call, valueOf(served, now(item), given)));
+      send(output(call, value(now(item))));
       if (isLeft(talk, call)) return;
     }
     send(done(call, []));

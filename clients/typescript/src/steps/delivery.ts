@@ -1,6 +1,6 @@
 /** Tells functions what comes of a call: one at a time, in order, and its end exactly once. */
 
-import { StepwireError } from "../errors.js";
+import { ofFunction, StepwireError } from "../errors.js";
 
 /** What wants to hear of a run. What a function returns is awaited before the next is called: they never overlap. */
 export interface Callbacks<T> {
@@ -60,7 +60,7 @@ async function read<T>(
   } catch (thrown) {
     isCancelled = thrown instanceof StepwireError && thrown.code === "CANCELLED";
     if (thrown instanceof Thrown) rethrow(thrown.cause);
-    else if (!isCancelled && !signal.aborted) await last(onError, thrown as StepwireError);
+    else if (!isCancelled && !signal.aborted) await last(onError, ofFunction(thrown));
   }
   if (isCancelled || signal.aborted) await last(onCancel);
   await last(onDone);

@@ -147,16 +147,6 @@ export interface SearchInput {
   readonly documents: readonly string[];
 }
 
-/** What a search step results in. */
-export interface SearchHit {
-  /** Position of the document in the input, from 0. */
-  readonly index: number;
-  /** Cosine of the angle to the query, -1 to 1; more is nearer. */
-  readonly score: number;
-  /** The document. */
-  readonly text: string;
-}
-
 /** Ranks documents by meaning. */
 export function search(topK: number | undefined, model: string): Make {
   return leaf({ case: "search", value: { model, ...(topK !== undefined && { topK }) } });

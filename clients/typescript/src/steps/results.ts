@@ -2,8 +2,8 @@
 
 import { durationMs, timestampDate } from "@bufbuild/protobuf/wkt";
 
+import { vectorOf } from "../embeddings.js";
 import { ofItem, StepwireError } from "../errors.js";
-import type { Embedding, Message } from "../gen/stepwire/v1/message_pb.js";
 import {
   type RunStepResponse,
   StageEventKind,
@@ -115,7 +115,7 @@ export function stepResult(path: readonly number[], said: RunStepResponse["event
     case "value":
       return { value: fromValue(said.value), error: undefined, path };
     case "embedding":
-      return { value: vector(said.value), error: undefined, path };
+      return { value: vectorOf(said.value), error: undefined, path };
     case "message":
     case "data":
       return { value: said.value, error: undefined, path };
@@ -162,14 +162,4 @@ export function stepMetadata(wire: WireMetadata | undefined): StepMetadata {
     labels: { ...wire?.labels },
     steps: (wire?.steps ?? []).map(stepMetadata),
   };
-}
-
-/** The text of a result: itself if it is one, that of a message; otherwise empty. */
-export function textOf(value: unknown): string {
-  if (typeof value === "string") return value;
-  return (value as Partial<Message> | undefined)?.$typeName === "stepwire.v1.Message" ? (value as Message).text : "";
-}
-
-function vector(embedding: Embedding): Float32Array {
-  return Float32Array.from(embedding.values);
 }

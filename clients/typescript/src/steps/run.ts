@@ -2,7 +2,7 @@
 
 import { create } from "@bufbuild/protobuf";
 
-import { StepwireError } from "../errors.js";
+import { ofFunction, StepwireError } from "../errors.js";
 import { Functions } from "../functions/functions.js";
 import { interact } from "../functions/interactive.js";
 import {
@@ -11,13 +11,15 @@ import {
   type RunStepRequest,
   RunStepRequestSchema,
   type RunStepResponse,
+  StageEventKind,
 } from "../gen/stepwire/v1/step_run_pb.js";
 import { callOptions } from "../options.js";
 import type { Services } from "../services.js";
+import { refuseRestarts, restarted } from "./restarts.js";
 import { type RunResults, runResults, stepMetadata, type StepResult, stepResult } from "./results.js";
 import { type StepLike, wireStep } from "./spec.js";
-import { toValue } from "./values.js";
-import { locate, Watching } from "./watching.js";
+import { filled, toValue, type Unread } from "./values.js";
+import { locate, places, Watching } from "./watching.js";
 
 /** How to run a step. */
 export interface RunOptions {
@@ -34,6 +36,8 @@ export interface Prepared {
   readonly request: RunStepRequest;
   readonly functions: Functions;
   readonly watching: Watching;
+  /** What its input still lacks. */
+  readonly unread: Unread;
 }
 
 /** Makes the request of a run, and takes up the functions of this program that it calls. */
@@ -41,9 +45,11 @@ export function prepare(step: StepLike, input: unknown, errorMode: ErrorMode, ru
   const functions = new Functions();
   const steps = [wireStep(step, functions)];
   locate(steps, functions);
+  refuseRestarts(places(steps));
   const events = functions.watchers.length > 0;
-  const request = create(RunStepRequestSchema, { steps, input: toValue(input), errorMode, events, runId });
-  return { request, functions, watching: new Watching(functions.watchers, steps) };
+  const unread: Unread = [];
+  const request = create(RunStepRequestSchema, { steps, input: toValue(input, unread), errorMode, events, runId });
+  return { request, functions, watching: new Watching(functions.watchers, steps), unread };
 }
 
 /** Whether a run can do with one request and one answer. */
@@ -59,31 +65,67 @@ async function* events(services: Services, prepared: Prepared, options: RunOptio
       ? interact(services, request, functions, options)
       : services.stepRuns.runStep(request, callOptions(options));
   let isFinished = false;
+  let isTelling = false;
   try {
     for await (const response of responses) {
-      for (const [callback, given] of watching.hear(response)) await callback(given);
+      refuseRestarted(response);
+      isTelling = true;
+      for (const [callback, given] of watching.hear(response)) await told(callback, given);
+      isTelling = false;
       isFinished = response.event.case === "finished";
       yield response;
     }
   } catch (thrown) {
-    if (!(thrown instanceof StepwireError)) throw thrown;
+    if (isTelling || !(thrown instanceof StepwireError)) throw thrown;
     if (isFinished && !options.signal?.aborted) return; // nothing was missing but the status
     const error = functions.explain(thrown);
-    for (const [callback, given] of watching.fail(error)) await callback(given);
+    for (const [callback, given] of watching.fail(error)) await told(callback, given);
     throw error;
   }
   // What there is may look whole, and is not.
   if (!isFinished) throw new StepwireError("the run ended without its last event", { code: "INTERNAL" });
 }
 
-/** Yields the results of a run as they come; a failure keeps its place among them. Leaving the loop cancels the run. */
-export async function* stream(
+async function told(callback: (given: unknown) => unknown, given: unknown): Promise<void> {
+  try {
+    await callback(given);
+  } catch (cause) {
+    throw ofFunction(cause);
+  }
+}
+
+/** Fails where a step of the server's own began again. */
+export function refuseRestarted({ event }: RunStepResponse): void {
+  if (event.case === "stage" && event.value.kind === StageEventKind.RESTARTED) throw restarted(event.value.stepPath);
+}
+
+/**
+ * Yields the results of a run as they come; a failure keeps its place among them. Leaving the loop cancels the run. The
+ * input is taken as it is now; the run begins with the loop.
+ */
+export function stream(
   services: Services,
   step: StepLike,
   input: unknown,
   options: RunOptions,
 ): AsyncGenerator<StepResult, void, undefined> {
+  const ready = begun(step, input, options);
+  ready.catch(() => undefined); // it is thrown where the results are read
+  return results(services, ready, options);
+}
+
+async function begun(step: StepLike, input: unknown, options: RunOptions): Promise<Prepared> {
   const prepared = prepare(step, input, ErrorMode.CONTINUE, options.runId);
+  await filled(prepared.unread, options);
+  return prepared;
+}
+
+async function* results(
+  services: Services,
+  ready: Promise<Prepared>,
+  options: RunOptions,
+): AsyncGenerator<StepResult, void, undefined> {
+  const prepared = await ready;
   for await (const response of events(services, prepared, options)) {
     const result = resultOf(response, prepared.functions);
     if (result) yield result;
@@ -98,6 +140,7 @@ export async function collect(
   options: RunOptions,
 ): Promise<RunResults> {
   const prepared = prepare(step, input, ErrorMode.FAIL_FAST, options.runId);
+  await filled(prepared.unread, options);
   if (!isUnary(prepared)) {
     const gathering = new Gathering(prepared.functions);
     for await (const response of events(services, prepared, options)) gathering.take(response);

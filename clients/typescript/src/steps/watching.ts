@@ -1,6 +1,6 @@
 /** Hears of what happens at some steps of a run, and tells functions. */
 
-import { clone, isMessage } from "@bufbuild/protobuf";
+import { create, isMessage } from "@bufbuild/protobuf";
 
 import type { StepwireError } from "../errors.js";
 import type { Functions } from "../functions/functions.js";
@@ -29,24 +29,27 @@ export interface Watcher {
   isComplete: boolean;
 }
 
-// Stands before the name of a step that is watched, until its place is known. No name may hold it.
-const MARK = /^\0(\d+)\0/;
-
 /** Watches a step that will stand somewhere in the run of `functions`. */
 export function mark(step: WireStep, functions: Functions, events: Events): WireStep {
-  const name = `\0${functions.watchers.length}\0${step.name}`;
-  functions.watchers.push({ events, path: "", isComplete: false });
-  return Object.assign(clone(StepSchema, step), { name });
+  const watcher = { events, path: "", isComplete: false };
+  functions.watchers.push(watcher);
+  const marked = changed(step, {}, functions);
+  functions.watched.set(marked, [...(functions.watched.get(marked) ?? []), watcher]);
+  return marked;
 }
 
-/** Tells all watchers where their steps stand, and gives these their names back. */
+/** A step with other settings, watched by the same. What is within it stays what it is, as that may be watched too. */
+export function changed(step: WireStep, settings: Partial<WireStep>, functions: Functions): WireStep {
+  const copy: WireStep = Object.assign(create(StepSchema), step, settings);
+  const watchers = functions.watched.get(step);
+  if (watchers) functions.watched.set(copy, watchers);
+  return copy;
+}
+
+/** Tells all watchers where their steps stand. */
 export function locate(steps: readonly WireStep[], functions: Functions): void {
   for (const [path, step] of places(steps)) {
-    for (let found = MARK.exec(step.name); found; found = MARK.exec(step.name)) {
-      const watcher = functions.watchers[Number(found[1])];
-      if (watcher) watcher.path = path;
-      step.name = step.name.slice(found[0].length);
-    }
+    for (const watcher of functions.watched.get(step) ?? []) watcher.path = path;
   }
 }
 

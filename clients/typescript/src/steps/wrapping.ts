@@ -17,7 +17,10 @@ export interface RetryOptions {
   readonly backoff?: ((attempt: number) => number | PromiseLike<number>) | StepSpec;
   /** A function of the error and the attempt, 1 for the first: whether to try again. Default: `error.isTransient`. */
   readonly shouldRetry?: ((error: StepwireError, attempt: number) => unknown) | StepSpec;
-  /** What to do if it fails after it has made results: `fail`; `buffer` holds results back until it is through. */
+  /**
+   * What to do if it fails after it has made results: `fail`; `buffer` holds results back until it is through.
+   * The wire's third mode, which begins again, is for `services.stepRuns.runStep` only.
+   */
   readonly emitted?: "fail" | "buffer";
   /** Milliseconds before the second attempt. Default: 1000. */
   readonly initialDelayMs?: number;

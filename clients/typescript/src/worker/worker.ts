@@ -41,7 +41,7 @@ export type Server = string | { readonly services: Services };
  * Serves steps to all runs of a server, for as long as it is connected; it connects again whenever that is lost.
  *
  * A step that is lost with its worker is called again elsewhere, or when the worker is back, unless it had yielded
- * something: so it should do no harm to call it twice.
+ * something: so it should do no harm to call it twice. In Node, not in browsers.
  */
 export class StepWorker {
   readonly #registration: WorkerRegistration;
@@ -118,7 +118,7 @@ export class StepWorker {
 
 /**
  * Serves functions as steps until SIGTERM or Ctrl-C: then finishes the calls that are open, and returns. A second one
- * ends at once. `StepWorker` is for programs that have their own way to end.
+ * ends at once. In Node, not in browsers. `StepWorker` is for programs that have their own way to end.
  *
  * @param server An address such as `localhost:50051`, or a client.
  * @param steps Functions by the names of the steps; with `{run, inputSchema, …}` in place of a function, schemas too.
