@@ -56,13 +56,14 @@ AXE = ROOT / ".tools" / "page" / "node_modules" / "axe-core" / "axe.min.js"
 expect.set_options(timeout=PATIENCE_MS)
 
 
-@pytest.fixture(scope="session")
+# For a module and not for all: the loop that a fixture of the session keeps is then that of every later test.
+@pytest.fixture(scope="module")
 async def playwright() -> AsyncGenerator[Playwright]:
     async with async_playwright() as playwright:
         yield playwright
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def browser(playwright: Playwright) -> AsyncGenerator[Browser]:
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
@@ -90,7 +91,7 @@ class Served:
         self.provider.behaviour = behave
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def started(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> AsyncGenerator[Served]:
     """One server for all tests: each has a browser profile of its own, and looks at no conversation but its own."""
     async with Provider(behaviours.reply()) as provider:
