@@ -3,20 +3,28 @@ from __future__ import annotations
 import json
 import re
 
+import grpc
 import pytest
 
 from stepwire import _channel
+from stepwire.v1.conversation_pb2 import AppendMessagesRequest, AppendMessagesResponse
 from tests.clients import examples
 from tests.conftest import ROOT
 from tests.e2e.conftest import Scripted
+from tests.sdk.refusing import Context
+from tests.sdk.scripted import serve
+
+
+def built(name: str) -> str:
+    program = ROOT / ".tools" / "cpp" / name
+    if not program.exists():
+        pytest.skip("the C++ client is not built: install what its README says, then run `make client-cpp`")
+    return str(program)
 
 
 @pytest.fixture
 def chat(scripted: Scripted) -> list[str]:
-    program = ROOT / ".tools" / "cpp" / "chat"
-    if not program.exists():
-        pytest.skip("the C++ client is not built: install what its README says, then run `make client-cpp`")
-    return [str(program), scripted.program.address, "hi"]
+    return [built("chat"), scripted.program.address, "hi"]
 
 
 async def test_the_example_prints_text_as_it_comes(scripted: Scripted, chat: list[str]) -> None:
@@ -33,6 +41,30 @@ async def test_ctrl_c_stops_the_model(scripted: Scripted, chat: list[str]) -> No
 
 async def test_the_example_tells_why_a_call_failed(chat: list[str]) -> None:
     await examples.tells_why_it_failed([*chat, "nope"])
+
+
+async def test_what_is_repeated_has_one_id_in_each_api_of_gRPC() -> None:
+    program = built("appends")
+    came: dict[str, list[str]] = {}
+
+    async def behave(request: AppendMessagesRequest, context: Context) -> AppendMessagesResponse:
+        ids = came.setdefault(request.conversation_id, [])
+        ids.append(request.request_id)
+        if len(ids) == 1:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "lost", (("grpc-retry-pushback-ms", "0"),))
+        return AppendMessagesResponse()
+
+    async with serve() as server:
+        server.on["AppendMessages"] = behave
+        async with examples.started(program, server.target) as appends:
+            said, complaints = await appends.ends()
+    apis = ["blocking", "queue", "callback", "generic", "named"]
+    assert (said, complaints) == ("".join(f"{api} 0\n" for api in apis), "")
+    named = came.pop("named")
+    assert named == ["mine", "mine"]
+    assert [len(ids) for ids in came.values()] == [2] * 4
+    assert all(first == second and len(first) == 32 for first, second in came.values())
+    assert len({ids[0] for ids in came.values()}) == 4
 
 
 def test_what_gRPC_repeats_is_what_it_repeats_in_python() -> None:

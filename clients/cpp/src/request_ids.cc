@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "stepwire/v1/conversation.pb.h"
+#include "stepwire/v1/conversation.grpc.pb.h"
 
 namespace stepwire {
 namespace {
@@ -32,20 +32,27 @@ class Filler : public Interceptor {
  public:
   void Intercept(InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_MESSAGE)) {
-      const auto* asked = static_cast<const google::protobuf::MessageLite*>(methods->GetSendMessage());
-      if (asked != nullptr) {                            // else it is bytes already
-        request_ = *static_cast<const Request*>(asked);  // the caller may send its own once more, and mean it
-        if (request_.request_id().empty()) {
-          request_.set_request_id(new_id());
-        }
-        methods->ModifySendMessage(static_cast<const google::protobuf::MessageLite*>(&request_));
-      }
+      fill(*methods->GetSerializedSendMessage());
     }
     methods->Proceed();
   }
 
  private:
-  Request request_;
+  // Works on bytes: a blocking call still has its message here, which is the caller's to send again as another one; a
+  // completion queue has bytes only, and nothing tells of which type a generic stub's message is.
+  static void fill(grpc::ByteBuffer& written) {
+    grpc::ByteBuffer copy(written);  // to be read, which empties it
+    Request request;
+    if (!grpc::SerializationTraits<Request>::Deserialize(&copy, &request).ok() || !request.request_id().empty()) {
+      return;  // what cannot be read here, no server reads, however often
+    }
+    request.set_request_id(new_id());
+    bool is_own = false;
+    grpc::ByteBuffer filled;
+    if (grpc::SerializationTraits<Request>::Serialize(request, &filled, &is_own).ok()) {
+      written.Swap(&filled);
+    }
+  }
 };
 
 class Factory : public grpc::experimental::ClientInterceptorFactoryInterface {
