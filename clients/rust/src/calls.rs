@@ -50,7 +50,10 @@ async fn repeat(
     deadline: Option<Instant>,
 ) -> Result<Response<Body>, Status> {
     let (mut head, body) = request.into_parts();
-    let body = with_id(head.uri.path(), body.collect().await?.to_bytes());
+    let written = body.collect().await?.to_bytes();
+    let Some(body) = with_id(head.uri.path(), &written) else {
+        return attempt(channel, Request::from_parts(head, Body::new(Full::new(written)))).await;
+    };
     for number in 1.. {
         let copy = Request::from_parts(head.clone(), Body::new(Full::new(body.clone())));
         let answer = attempt(channel.clone(), copy).await;

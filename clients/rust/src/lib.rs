@@ -14,6 +14,8 @@ mod connection;
 mod failure;
 mod request_ids;
 mod retry;
+#[cfg(test)]
+mod tests;
 
 pub use connection::{Connection, connect};
 pub use failure::{reason, request_id, retry_delay};

@@ -10,8 +10,9 @@ use crate::v1::{AppendMessagesRequest, CreateConversationRequest, ForkConversati
 /// Flag of compression and length, before each message.
 const FRAME_BYTES: usize = 5;
 
-/// The body of a call, with a `request_id` if it should have one and has none.
-pub(crate) fn with_id(path: &str, body: Bytes) -> Bytes {
+/// The body that all attempts of a call may have: with a `request_id`, if it should have one. `None` if nobody can tell
+/// whether it has one, so that it may be sent but once.
+pub(crate) fn with_id(path: &str, body: &Bytes) -> Option<Bytes> {
     match path {
         "/stepwire.v1.ConversationService/AppendMessages" => {
             filled(body, |message: &mut AppendMessagesRequest| &mut message.request_id)
@@ -22,30 +23,26 @@ pub(crate) fn with_id(path: &str, body: Bytes) -> Bytes {
         "/stepwire.v1.ConversationService/ForkConversation" => {
             filled(body, |message: &mut ForkConversationRequest| &mut message.request_id)
         }
-        _ => body,
+        _ => Some(body.clone()),
     }
 }
 
-fn filled<M: Message + Default>(body: Bytes, id: impl FnOnce(&mut M) -> &mut String) -> Bytes {
-    let Some((&[0, ..], written)) = body.split_at_checked(FRAME_BYTES) else {
-        return body; // compressed, by somebody who does without this
+fn filled<M: Message + Default>(body: &Bytes, id: impl FnOnce(&mut M) -> &mut String) -> Option<Bytes> {
+    let (&[0, ..], written) = body.split_at_checked(FRAME_BYTES)? else {
+        return None; // compressed
     };
-    let Ok(mut message) = M::decode(written) else {
-        return body;
-    };
+    let mut message = M::decode(written).ok()?;
     let id = id(&mut message);
     if !id.is_empty() {
-        return body;
+        return Some(body.clone());
     }
     *id = format!("{:016x}{:016x}", random(), random());
-    let Ok(length) = u32::try_from(message.encoded_len()) else {
-        return body;
-    };
-    let mut frame = BytesMut::with_capacity(FRAME_BYTES + message.encoded_len());
+    let length = message.encoded_len();
+    let mut frame = BytesMut::with_capacity(FRAME_BYTES + length);
     frame.put_u8(0);
-    frame.put_u32(length);
+    frame.put_u32(u32::try_from(length).ok()?);
     frame.put_slice(&message.encode_to_vec());
-    frame.freeze()
+    Some(frame.freeze())
 }
 
 /// A number that nobody else has, from the randomness that hash maps are made with.
@@ -76,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_request_without_an_id_gets_one_and_keeps_all_else() {
-        let [first, second] = [with_id(APPEND, append("")), with_id(APPEND, append(""))];
+        let [first, second] = [append(""), append("")].map(|body| with_id(APPEND, &body).unwrap());
         assert_ne!(first, second);
         let message = AppendMessagesRequest::decode(&first[FRAME_BYTES..]).unwrap();
         assert_eq!(message.request_id.len(), 32);
@@ -85,17 +82,17 @@ mod tests {
 
     #[test]
     fn a_request_with_an_id_keeps_it_and_others_get_none() {
-        assert_eq!(with_id(APPEND, append("mine")), append("mine"));
+        assert_eq!(with_id(APPEND, &append("mine")), Some(append("mine")));
         assert_eq!(
-            with_id("/stepwire.v1.ConversationService/UpdateMessage", append("")),
-            append("")
+            with_id("/stepwire.v1.ConversationService/GetConversation", &append("")),
+            Some(append(""))
         );
     }
 
     #[test]
-    fn what_is_no_plain_message_stays_as_it_is() {
+    fn what_is_no_plain_message_is_not_for_repeats() {
         for body in [&b""[..], b"\0\0", b"\x01\0\0\0\0", b"\0\0\0\0\x01\xff"] {
-            assert_eq!(with_id(APPEND, Bytes::from_static(body)), body);
+            assert_eq!(with_id(APPEND, &Bytes::from_static(body)), None);
         }
     }
 }
