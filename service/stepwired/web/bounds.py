@@ -1,8 +1,9 @@
-"""What a connection may take, and what of its requests is not looked at."""
+"""What a connection and a request may take, and what of its requests is not looked at."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 _UPGRADE = b"\nupgrade:"
 
@@ -17,6 +18,10 @@ class Bounds:
     body_idle_s: float = 30.0
     """Between two pieces of a body."""
 
+    body_s: float = 30.0
+    """For a whole body, and a second more for each `body_bytes_s` of it."""
+
+    body_bytes_s: int = 64 * 1024
     idle_s: float = 75.0
     """Between two requests."""
 
@@ -25,6 +30,27 @@ class Bounds:
 
     head_bytes: int = 64 * 1024
     connections: int = 1000
+
+
+class Share(Protocol):
+    """What of a request's body is held."""
+
+    def add(self, size: int, /) -> None:
+        """Count so many bytes more.
+
+        Raises:
+            Failure: CONCURRENCY_LIMITED: there is no room for them.
+        """
+
+    def drop(self) -> None:
+        """Count nothing of it any more: it has been read."""
+
+
+class Bodies(Protocol):
+    """The room for requests that are being read."""
+
+    def share(self) -> Share:
+        """Count what one request takes of it."""
 
 
 def without_upgrade(data: bytes) -> bytes:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
+import select
 from collections.abc import Callable
 from typing import Any, cast
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from stepwired.web.bounds import Bounds, without_upgrade
-from stepwired.web.status import Refused, told
-
-#: In how many looks a peer that takes nothing is found.
-_LOOKS = 2
+from stepwired.web.refusals import refusal
+from stepwired.web.stalls import Stalls
+from stepwired.web.status import Refused
 
 #: How long the rest of a request that was refused is still read, so that the peer gets to see why.
 _LINGER_S = 2.0
@@ -42,14 +41,16 @@ class Connection(HttpToolsProtocol):
         """For the peer's next step, while it is the peer's turn."""
 
         self._heard_s = 0.0
-        self._head_bytes = 0
+        self._head_bytes = self._body_bytes = self._passed_over_bytes = 0
         self._in_head = self._in_body = False
+        self._body_began_s = 0.0
+        self._beside_bytes = 0
+        """What came with a body and is none of it, since the last of it: trailers."""
+
         self._is_deaf = False
         """Whether everything more that comes is passed over."""
 
-        self._stall: asyncio.TimerHandle | None = None
-        self._unsent_bytes = 0
-        self._stalled_looks = 0
+        self._stalls: Stalls | None = None
         self._serving: RequestResponseCycle | None = None
         """The request that came last, as the base class has it once there was one."""
 
@@ -78,10 +79,20 @@ class Connection(HttpToolsProtocol):
         else:
             self._close()
 
+    def is_deserted(self) -> bool:
+        """Whether the peer is gone, also where what it sent before that waits unread."""
+        wire = self.transport.get_extra_info("socket")
+        if wire is None or wire.fileno() < 0 or not hasattr(select, "poll"):
+            return self.transport.is_closing()
+        looking = select.poll()
+        looking.register(wire, getattr(select, "POLLRDHUP", 0))
+        return bool(looking.poll(0))
+
     # The transport's side.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._stalls = Stalls(transport, self._bounds.stalled_s, self._stalled)
         if len(self.connections) > self._bounds.connections:
             many = f"the server has {self._bounds.connections} connections already; try again"
             self._refuse(Refused(503, "too_many_connections", many))
@@ -89,9 +100,9 @@ class Connection(HttpToolsProtocol):
         self._expect(self._bounds.head_s, self._no_head)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._watch, self._stall):
-            if timer is not None:
-                timer.cancel()
+        self._expect_nothing()
+        if self._stalls is not None:
+            self._stalls.end()
         cycle = self._serving
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
@@ -103,13 +114,10 @@ class Connection(HttpToolsProtocol):
         if self._is_deaf:
             return
         self._heard_s = self.loop.time()
-        if not (self._in_head or self._in_body) and (self._serving is None or self._serving.response_complete):
-            self._head_bytes = 0
-            self._in_head = True
-            self._unset_keepalive_if_required()
-            self._expect(self._bounds.head_s, self._no_head)
-        if self._in_head:
-            self._head_bytes += len(data)
+        was_in_body = self._in_body
+        if was_in_body:
+            self._beside_bytes += len(data)
+        else:
             data = without_upgrade(data)
         try:
             self.parser.feed_data(data)
@@ -119,20 +127,20 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(Refused(400, "malformed_http", "the request is no valid HTTP/1.1"))
             return
-        if self._in_head and self._head_bytes > self._bounds.head_bytes:
+        if self._in_head and not was_in_body:  # what came of it with a body is counted when it is whole
+            self._head_bytes += len(data)
+        if (self._head_bytes if self._in_head else self._beside_bytes) > self._bounds.head_bytes:
             self._refuse_head()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unsent_bytes = self.transport.get_write_buffer_size()
-        self._stalled_looks = 0
-        self._stall = self.loop.call_later(self._bounds.stalled_s / _LOOKS, self._look)
+        assert self._stalls is not None
+        self._stalls.begin()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
+        assert self._stalls is not None
+        self._stalls.end()
 
     # The parser's side.
 
@@ -144,12 +152,20 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
             return
         self.on_hang_up, self.on_stall, self.waits_for_body = None, None, True
+        self._head_bytes = self._beside_bytes = self._body_bytes = 0
+        self._in_head = True
+        self._unset_keepalive_if_required()
+        self._expect(self._bounds.head_s, self._no_head)
         super().on_message_begin()
         cast("dict[str, Any]", self.scope)["extensions"] = {"stepwire": self}
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._is_deaf:
+        if self._in_head and not self._is_deaf:
             super().on_header(name, value)
+            return
+        self._beside_bytes += len(name) + len(value) + 4  # nobody here has a use for trailers
+        if self._beside_bytes > self._bounds.head_bytes:
+            self._refuse_head()
 
     def on_url(self, url: bytes) -> None:
         if not self._is_deaf:
@@ -168,7 +184,8 @@ class Connection(HttpToolsProtocol):
             self._refuse(Refused(400, "malformed_http", "the request's target has to be a path"))
             return
         self._in_body = True
-        self._expect(self._bounds.body_idle_s, self._no_body)
+        self._body_began_s = self._heard_s
+        self._expect(min(self._bounds.body_idle_s, self._bounds.body_s), self._no_body)
         super().on_headers_complete()
         self._serving = self.cycle
 
@@ -176,6 +193,8 @@ class Connection(HttpToolsProtocol):
         if self._is_deaf:
             return
         super().on_body(body)
+        self._body_bytes += len(body)
+        self._beside_bytes = 0
         if self.cycle.response_complete:
             # Answered before it was whole. To close now would take the answer from a peer that is still sending.
             self._passed_over_bytes += len(body)
@@ -186,9 +205,11 @@ class Connection(HttpToolsProtocol):
         if self._is_deaf:
             return
         self._in_body = False
-        self._passed_over_bytes = 0
+        self._passed_over_bytes = self._beside_bytes = 0
         self._expect_nothing()
         super().on_message_complete()
+        # A large body that waits to be taken has stopped the reading, by which alone a hang-up is noticed.
+        self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         self.on_hang_up = self.on_stall = None
@@ -220,24 +241,21 @@ class Connection(HttpToolsProtocol):
     def _no_body(self) -> None:
         if not self.waits_for_body:
             return
-        left_s = self._heard_s + self._bounds.body_idle_s - self.loop.time()
+        left_s = min(self._heard_s + self._bounds.body_idle_s, self._body_due_s()) - self.loop.time()
         if self.flow.read_paused or left_s > 0:
             self._expect(max(left_s, 1.0), self._no_body)
             return
         if self.cycle.response_started:
             self._close()
             return
-        idle = f"nothing of the request's body came for {self._bounds.body_idle_s:g} s"
-        self._refuse(Refused(408, "request_timeout", idle))
+        self._refuse(Refused(408, "request_timeout", "the request's body came too slowly, or came no more"))
 
-    def _look(self) -> None:
-        """See whether the peer has taken anything since the last look."""
-        left_bytes = self.transport.get_write_buffer_size()
-        self._stalled_looks = 0 if left_bytes < self._unsent_bytes else self._stalled_looks + 1
-        self._unsent_bytes = left_bytes
-        if self._stalled_looks < _LOOKS:
-            self._stall = self.loop.call_later(self._bounds.stalled_s / _LOOKS, self._look)
-        elif self.on_stall is not None:
+    def _body_due_s(self) -> float:
+        """When a body has to be whole, by the loop's clock: the later, the more of it came."""
+        return self._body_began_s + self._bounds.body_s + self._body_bytes / self._bounds.body_bytes_s
+
+    def _stalled(self) -> None:
+        if self.on_stall is not None:
             self.on_stall()
         else:
             self.transport.abort()
@@ -247,10 +265,11 @@ class Connection(HttpToolsProtocol):
         self._refuse(Refused(431, "request_header_fields_too_large", limit))
 
     def _refuse(self, refused: Refused) -> None:
-        """Answer without asking anybody, and take nothing more."""
+        """Answer without asking anybody, and take nothing more. The first to ask wins."""
+        if self._is_deaf:
+            return
         self._is_deaf = True
         self._expect_nothing()
-        request_id = str(uuid.uuid4())
         cycle = self._serving
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True  # whoever waits for its body learns that there is nobody any more
@@ -260,15 +279,7 @@ class Connection(HttpToolsProtocol):
                 return
         if self.transport.is_closing():
             return
-        body = told(refused).body(request_id)
-        head = (
-            STATUS_LINE[refused.status],
-            b"content-type: application/json\r\n",
-            b"x-request-id: %b\r\n" % request_id.encode(),
-            b"content-length: %d\r\n" % len(body),
-            b"connection: close\r\n\r\n",
-        )
-        self.transport.write(b"".join((*head, body)))
+        self.transport.write(refusal(refused))
         self._linger()
 
     def _linger(self) -> None:

@@ -1,0 +1,23 @@
+"""What a connection answers by itself, without asking anybody."""
+
+from __future__ import annotations
+
+import uuid
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from stepwired.web.status import Refused, told
+
+
+def refusal(refused: Refused) -> bytes:
+    """Write a whole answer, as it is sent, after which the connection ends."""
+    request_id = str(uuid.uuid4())
+    body = told(refused).body(request_id)
+    head = (
+        STATUS_LINE[refused.status],
+        b"content-type: application/json\r\n",
+        b"x-request-id: %b\r\n" % request_id.encode(),
+        b"content-length: %d\r\n" % len(body),
+        b"connection: close\r\n\r\n",
+    )
+    return b"".join((*head, body))
