@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -56,14 +57,21 @@ AXE = ROOT / ".tools" / "page" / "node_modules" / "axe-core" / "axe.min.js"
 expect.set_options(timeout=PATIENCE_MS)
 
 
-# For a module and not for all: the loop that a fixture of the session keeps is then that of every later test.
-@pytest.fixture(scope="module")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the page's own patience end before a test's: what is cut off in the loop takes all later tests along."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(300))
+
+
+# For this folder and not for all: the loop that a fixture of the session keeps is then that of every later test.
+@pytest.fixture(scope="package")
 async def playwright() -> AsyncGenerator[Playwright]:
     async with async_playwright() as playwright:
         yield playwright
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def browser(playwright: Playwright) -> AsyncGenerator[Browser]:
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
@@ -91,7 +99,7 @@ class Served:
         self.provider.behaviour = behave
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def started(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> AsyncGenerator[Served]:
     """One server for all tests: each has a browser profile of its own, and looks at no conversation but its own."""
     async with Provider(behaviours.reply()) as provider:

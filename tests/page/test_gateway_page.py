@@ -68,7 +68,6 @@ def original() -> dict[str, str]:
 PAGES = {"ours": OURS, **original()}
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("allowed", [True, False], ids=["allowed", "not allowed"])
 async def test_a_page_from_disk_shows_every_token_where_its_origin_is_allowed(
