@@ -6,6 +6,11 @@ export { type CreateArguments, type ListArguments, StoredConversation, type View
 export type { EmbedArguments, EmbeddingResult, SearchArguments, SearchHit } from "./embeddings.js";
 export { StepwireError, type Violation } from "./errors.js";
 export type * from "./events.js";
+export type { Model } from "./gen/stepwire/v1/chat_pb.js";
+export type { Conversation as ConversationInfo, MessageHit } from "./gen/stepwire/v1/conversation_pb.js";
+export type { EmbeddingModel } from "./gen/stepwire/v1/embed_pb.js";
+export type { Image, Message } from "./gen/stepwire/v1/message_pb.js";
+export type { Step as StepMessage, StepInfo } from "./gen/stepwire/v1/step_run_pb.js";
 export type { BothCasings } from "./guide/casings.js";
 export type { Conversation, ConversationClass, GuideConversation } from "./guide/conversation.js";
 export type { EmbeddingCallbacks, Embeddings, GuideEmbeddings, ModelInfo } from "./guide/embeddings.js";

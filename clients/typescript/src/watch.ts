@@ -64,7 +64,8 @@ export async function* watch(
     const longest = failures ? Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures - 1, 30)) : 0;
     failures += 1;
     await pause(Math.max(Math.random() * longest, waitMs), ended).catch(() => {
-      throw deadline?.aborted ? over() : new StepwireError("the call was cancelled", { code: "CANCELLED" });
+      if (deadline?.aborted) throw over();
+      throw new StepwireError("the call was cancelled", { code: "CANCELLED" }, { cause: ended.reason });
     });
   }
 }

@@ -84,6 +84,40 @@ describe("the guide's embeddings", () => {
   });
 });
 
+describe("what is no text", () => {
+  const { embeddings, embed, search, streamEmbeddings } = bound();
+
+  test("is not made one", async () => {
+    const refused = { reason: "INVALID_INPUT_TEXT" };
+    assert.throws(() => embeddings.generateEmbedding(42 as never), refused);
+    await assert.rejects(embeddings.generateEmbeddingAsync({} as never), refused);
+    await assert.rejects(embed(["x", undefined as never]), refused);
+    await assert.rejects(search("x", [1 as never]), refused);
+    await assert.rejects(Array.fromAsync(streamEmbeddings([null as never])), refused);
+    const error = await new Promise<StepwireError>((onError) => {
+      embeddings.generateEmbeddingWithCallbacks(42 as never, { onError });
+    });
+    assert.equal(error.reason, "INVALID_INPUT_TEXT");
+  });
+
+  test("a vector is told as a result, as everywhere else, and only to functions", async () => {
+    const vector = await new Promise((onResult) => embeddings.generateEmbeddingWithCallbacks("abc", { onResult }));
+    assert.ok(vector instanceof Float32Array);
+    const wrong = { onSuccess: 5 as never };
+    assert.throws(() => embeddings.generateEmbeddingWithCallbacks("abc", wrong), /onSuccess is no function/);
+  });
+});
+
+function bound() {
+  const made = client();
+  return {
+    embeddings: made.embeddings,
+    embed: made.embed.bind(made),
+    search: made.search.bind(made),
+    streamEmbeddings: made.streamEmbeddings.bind(made),
+  };
+}
+
 type Callbacks = Parameters<ReturnType<typeof client>["embeddings"]["generateEmbeddingWithCallbacks"]>[1];
 
 async function tellings(start: (callbacks: Callbacks) => unknown): Promise<string[]> {

@@ -65,4 +65,33 @@ describe("errors", () => {
     const error = await failure(() => services.conversations.getConversation({ conversationId: "nope" }));
     assert.equal(error.reason, "CONVERSATION_NOT_FOUND");
   });
+
+  test("tell what a signal was aborted with, be it a time that is over", async () => {
+    const reason = new Error("mine");
+    for (const aborted of [reason, "mine", undefined, new DOMException("late", "TimeoutError")]) {
+      const controller = new AbortController();
+      const { signal } = controller;
+      const talking = failure(async () => {
+        for await (const { text } of client().streamChat("stall", { signal })) if (text) controller.abort(aborted);
+      });
+      const asking = failure(() => client().chat("stall", { signal }));
+      for (const error of [await talking, await asking]) {
+        assert.equal(error.name, "AbortError");
+        assert.equal(error.cause, signal.reason);
+      }
+    }
+    const { cause } = await failure(() => client().chat("stall", { signal: AbortSignal.timeout(1) }));
+    assert.equal((cause as DOMException).name, "TimeoutError");
+  });
+
+  test("have a cause only where there is one", async () => {
+    const error = await failure(() => client().chat("hi", { model: "nope" }));
+    assert.ok(!Object.hasOwn(error, "cause"));
+  });
+
+  test("are ours where a message cannot be written, too", async () => {
+    const { steps } = client();
+    await failure(() => steps.javascript(42 as never).startAsync(1));
+    assert.throws(() => steps.javascript(42 as never).startBlocking(1), StepwireError);
+  });
 });

@@ -1,9 +1,23 @@
 import { build } from "esbuild";
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 
 import { VERSION } from "../dist/version.js";
+
+const PACKAGE = join(import.meta.dirname, "..");
 
 describe("the package", () => {
   test("knows its version", () => {
@@ -31,5 +45,31 @@ describe("the package", () => {
     const inputs = Object.keys(metafile.inputs);
     assert.ok(inputs.some((path) => path.endsWith("browser/platform.js")));
     assert.ok(!inputs.some((path) => path.includes("dist/node/") || path.includes("connect-node")));
+  });
+
+  test("is complete: a library compiles that exports what it makes of it", (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "stepwire-"));
+    t.after(() => rmSync(folder, { recursive: true }));
+    mkdirSync(join(folder, "node_modules"));
+    symlinkSync(PACKAGE, join(folder, "node_modules", "stepwire"));
+    for (const scope of ["@bufbuild", "@connectrpc"]) {
+      symlinkSync(join(PACKAGE, "node_modules", scope), join(folder, "node_modules", scope));
+    }
+    copyFileSync(join(PACKAGE, "test", "consumer", "library.ts"), join(folder, "library.mts"));
+    const options = {
+      ...{ strict: true, exactOptionalPropertyTypes: true, declaration: true, preserveSymlinks: true, skipLibCheck: false },
+      ...{ module: "nodenext", target: "es2022", lib: ["es2022", "dom", "dom.iterable"], types: [], outDir: "out" },
+    };
+    writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions: options, files: ["library.mts"] }));
+    const tsc = join(PACKAGE, "node_modules", ".bin", "tsc");
+    const { status, stdout } = spawnSync(process.execPath, [tsc, "-p", folder], { encoding: "utf8" });
+    assert.equal(status, 0, stdout);
+  });
+
+  test("has nothing in it that has no source any more", () => {
+    const sources = new Set(readdirSync(join(PACKAGE, "src"), { recursive: true, encoding: "utf8" }));
+    const built = readdirSync(join(PACKAGE, "dist"), { recursive: true, encoding: "utf8" });
+    const stale = built.filter((path) => /\.(js|d\.ts)$/.test(path) && !sources.has(path.replace(/\.(js|d\.ts)$/, ".ts")));
+    assert.deepEqual(stale, []);
   });
 });

@@ -174,7 +174,7 @@ describe("a call that finds no server", () => {
       chat: {
         listModels() {
           times.push(performance.now());
-          if (times.length === 1 || pushback === "-1") throw unavailable(pushback);
+          if (times.length === 1 || pushback !== "700") throw unavailable(pushback);
           return {};
         },
       },
@@ -185,6 +185,10 @@ describe("a call that finds no server", () => {
     pushback = "-1";
     await assert.rejects(client.models(), { code: "UNAVAILABLE" });
     assert.equal(times.length, 3);
+    pushback = String(2 ** 31); // no timer can wait so long
+    times.length = 0;
+    await assert.rejects(client.models(), { code: "UNAVAILABLE" });
+    assert.equal(times.length, 1);
   });
 
   test("is given up sooner when many fail", async (t) => {

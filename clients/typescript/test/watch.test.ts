@@ -89,4 +89,32 @@ describe("a watch", () => {
     closing.close();
     await assert.rejects(next, { message: "the client is closed" });
   });
+
+  test("waits longer and longer for a server that ends each call after a word", async (t) => {
+    t.mock.method(Math, "random", () => 1);
+    const times: number[] = [];
+    const handle = connectNodeAdapter({
+      routes: (router) =>
+        router.service(ConversationService, {
+          getConversation: () => ({ conversation: { id: "x", revision: 1n } }),
+          async *watchConversation() {
+            times.push(performance.now());
+            yield { change: { case: "heartbeat", value: {} } };
+            if (times.length === 4) yield { revision: 2n, change: { case: "deleted", value: {} } };
+            else throw new ConnectError("cut", Code.Unavailable);
+          },
+        }),
+    });
+    const server = createServer(handle);
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const cut = connect(`127.0.0.1:${(server.address() as AddressInfo).port}`);
+    t.after(() => {
+      cut.close();
+      server.close();
+    });
+    const changes = await Array.fromAsync(cut.conversation("x").watch(), ({ change }) => change.case);
+    assert.deepEqual(changes, ["deleted"]);
+    // At least: 0.1 s and 0.2 s. How much more, the machine decides.
+    assert.ok((times[3] ?? 0) - (times[1] ?? 0) >= 299, String(times));
+  });
 });
