@@ -34,6 +34,7 @@ $(TS)/src/gen/.made: $(PROTOS) $(wildcard clients/conformance/proto/*/*/*/*.prot
 
 .tools/bin/conformance-typescript: $(TS)/src/gen/.made $(TS_SOURCES) $(TS)/tsconfig.json $(TS)/package.json
 	@echo "build: $(TS)/dist"
+	@rm -rf $(TS)/dist
 	@.tools/bin/node $(TS)/node_modules/.bin/tsc -p $(TS)
 	@printf '#!/bin/sh\nexec "%s" "%s" "$$@"\n' "$$PWD/.tools/bin/node" "$$PWD/$(TS)/dist/conformance/driver.js" > $@
 	@chmod +x $@
