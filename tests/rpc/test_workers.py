@@ -106,6 +106,10 @@ WRONG = {
         V.WorkerRegistration(steps=[V.WorkerStep(name="f"), V.WorkerStep(name="f", version="1")]),
         [("register.steps[1]", "FIELD_INVALID")],
     ),
+    "two versions": (
+        V.WorkerRegistration(steps=[V.WorkerStep(name="f"), V.WorkerStep(name="f", version="2")]),
+        [("register.steps[1]", "FIELD_INVALID")],
+    ),
     "schemas": (
         V.WorkerRegistration(
             steps=[V.WorkerStep(name="f", description="x" * 1025, input_schema=struct(type="nonsense"))]

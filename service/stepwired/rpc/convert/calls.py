@@ -139,10 +139,11 @@ def registration(given: step_run_pb2.WorkerRegistration, limits: Limits) -> Regi
     steps: tuple[WorkerStep, ...] = ()
     if faults.count("register.steps", len(given.steps), limits.worker_steps, least=1):
         steps = tuple(_step(f"register.steps[{index}]", step, limits, faults) for index, step in enumerate(given.steps))
-        places: dict[tuple[str, str], int] = {}
+        places: dict[str, int] = {}
         for index, step in enumerate(steps):
-            if (first := places.setdefault(step.key, index)) != index:
-                faults.add(f"register.steps[{index}]", f"has name and version of register.steps[{first}]")
+            if (first := places.setdefault(step.name, index)) != index:  # a call tells the worker the name alone
+                why = f"has the name of register.steps[{first}]: one worker serves one version of a step"
+                faults.add(f"register.steps[{index}]", why)
     faults.stop()
     return Registration(steps, given.max_in_flight or 1, given.worker_name)
 
