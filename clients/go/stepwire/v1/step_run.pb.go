@@ -3799,7 +3799,8 @@ type WorkerRegistration struct {
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// The steps, 1 to 100, each name once: a call tells its worker the name alone, so that one serves one version of a step.
+	// The steps, 1 to 100, each name once: a call tells its worker the name alone, so that one worker serves one version of
+	// a step.
 	Steps []*WorkerStep `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
 	// How many calls it takes at once, 1 to 1,000. Default: 1.
 	MaxInFlight int32 `protobuf:"varint,2,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
