@@ -28,9 +28,10 @@ pub(crate) async fn perform(
     budget: Arc<Budget>,
     request: Request<Body>,
 ) -> Result<Response<Body>, Status> {
-    let deadline = timeout(request.headers()).map(|timeout| Instant::now() + timeout);
+    let deadline = timeout(request.headers()).and_then(|timeout| Instant::now().checked_add(timeout));
+    let is_repeated = is_idempotent(request.uri().path());
     let answer = async {
-        if is_idempotent(request.uri().path()) {
+        if is_repeated {
             repeat(channel, &budget, request, deadline).await
         } else {
             attempt(channel, request).await
@@ -40,7 +41,7 @@ pub(crate) async fn perform(
         Some(deadline) => timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(too_late())),
         None => answer.await,
     }?;
-    Ok(response.map(|body| Body::new(Watched::new(body, deadline))))
+    Ok(response.map(|body| Body::new(Watched::new(body, deadline, is_repeated.then_some(budget)))))
 }
 
 async fn repeat(
@@ -59,10 +60,7 @@ async fn repeat(
         let answer = attempt(channel.clone(), copy).await;
         // Only an answer that is nothing but a failure can be given up for another.
         let (code, pushback) = match &answer {
-            Ok(response) => (
-                code(response.headers()),
-                response.headers().get("grpc-retry-pushback-ms"),
-            ),
+            Ok(response) => (code(response), response.headers().get("grpc-retry-pushback-ms")),
             Err(status) => (status.code(), None),
         };
         let Some(pause) = pause(number, code, pushback, budget) else {
@@ -71,8 +69,8 @@ async fn repeat(
         sleep(pause).await;
         head.headers.insert("grpc-previous-rpc-attempts", number.into());
         if let Some(deadline) = deadline {
-            let left_ms = deadline.saturating_duration_since(Instant::now()).as_millis();
-            let left = HeaderValue::try_from(format!("{left_ms}m")).map_err(|error| lost(&error))?;
+            let left = timeout_value(deadline.saturating_duration_since(Instant::now()));
+            let left = HeaderValue::try_from(left).map_err(|error| lost(&error))?;
             head.headers.insert(TIMEOUT, left);
         }
     }
@@ -86,25 +84,41 @@ async fn attempt(mut channel: Channel, request: Request<Body>) -> Result<Respons
     channel.call(request).await.map_err(|error| lost(&error))
 }
 
-/// The status in an answer's headers; `OK` where the trailers will tell.
-fn code(headers: &HeaderMap) -> Code {
-    headers
-        .get("grpc-status")
-        .map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()))
+/// What the head of an answer says of its end; `OK` where the trailers will tell.
+fn code(response: &Response<Body>) -> Code {
+    match (status(response.headers()), response.status().as_u16()) {
+        (Some(code), _) => code,
+        (None, 200) => Code::Ok,
+        (None, 429 | 502..=504) => Code::Unavailable, // a proxy that finds no server
+        (None, _) => Code::Unknown,
+    }
+}
+
+fn status(headers: &HeaderMap) -> Option<Code> {
+    Some(Code::from_bytes(headers.get("grpc-status")?.as_bytes()))
+}
+
+/// Writes how long a call may take, in the at most 8 digits that gRPC allows.
+fn timeout_value(timeout: Duration) -> String {
+    const MOST: u64 = 99_999_999;
+    match u64::try_from(timeout.as_millis()) {
+        Ok(milliseconds @ ..=MOST) => format!("{milliseconds}m"),
+        _ => format!("{}S", timeout.as_secs().min(MOST)),
+    }
 }
 
 /// Reads the time that the caller gives the call, as tonic writes it.
 fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(TIMEOUT)?.to_str().ok()?;
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let number = number.parse().ok()?;
+    let number: u64 = number.parse().ok()?;
     match unit {
         "n" => Some(Duration::from_nanos(number)),
         "u" => Some(Duration::from_micros(number)),
         "m" => Some(Duration::from_millis(number)),
         "S" => Some(Duration::from_secs(number)),
-        "M" => Some(Duration::from_secs(number * 60)),
-        "H" => Some(Duration::from_secs(number * 3600)),
+        "M" => Some(Duration::from_secs(number.saturating_mul(60))),
+        "H" => Some(Duration::from_secs(number.saturating_mul(3600))),
         _ => None,
     }
 }
@@ -149,12 +163,14 @@ fn reset(error: &h2::Error) -> Option<Code> {
 struct Watched {
     body: Body,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Is told if the call ends well.
+    budget: Option<Arc<Budget>>,
 }
 
 impl Watched {
-    fn new(body: Body, deadline: Option<Instant>) -> Self {
+    fn new(body: Body, deadline: Option<Instant>, budget: Option<Arc<Budget>>) -> Self {
         let deadline = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
-        Self { body, deadline }
+        Self { body, deadline, budget }
     }
 }
 
@@ -165,6 +181,13 @@ impl http_body::Body for Watched {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
+            let trailers = match &frame {
+                Some(Ok(frame)) => frame.trailers_ref(),
+                _ => None,
+            };
+            if let (Some(budget), Some(Code::Ok)) = (&this.budget, trailers.and_then(status)) {
+                budget.refill();
+            }
             let named = |status: Status| status.source().map(lost).unwrap_or(status);
             return Poll::Ready(frame.map(|frame| frame.map_err(named)));
         }
@@ -173,7 +196,7 @@ impl http_body::Body for Watched {
             .as_mut()
             .is_some_and(|deadline| deadline.as_mut().poll(context).is_ready())
         {
-            *this = Self::new(Body::empty(), None); // cancels what runs on at the server
+            *this = Self::new(Body::empty(), None, None); // cancels what runs on at the server
             return Poll::Ready(Some(Err(too_late())));
         }
         Poll::Pending
@@ -191,6 +214,14 @@ impl http_body::Body for Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_timeout_is_written_in_eight_digits_at_most() {
+        assert_eq!(timeout_value(Duration::from_millis(1500)), "1500m");
+        assert_eq!(timeout_value(Duration::from_millis(99_999_999)), "99999999m");
+        assert_eq!(timeout_value(Duration::from_secs(28 * 3600)), "100800S");
+        assert_eq!(timeout_value(Duration::MAX), "99999999S");
+    }
 
     #[test]
     fn a_timeout_is_read_in_all_units_and_nonsense_is_none() {

@@ -10,7 +10,6 @@ use crate::request_ids;
 
 const ATTEMPTS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Calls to which a second attempt does no harm: they change nothing, or carry a request id, which [`crate::request_ids`]
 /// sets on each of them, so that the server answers a repeat as it did the first. A chat costs money each time; an update,
@@ -48,21 +47,13 @@ pub(crate) fn is_idempotent(path: &str) -> bool {
 
 /// How long to wait before the attempt after `number` (from 1), which ended with `code`; `None` if it was the last.
 pub(crate) fn pause(number: u32, code: Code, pushback: Option<&HeaderValue>, budget: &Budget) -> Option<Duration> {
-    if code != Code::Unavailable {
-        budget.refill();
-        return None;
-    }
-    if !budget.draw() || number >= ATTEMPTS {
+    if code != Code::Unavailable || !budget.draw() || number >= ATTEMPTS {
         return None;
     }
     match pushback {
         // What is no number of milliseconds, -1 before all, says that a retry cannot help.
         Some(asked) => asked.to_str().ok()?.parse().ok().map(Duration::from_millis),
-        None => Some(
-            (FIRST_PAUSE * 2u32.pow(number - 1))
-                .min(LONGEST_PAUSE)
-                .mul_f64(random()),
-        ),
+        None => Some((FIRST_PAUSE * 2u32.pow(number - 1)).mul_f64(random())),
     }
 }
 
@@ -89,7 +80,8 @@ impl Budget {
         *tokens > Self::MAX / 2.0
     }
 
-    fn refill(&self) {
+    /// For a call that ended well.
+    pub(crate) fn refill(&self) {
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         *tokens = (*tokens + Self::REFILL).min(Self::MAX);
     }
@@ -133,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_word_of_the_server_the_pause_grows_to_a_second_at_most() {
+    fn without_a_word_of_the_server_the_pause_grows() {
         for (number, most_ms) in [(1, 100), (2, 200), (3, 400)] {
             let pause = pause(number, Code::Unavailable, None, &Budget::default());
             assert!(
@@ -158,7 +150,7 @@ mod tests {
             .count();
         assert_eq!(repeated, 4);
         for _ in 0..70 {
-            pause(1, Code::Ok, None, &budget);
+            budget.refill();
         }
         assert!(pause(1, Code::Unavailable, None, &budget).is_some());
     }

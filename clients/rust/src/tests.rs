@@ -16,58 +16,76 @@ use tonic::Code;
 use tonic::body::Body;
 use tower_service::Service;
 
-use crate::v1::{AppendMessagesRequest, DownloadImageRequest, DownloadImageResponse, ListModelsRequest};
+use crate::v1::{
+    AppendMessagesRequest, DownloadImageRequest, DownloadImageResponse, GetEmbeddingModelRequest, GetModelRequest,
+    ListModelsRequest,
+};
 use crate::{Connection, connect};
 
 const APPEND: &str = "/stepwire.v1.ConversationService/AppendMessages";
 /// Only a test that fails waits for so long.
 const HANG: Duration = Duration::from_secs(30);
 
+/// The last part of each path, and the body.
+type Calls = Arc<Mutex<Vec<(String, Bytes)>>>;
+
 /// A server of one connection, which fails all that is appended, sends pictures without end, and has no models.
 struct Server {
     connection: Connection,
-    appended: Arc<Mutex<Vec<Bytes>>>,
+    calls: Calls,
 }
 
 impl Server {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let connection = connect(&listener.local_addr().unwrap().to_string()).unwrap();
-        let appended = Arc::default();
-        let notes = Arc::clone(&appended);
+        let calls = Calls::default();
+        let notes = Arc::clone(&calls);
         tokio::spawn(async move {
             let (socket, _) = listener.accept().await.unwrap();
-            let mut calls = h2::server::handshake(socket).await.unwrap();
-            while let Some(Ok((request, respond))) = calls.accept().await {
+            let mut http = h2::server::handshake(socket).await.unwrap();
+            while let Some(Ok((request, respond))) = http.accept().await {
                 tokio::spawn(answer(request, respond, Arc::clone(&notes)));
             }
         });
-        Self { connection, appended }
+        Self { connection, calls }
     }
 
-    /// The requests that came, without their frames.
-    fn appended(&self) -> Vec<AppendMessagesRequest> {
-        let came = self.appended.lock().unwrap();
-        came.iter()
-            .map(|body| AppendMessagesRequest::decode(&body[5..]).unwrap())
-            .collect()
+    fn count(&self, method: &str) -> usize {
+        self.calls
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|(called, _)| called == method)
+            .count()
+    }
+
+    async fn append(&self) -> Code {
+        let mut conversations = self.connection.conversations();
+        let answer = conversations.append_messages(AppendMessagesRequest::default());
+        timeout(HANG, answer).await.unwrap().unwrap_err().code()
     }
 }
 
-async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, appended: Arc<Mutex<Vec<Bytes>>>) {
+async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, calls: Calls) {
+    let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
+    let mut body = request.into_body();
+    let mut came = BytesMut::new();
+    while let Some(piece) = body.data().await {
+        came.put(piece.unwrap());
+    }
+    calls.lock().unwrap().push((method.clone(), came.freeze()));
     let response = Response::builder().header("content-type", "application/grpc");
-    match request.uri().path().rsplit('/').next().unwrap() {
+    match method.as_str() {
         "AppendMessages" => {
-            let mut body = request.into_body();
-            let mut came = BytesMut::new();
-            while let Some(piece) = body.data().await {
-                came.put(piece.unwrap());
-            }
-            appended.lock().unwrap().push(came.freeze());
             let failed = response
                 .header("grpc-status", "14")
                 .header("grpc-retry-pushback-ms", "0");
             respond.send_response(failed.body(()).unwrap(), true).unwrap();
+        }
+        "GetEmbeddingModel" => {
+            let proxied = Response::builder().status(503).header("grpc-retry-pushback-ms", "0");
+            respond.send_response(proxied.body(()).unwrap(), true).unwrap();
         }
         "DownloadImage" => {
             let mut stream = respond.send_response(response.body(()).unwrap(), false).unwrap();
@@ -86,7 +104,8 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         _ => {
             let mut stream = respond.send_response(response.body(()).unwrap(), false).unwrap();
             stream.send_data(Bytes::from_static(&[0; 5]), false).unwrap();
-            let trailers = [("grpc-status".parse().unwrap(), "0".parse().unwrap())];
+            let status = if method == "ListModels" { "0" } else { "8" };
+            let trailers = [("grpc-status".parse().unwrap(), status.parse().unwrap())];
             stream.send_trailers(HeaderMap::from_iter(trailers)).unwrap();
         }
     }
@@ -103,13 +122,10 @@ fn frame(flag: u8, message: &impl Message) -> Bytes {
 #[tokio::test]
 async fn all_attempts_of_a_call_have_one_id() {
     let server = Server::start().await;
-    let mut conversations = server.connection.conversations();
-    let answer = conversations.append_messages(AppendMessagesRequest::default());
-    assert_eq!(
-        timeout(HANG, answer).await.unwrap().unwrap_err().code(),
-        Code::Unavailable
-    );
-    let appended = server.appended();
+    assert_eq!(server.append().await, Code::Unavailable);
+    let appended: Vec<_> = (server.calls.lock().unwrap().iter())
+        .map(|(_, body)| AppendMessagesRequest::decode(&body[5..]).unwrap())
+        .collect();
     assert_eq!(appended.len(), 4);
     assert_eq!(appended[0].request_id.len(), 32);
     assert!(appended.iter().all(|request| *request == appended[0]));
@@ -123,7 +139,7 @@ async fn a_call_that_can_have_no_id_is_made_once() {
     let request = Request::post(url).body(Body::new(Full::new(compressed))).unwrap();
     let answer = timeout(HANG, server.connection.call(request)).await.unwrap().unwrap();
     assert_eq!(answer.headers()["grpc-status"], "14");
-    assert_eq!(server.appended().len(), 1);
+    assert_eq!(server.count("AppendMessages"), 1);
 }
 
 #[tokio::test]
@@ -149,6 +165,40 @@ async fn streams_that_nobody_reads_keep_up_no_other_call() {
             .unwrap();
     };
     timeout(HANG, calls).await.unwrap();
+}
+
+#[tokio::test]
+async fn only_calls_that_end_well_bring_repeats_back() {
+    let server = Server::start().await;
+    for made in [4, 5] {
+        server.append().await;
+        assert_eq!(server.count("AppendMessages"), made);
+    }
+    for _ in 0..25 {
+        let mut chat = server.connection.chat();
+        let failed = timeout(HANG, chat.get_model(GetModelRequest::default())).await.unwrap();
+        assert_eq!(failed.unwrap_err().code(), Code::ResourceExhausted);
+    }
+    server.append().await;
+    assert_eq!(server.count("AppendMessages"), 6);
+    for _ in 0..35 {
+        let mut chat = server.connection.chat();
+        timeout(HANG, chat.list_models(ListModelsRequest::default()))
+            .await
+            .unwrap()
+            .unwrap();
+    }
+    server.append().await;
+    assert_eq!(server.count("AppendMessages"), 9);
+}
+
+#[tokio::test]
+async fn a_proxy_that_finds_no_server_is_asked_again() {
+    let server = Server::start().await;
+    let mut embed = server.connection.embed();
+    let answer = timeout(HANG, embed.get_embedding_model(GetEmbeddingModelRequest::default()));
+    assert_eq!(answer.await.unwrap().unwrap_err().code(), Code::Unavailable);
+    assert_eq!(server.count("GetEmbeddingModel"), 4);
 }
 
 #[tokio::test]
