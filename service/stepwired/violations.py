@@ -22,15 +22,22 @@ _json = msgspec.json.Encoder()
 
 
 class Faults:
-    """The violations of one request, in the order of its fields. Each check adds at most one."""
+    """The violations of one request, in the order of its fields. Each check adds at most one.
 
-    def __init__(self) -> None:
+    Args:
+        most: Once there are so many, the request is refused without a look at the rest. None: all are looked for.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
         self.found: list[Violation] = []
         self.json_values = 0
         """Values in all JSON that was read so far: they cost a hundred times the bytes they come in."""
 
     def add(self, path: str, description: str, reason: Reason = Reason.FIELD_INVALID) -> None:
         self.found.append(Violation(path, description, reason))
+        if self._most is not None and len(self.found) >= self._most:
+            self.stop()
 
     def stop(self) -> None:
         """Refuse the request if anything was found.

@@ -165,6 +165,34 @@ async def test_what_outlasts_the_grace_is_told_so(begins: bool) -> None:
         assert (reply.status, reply.error["code"]) == (503, "server_draining")
 
 
+async def test_a_hang_up_interrupts_no_cleaning_up_that_the_server_has_begun() -> None:
+    asked, ending, go_on, cleaned = (asyncio.Event() for _ in range(4))
+
+    async def chat(_: ChatRequest) -> AsyncGenerator[Batch, None]:
+        try:
+            asked.set()
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await go_on.wait()
+            cleaned.set()
+        yield []
+
+    async with asyncio.timeout(SOON_S), serve(chat) as front:
+        async with front.connection() as connection:
+            await connection.ask("POST", CHAT, HI)
+            await asked.wait()
+            draining = asyncio.create_task(front.places.drain(0))
+            await ending.wait()
+            connection.reset()
+            await until(lambda: not front.server._state.connections)
+        go_on.set()
+        await draining
+        await until(lambda: front.metrics.calls)
+        assert cleaned.is_set()
+    assert [(call[1], call[2]) for call in front.metrics.calls] == [("503", "SERVER_DRAINING")]
+
+
 async def test_a_reader_that_does_not_read_holds_up_the_model_and_is_cut_off_at_last() -> None:
     made = 0
     stopped = asyncio.Event()

@@ -213,3 +213,15 @@ async def test_the_oldest_http_is_answered_and_closed() -> None:
         await connection.send(b"GET /v1/models HTTP/1.0\r\nHost: localhost\r\n\r\n")
         said = await connection.ended()
     assert said.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_stream_is_refused_where_its_end_could_not_be_told() -> None:
+    async with asyncio.timeout(SOON_S), serve() as front:
+        for streamed, line in ((True, b"HTTP/1.1 505"), (False, b"HTTP/1.1 200")):
+            asked = json.dumps(HI | {"stream": streamed}).encode()
+            head = f"POST {CHAT} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            async with front.connection() as connection:
+                await connection.send(f"{head}Content-Length: {len(asked)}\r\n\r\n".encode() + asked)
+                said = await connection.ended()
+            assert said.startswith(line)
+            assert b"chunked" not in said

@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 from stepwired import jsonvalue
 from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import Json
-from stepwired.limits import KIB
+from stepwired.limits import KIB, Limits
 from stepwired.web.exchange import Exchange, HungUp
 from stepwired.web.status import Refused
+
+T = TypeVar("T")
 
 #: Lists and objects that may lie inside each other.
 DEPTH = 64
 
 #: What is parsed at once; more is left to a thread, so that nobody else waits for it.
-_AT_ONCE_BYTES = 64 * KIB
+_AT_ONCE_BYTES = 16 * KIB
 
 
-async def read_object(exchange: Exchange, limit_bytes: int, most_values: int) -> dict[str, Json]:
-    """Read the body, which has to be a JSON object of at most so many bytes and values.
+async def read_object(
+    exchange: Exchange, limit_bytes: int, limits: Limits, convert: Callable[[dict[str, Json]], T]
+) -> T:
+    """Read the body, which has to be a JSON object of at most so many bytes, and make of it what it stands for.
+
+    Args:
+        exchange: Whose body it is.
+        limit_bytes: Most bytes of it.
+        limits: Of its values.
+        convert: Checks and converts it; where it is large, in a thread.
 
     Raises:
         Refused: It is too large, or of another type.
         InvalidRequest: MALFORMED_REQUEST, it is no JSON that everybody reads alike; FIELD_INVALID, a number or a text
-            that cannot be carried on.
+            that cannot be carried on; what `convert` finds.
         HungUp: The caller went before it was whole.
     """
     kind = exchange.headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower()
@@ -34,8 +46,8 @@ async def read_object(exchange: Exchange, limit_bytes: int, most_values: int) ->
         raise Refused(415, "unsupported_media_type", "the request's body may not be compressed")
     raw = await _read(exchange, limit_bytes)
     if len(raw) <= _AT_ONCE_BYTES:
-        return parsed(raw, most_values)
-    return await asyncio.to_thread(parsed, raw, most_values)
+        return convert(parsed(raw, limits.request_json_values))
+    return await asyncio.to_thread(lambda: convert(parsed(raw, limits.request_json_values)))
 
 
 async def _read(exchange: Exchange, limit_bytes: int) -> bytes:

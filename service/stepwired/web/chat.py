@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 
 from stepwired.errors import Broken, Reason, Throttled
 from stepwired.events import Chat, ChatRequest, Finished, Restarted, TextDelta
@@ -13,6 +14,7 @@ from stepwired.web.body import read_object
 from stepwired.web.convert.chat import chat_request
 from stepwired.web.convert.replies import completion
 from stepwired.web.exchange import Exchange
+from stepwired.web.status import Refused
 from stepwired.web.stream import Stream
 from stepwired.web.text import quoted
 
@@ -33,13 +35,17 @@ class ChatCompletions:
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
-        given = await read_object(exchange, self._body_bytes, self._limits.request_json_values)
-        request, is_streamed, has_usage = chat_request(given, self._limits)
+        request, is_streamed, has_usage = await read_object(
+            exchange, self._body_bytes, self._limits, partial(chat_request, limits=self._limits)
+        )
         if key := exchange.provider_key():
             request = replace(request, caller_key=key)
         # Callers may choose the request's id, of any characters.
         reply_id, created = quoted(f"chatcmpl-{exchange.request_id}")[1:-1], int(time.time())
         if is_streamed:
+            if exchange.is_oldest_http:
+                text = "a stream needs HTTP/1.1: older forms cannot tell its end"
+                raise Refused(505, "http_version_not_supported", text)
             await self._stream(request, Stream(exchange, reply_id, created, has_usage=has_usage))
         else:
             await self._whole(request, exchange, reply_id, created)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import struct
 from dataclasses import dataclass
+from functools import partial
+
+import msgspec
 
 from stepwired.chat_checks import MODEL_BYTES
 from stepwired.errors import Reason, Throttled
@@ -13,11 +17,14 @@ from stepwired.jsonvalue import kind
 from stepwired.limits import Limits
 from stepwired.violations import Faults
 from stepwired.web.body import read_object
-from stepwired.web.convert.fields import Fields
+from stepwired.web.convert.fields import MOST_FAULTS, Fields
 from stepwired.web.exchange import Exchange
 from stepwired.web.text import quoted
 
 _FORMATS = ("float", "base64")
+
+#: What is written at once; more is left to a thread, so that nobody else waits for it.
+_AT_ONCE_NUMBERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +53,7 @@ class EmbeddingList:
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
-        asked = embed_request(
-            await read_object(exchange, self._body_bytes, self._limits.request_json_values), self._limits
-        )
+        asked = await read_object(exchange, self._body_bytes, self._limits, partial(embed_request, limits=self._limits))
         made = await self._embed(EmbedRequest(asked.texts, asked.model, exchange.provider_key()))
         if asked.dimensions not in {None, made.dimensions}:
             text = f"is {asked.dimensions}, and {made.model} makes vectors of {made.dimensions} numbers: leave it out"
@@ -59,16 +64,18 @@ class EmbeddingList:
             most = self._limits.embed_floats
             text = f"{len(made.rows)} vectors of {made.dimensions} numbers are more than {most} numbers: send fewer"
             raise Throttled(Reason.RESPONSE_TOO_LARGE, text, metadata={"limitBytes": str(4 * most)})
-        await exchange.answer(200, embeddings_json(made, is_base64=asked.is_base64))
+        write = partial(embeddings_json, made, is_base64=asked.is_base64)
+        is_small = len(made.rows) * made.dimensions <= _AT_ONCE_NUMBERS
+        await exchange.answer(200, write() if is_small else await asyncio.to_thread(write))
 
 
 def embed_request(given: dict[str, Json], limits: Limits) -> Asked:
     """Read what to embed.
 
     Raises:
-        InvalidRequest: With every fault.
+        InvalidRequest: With every fault, up to `MOST_FAULTS`.
     """
-    faults = Faults()
+    faults = Faults(MOST_FAULTS)
     fields = Fields(given, "", faults)
     texts: list[str] = []
     value = fields.get("input")
@@ -99,20 +106,24 @@ def embed_request(given: dict[str, Json], limits: Limits) -> Asked:
 def embeddings_json(made: Embeddings, *, is_base64: bool) -> bytes:
     """Write vectors: as lists of numbers, or as base64 of little-endian floats of 4 bytes."""
     write = _base64 if is_base64 else _numbers
-    rows = ",".join(
-        f'{{"object":"embedding","index":{index},"embedding":{write(row)}}}' for index, row in enumerate(made.rows)
+    rows = b",".join(
+        [
+            b'{"object":"embedding","index":%d,"embedding":%b}' % (index, write(row))
+            for index, row in enumerate(made.rows)
+        ]
     )
     tokens = made.usage.input_tokens or 0
-    usage = f'{{"prompt_tokens":{tokens},"total_tokens":{tokens}}}'
-    return f'{{"object":"list","data":[{rows}],"model":{quoted(made.model)},"usage":{usage}}}'.encode("ascii")
+    usage = b'{"prompt_tokens":%d,"total_tokens":%d}' % (tokens, tokens)
+    model = quoted(made.model).encode("ascii")
+    return b'{"object":"list","data":[%b],"model":%b,"usage":%b}' % (rows, model, usage)
 
 
-def _base64(row: bytes) -> str:
-    return f'"{base64.b64encode(row).decode()}"'
+def _base64(row: bytes) -> bytes:
+    return b'"%b"' % base64.b64encode(row)
 
 
-def _numbers(row: bytes) -> str:
-    return f"[{','.join(map(repr, struct.unpack(f'<{len(row) // 4}f', row)))}]"
+def _numbers(row: bytes) -> bytes:
+    return msgspec.json.encode(struct.unpack(f"<{len(row) // 4}f", row))
 
 
 def _check(path: str, text: str, limits: Limits, faults: Faults) -> None:

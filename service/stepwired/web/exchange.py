@@ -76,6 +76,9 @@ class Exchange:
         self.path = scope["raw_path"].decode("latin-1")
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.header_names = [name for name, _ in scope["headers"]]
+        self.is_oldest_http = scope.get("http_version") == "1.0"
+        """Whether an answer ends with the connection only, unless its size is said before."""
+
         self.label = "HTTP"
         """What it is counted and logged as: few, whatever callers send."""
 
@@ -105,8 +108,8 @@ class Exchange:
             self._cancel()
 
     def hung_up(self) -> None:
-        """Have it end, because its caller is gone."""
-        if not self.is_gone:
+        """Have it end, because its caller is gone; it may be ending already, which nothing is to interrupt."""
+        if self.ended_by is None and not self.is_gone:
             self.is_gone = True
             self._cancel()
 

@@ -27,7 +27,7 @@ from stepwired.events import ChatOptions, ChatRequest, Json, ResponseFormat, Too
 from stepwired.jsonvalue import kind
 from stepwired.limits import Limits
 from stepwired.violations import Faults
-from stepwired.web.convert.fields import Fields
+from stepwired.web.convert.fields import MOST_FAULTS, Fields
 from stepwired.web.convert.messages import messages
 
 _BAD = Reason.MODEL_CONFIG_INVALID
@@ -49,9 +49,9 @@ def chat_request(given: dict[str, Json], limits: Limits) -> tuple[ChatRequest, b
     """Read what to reply to; whether the reply is to be streamed, and with its usage at the end.
 
     Raises:
-        InvalidRequest: With every fault.
+        InvalidRequest: With every fault, up to `MOST_FAULTS`.
     """
-    faults = Faults()
+    faults = Faults(MOST_FAULTS)
     fields = Fields(given, "", faults)
     model = fields.text("model")
     faults.text("model", model, MODEL_BYTES)

@@ -11,6 +11,9 @@ from stepwired.violations import Faults
 
 T = TypeVar("T")
 
+#: What callers are told of at once: a list may have as many faults as items.
+MOST_FAULTS = 50
+
 
 class Fields:
     """One object of a request. Null is the same as missing; what nobody asks for is passed over.

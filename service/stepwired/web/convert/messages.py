@@ -96,7 +96,7 @@ def _message(given: Fields, said: _Said, limits: Limits) -> None:
     if text or images or role is Role.USER:
         said.add(given.path, Message(role, text=text, images=images))
     for index, call in enumerate(given.items("tool_calls")):
-        use = _tool_use(Fields(call, f"{given.path}.tool_calls[{index}]", faults, _BAD), limits)
+        use = _tool_use(Fields(call, f"{given.path}.tool_calls[{index}]", faults, _BAD), said, limits)
         if role is not Role.ASSISTANT:
             faults.add(given.place("tool_calls"), "belong to messages of the assistant", _BAD)
             return
@@ -157,7 +157,7 @@ def _image(part: Fields, limits: Limits) -> Image:
     return Image(data=data, detail=detail or "auto")
 
 
-def _tool_use(given: Fields, limits: Limits) -> ToolUse:
+def _tool_use(given: Fields, said: _Said, limits: Limits) -> ToolUse:
     faults = given.faults
     kind = given.text("type")
     if kind not in {"", "function"}:
@@ -167,19 +167,43 @@ def _tool_use(given: Fields, limits: Limits) -> ToolUse:
     function = given.inner("function")
     name = function.text("name")
     faults.text(function.place("name"), name, TOOL_NAME_BYTES, required=True)
-    place = function.place("arguments")
     written = function.text("arguments") or "{}"
-    read: Json = None
-    if (size := utf8_bytes(written)) > 2 * limits.tool_input_bytes:
-        faults.add(place, f"has {size} bytes, and the limit is {limits.tool_input_bytes}", _BAD)
-    else:
-        try:
-            read = jsonvalue.parse(written)
-        except ValueError:
-            faults.add(place, "is no JSON", _BAD)
-        else:
-            if isinstance(read, dict):
-                faults.json(place, read, limits.tool_input_bytes, limits, _BAD)
-            else:
-                faults.add(place, "must be an object in JSON", _BAD)
-    return ToolUse(tool_id, name, read if isinstance(read, dict) else {})
+    said.text_bytes += utf8_bytes(written)
+    return ToolUse(tool_id, name, _arguments(function.place("arguments"), written, limits, faults))
+
+
+def _arguments(place: str, written: str, limits: Limits, faults: Faults) -> dict[str, Json]:
+    """Read JSON within the JSON, whose values nobody has counted yet. Empty beside a fault."""
+    raw = written.encode(errors="surrogatepass")
+    if len(raw) > 2 * limits.tool_input_bytes:
+        faults.add(place, f"has {len(raw)} bytes, and the limit is {limits.tool_input_bytes}", _BAD)
+        return {}
+    if jsonvalue.has_more_values(raw, limits.json_values - faults.json_values):
+        faults.add(place, f"the JSON of one request has at most {limits.json_values} values, all together", _BAD)
+        return {}
+    try:
+        read = jsonvalue.parse(written)
+    except ValueError:
+        faults.json_values += len(raw) // 2  # that many may have been read before it was known
+        faults.add(place, "is no JSON", _BAD)
+        return {}
+    faults.json_values += _values(read)
+    if not isinstance(read, dict):
+        faults.add(place, "must be an object in JSON", _BAD)
+        return {}
+    faults.json(place, read, limits.tool_input_bytes, limits, _BAD)
+    return read
+
+
+def _values(value: Json) -> int:
+    """Count numbers, texts, lists and objects, however deep they are."""
+    count = 0
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        count += 1
+        if isinstance(each, dict):
+            waiting.extend(each.values())
+        elif isinstance(each, list):
+            waiting.extend(each)
+    return count

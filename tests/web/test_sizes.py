@@ -1,0 +1,116 @@
+"""What is large, or many, costs no one but those who send it: it is counted before it is read, and read aside."""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+from typing import Any
+
+import pytest
+
+from stepwired import jsonschemas, jsonvalue
+from stepwired.errors import InvalidRequest
+from stepwired.events import Embeddings, EmbedRequest, Json
+from stepwired.limits import Limits
+from stepwired.web import embeddings
+from stepwired.web.convert.chat import chat_request
+from tests.web.fronting import CHAT, HI, serve
+
+USER = {"role": "user", "content": "hi"}
+
+
+def calls(*arguments: str) -> list[Any]:
+    """A conversation in which the model has called tools with this."""
+    made = [{"id": f"c{at}", "function": {"name": "f", "arguments": each}} for at, each in enumerate(arguments)]
+    results = [{"role": "tool", "tool_call_id": f"c{at}", "content": "x"} for at in range(len(arguments))]
+    return [USER, {"role": "assistant", "tool_calls": made}, *results]
+
+
+def faults(limits: Limits | None = None, **fields: Any) -> list[tuple[str, str]]:
+    with pytest.raises(InvalidRequest) as caught:
+        chat_request({"messages": [USER]} | fields, limits or Limits())
+    return [(violation.field, violation.description) for violation in caught.value.violations]
+
+
+def test_values_of_arguments_are_counted_together_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = Limits(json_values=100)
+    some = json.dumps({"a": [1] * 40})
+    read: list[str] = []
+
+    def reading(written: str) -> Json:
+        read.append(written)
+        return json.loads(written)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(jsonvalue, "parse", reading)
+    chat_request({"messages": calls(some, some)}, limits)
+    found = faults(limits, messages=calls(some, some, some, "[" * 1000))
+    place = "messages[1].tool_calls[{}].function.arguments"
+    assert [field for field, _ in found] == [place.format(2), place.format(3)]
+    assert "at most 100 values" in found[0][1]
+    assert read == [some] * 4
+
+
+def test_punctuation_within_texts_of_arguments_is_no_value() -> None:
+    text = json.dumps({"code": "{[,:]}" * 100})
+    chat_request({"messages": calls(*[text] * 5)}, Limits(json_values=50))
+
+
+def test_arguments_count_with_the_texts() -> None:
+    text = json.dumps({"a": "x" * 600})
+    found = faults(Limits(request_text_bytes=1000), messages=calls(text, text))
+    assert found[-1][0] == "messages"
+    assert "bytes of text together" in found[-1][1]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"stop": [1] * 40_000},
+        {"modalities": [1] * 40_000},
+        {"logit_bias": {f"x{at}": 1 for at in range(20_000)}},
+        {"messages": [{"role": "user", "content": [1] * 40_000}]},
+        {"messages": [{"role": "assistant", "tool_calls": [1] * 40_000}]},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_no_more_faults_are_found_than_anybody_reads(fields: dict[str, Any]) -> None:
+    assert 1 <= len(faults(**fields)) <= 50
+
+
+async def test_large_requests_are_read_and_checked_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    check = jsonschemas.compiled
+
+    def checking(raw: bytes) -> Any:
+        threads.append(threading.current_thread())
+        return check(raw)
+
+    monkeypatch.setattr(jsonschemas, "compiled", checking)
+    schema = {"type": "object", "description": "x" * 20_000}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    async with serve() as front:
+        assert (await front.chat(tools=[tool])).status == 200
+        assert (await front.ask("POST", CHAT, HI)).status == 200
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+@pytest.mark.parametrize("form", ["float", "base64"])
+async def test_many_numbers_are_written_beside_the_loop(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    write = embeddings.embeddings_json
+
+    def writing(made: Embeddings, *, is_base64: bool) -> bytes:
+        threads.append(threading.current_thread())
+        return write(made, is_base64=is_base64)
+
+    async def embed(request: EmbedRequest) -> Embeddings:
+        return Embeddings("m", 3000, (struct.pack("<3000f", *range(3000)),) * len(request.texts))
+
+    monkeypatch.setattr(embeddings, "embeddings_json", writing)
+    async with serve(embed=embed) as front:
+        reply = await front.ask("POST", "/v1/embeddings", {"input": ["a"] * 10, "encoding_format": form})
+        assert reply.status == 200
+        assert (await front.ask("POST", "/v1/embeddings", {"input": "a"})).status == 200
+    assert [thread is threading.main_thread() for thread in threads] == [False, True]
