@@ -10,8 +10,15 @@ from typing import Any, NoReturn
 from stepwired.events import MAX_SAFE_INTEGER, Json
 
 _QUOTE = 0x22
-_BEGINS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[,:\[{]', re.DOTALL)
-"""A text, to be passed over, or what begins or parts values."""
+_BEGINS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(")?|[,:\[{]|[0-9]{32,}+', re.DOTALL)
+"""A text, to be passed over; or what begins or parts values; or a number that takes as long to read as some."""
+
+_WITHIN = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_DIGITS = 32
+_PARTS = b",:[{"
+
+_WINDOW_BYTES = 256 * 1024
+"""What is looked at in one go: a search keeps all other threads from running."""
 
 _MANY = 16
 """Items of a list that are worth a look at all of them at once."""
@@ -35,16 +42,42 @@ def parse(written: str | bytes) -> Json:
 
 
 def has_more_values(raw: bytes, most: int) -> bool:
-    """Whether JSON text has more values than this, without reading it: each takes a hundred times its bytes."""
-    if sum(map(raw.count, (b",", b":", b"[", b"{"))) <= most:  # in texts, too: fast, and mostly enough
+    """Whether JSON text has more values than this, without reading it: each takes a hundred times its bytes.
+
+    Counts what begins or parts values, and 32 digits in a row as a value. Lets other threads run meanwhile.
+    """
+    if len(raw) <= most:
         return False
-    count = 0
-    for match in _BEGINS.finditer(raw):
-        if raw[match.start()] != _QUOTE:
-            count += 1
-            if count > most:
+    if len(raw) <= _WINDOW_BYTES and sum(map(raw.count, (b",", b":", b"[", b"{"))) + len(raw) // _DIGITS <= most:
+        return False  # in texts, too: fast, and mostly enough
+    count = texts = at = 0
+    while at < len(raw):
+        end = at + _WINDOW_BYTES
+        found = None
+        for found in _BEGINS.finditer(raw, at, end):
+            first = raw[found.start()]
+            if first == _QUOTE:
+                texts += 1
+            else:
+                count += 1 if first in _PARTS else (found.end() - found.start()) // _DIGITS
+            # Before each text but the first is something that counts, or it is no JSON.
+            if count > most or texts > most + 1:
                 return True
+        at = end
+        if found and raw[found.start()] == _QUOTE and not found[1]:
+            at = _text_end(raw, found.end())
     return False
+
+
+def _text_end(raw: bytes, at: int) -> int:
+    """Find the end of a text from somewhere within."""
+    while found := _WITHIN.match(raw, at, at + _WINDOW_BYTES):
+        if raw[found.end() : found.end() + 1] == b'"':
+            return found.end() + 1
+        if found.end() == at:  # there is none, or half of what a backslash begins
+            break
+        at = found.end()
+    return len(raw)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

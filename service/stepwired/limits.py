@@ -55,8 +55,13 @@ class Limits:
     request_bytes: int = 16 * MIB
     """Largest request that gRPC reads. Ours are smaller, because gRPC's own refusal names no reason."""
 
-    request_json_values: int = 250_000
-    """Values in one request that comes as JSON, over Connect: each costs 5 µs and a hundred times its bytes."""
+    request_json_values: int = 50_000
+    """Values in one request that comes as JSON, over HTTP: each costs 5 µs and a hundred times its bytes. Counted are
+    commas, colons and brackets, so that one within an object is two; and 32 digits in a row are one more."""
+
+    bodies_bytes: int = 256 * MIB
+    """All requests together that are being sent over HTTP just now, the first 64 KiB of each aside. What would be more
+    is refused at once."""
 
     reply_bytes: int = 4 * MIB
     """Largest reply message: what a stock client accepts."""

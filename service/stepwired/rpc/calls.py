@@ -155,9 +155,7 @@ class Calls:
             try:
                 with guard:
                     self._admit(call, None, counted=counted)
-                    self.places.track(
-                        asyncio.create_task(heard.listen())
-                    )  # ends when the call has, and is waited for then
+                    self._track(asyncio.create_task(heard.listen()), context)  # ends when the call has
                     async with aclosing(handler(heard, context)) as responses:
                         async for response in responses:
                             call.writing = response
@@ -191,8 +189,11 @@ class Calls:
         # Once for all: sent with whichever status the call ends.
         context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
         self.places.enter(call)
-        self.places.track(task)
+        self._track(task, context)
         return call
+
+    def _track(self, task: asyncio.Task[Any], context: Context) -> None:
+        self.places.track(task, is_ours=not getattr(context, "has_front", False))
 
     def _admit(self, call: Call, request: Any, *, counted: bool) -> None:
         if counted:

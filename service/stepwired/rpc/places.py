@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from stepwired.errors import Failure, Reason, Subject, Throttled, Unavailable
 from stepwired.limits import Limits
+from stepwired.rpc.bodies import Bodies
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +38,17 @@ class Places:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self.bodies = Bodies(limits.bodies_bytes)
+        """The room for requests that are being read."""
         self._live: set[Member] = set()
         self._taken = 0
         self._busy = 0
         """Those of the places whose calls draining waits for."""
 
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._others: set[asyncio.Task[Any]] = set()
+        """Those of fronts that end their connections by themselves, after the server."""
+
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -95,10 +101,11 @@ class Places:
                 if not self._busy:
                     self._idle.set()
 
-    def track(self, task: asyncio.Task[Any]) -> None:
-        """Have the end of the server wait for `task`."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def track(self, task: asyncio.Task[Any], *, is_ours: bool = True) -> None:
+        """Have the end of the server wait for `task`; for a little while only if another front ends it."""
+        tasks = self._tasks if is_ours else self._others
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     async def drain(self, grace_s: float) -> None:
         """Take no further calls, give those that run `grace_s`, end the others and wait until they have cleaned up."""
@@ -120,11 +127,12 @@ class Places:
             log.warning(
                 "draining: %d calls had not ended %.0f s after they were told to", len(self._live), _FINALIZERS_S
             )
-        if self._tasks:  # what readers that do not read cannot be told, the end of their connection tells
-            await asyncio.wait(self._tasks, timeout=_FAREWELL_S)
+        if tasks := self._tasks | self._others:
+            # What readers that do not read cannot be told, the end of their connection tells.
+            await asyncio.wait(tasks, timeout=_FAREWELL_S)
 
     async def join(self) -> None:
-        """Wait until the last handler is gone."""
+        """Wait until the last handler is gone whose connection has been ended."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 

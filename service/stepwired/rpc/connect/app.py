@@ -19,13 +19,14 @@ from stepwired.callers import crash
 from stepwired.errors import Broken, Failure, Reason
 from stepwired.limits import Limits
 from stepwired.rpc import status
+from stepwired.rpc.bodies import Bodies
 from stepwired.rpc.call import REQUEST_ID, request_id
 from stepwired.rpc.connect import plain
 from stepwired.rpc.connect.body import Format, Gzip, Raw
 from stepwired.rpc.connect.context import ConnectContext, Metadata, metadata
 from stepwired.rpc.connect.errors import DETAILS, aborted
 from stepwired.rpc.connect.methods import ADMISSION, Admission, Method, failure_of
-from stepwired.rpc.connect.reading import Body, Event, Patient, Receive, Send, Unread
+from stepwired.rpc.connect.reading import Body, Event, Patient, Receive, Send, Unread, Wire
 from stepwired.rpc.gate import Gate
 
 log = logging.getLogger(__name__)
@@ -59,14 +60,16 @@ class Connect:
         gate: Of the server.
         services: Full names of those that are served.
         limits: What calls may use.
+        bodies: The room for requests that are being read.
     """
 
-    def __init__(self, gate: Gate, services: Iterable[str], limits: Limits) -> None:
+    def __init__(self, gate: Gate, services: Iterable[str], limits: Limits, bodies: Bodies) -> None:
         self._gate = gate
+        self._bodies = bodies
         self._limits = limits
         self._methods = {method.path: method for name in services for method in _methods(name)}
         self._formats = {is_json: Format(is_json=is_json, limits=limits) for is_json in (False, True)}
-        self._library = _Library(self._methods.values(), limits)
+        self._library = _Library(self._methods.values(), limits, _Telling(self._formats[False]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
@@ -93,18 +96,19 @@ class Connect:
         handler = self._gate.service(_Details(method.path, metadata(headers)))  # type: ignore[arg-type]
         assert handler is not None, method.path
         is_refused = handler.request_deserializer is None
-        if connection := scope.get("extensions", {}).get("stepwire"):  # of the front, which gives silent peers up
-            connection.waits_for_body = False
-        ADMISSION.set(Admission(handler, is_refused, self._formats[kind.endswith("json")]))
-        with _Answered():
+        wire: Wire | None = scope.get("extensions", {}).get("stepwire")
+        if wire is not None:  # of the front, which gives silent peers up
+            wire.waits_for_body = False
+        with self._bodies.share() as share, _Answered():
+            ADMISSION.set(Admission(handler, is_refused, self._formats[kind.endswith("json")], share))
             if is_refused:
                 await self._library(scope, Unread(receive, b"" if kind in _UNARY[:2] else bytes(5)), send)
             elif method.takes_stream:
-                await self._converse(scope, receive, send)
+                await self._converse(scope, receive, send, wire)
             else:
-                await self._library(scope, Patient(receive, self._limits.stalled_sender_s), send)
+                await self._library(scope, Patient(receive, share, self._limits.stalled_sender_s), send)
 
-    async def _converse(self, scope: Scope, receive: Receive, send: _Sending) -> None:
+    async def _converse(self, scope: Scope, receive: Receive, send: _Sending, wire: Wire | None) -> None:
         """Serve a call whose caller may hang up while it still sends, which the library would not notice."""
         loop = asyncio.get_running_loop()
         is_gone = False
@@ -117,11 +121,15 @@ class Connect:
 
         try:
             async with asyncio.timeout(None) as life:
-                body = Body(receive, gone)
+                body = Body(receive, ADMISSION.get().share, gone, wire)
                 reading = asyncio.create_task(body.read())
+                if wire is not None:
+                    wire.on_hang_up = gone
                 try:
                     await self._library(scope, body, send)
                 finally:
+                    if wire is not None:
+                        wire.on_hang_up = None
                     reading.cancel()
                     await asyncio.wait((reading,))
         except TimeoutError:
@@ -164,12 +172,12 @@ class _Answered:
 class _Library(ConnectASGIApplication[None]):
     """The library's part: content types, envelopes, compression, timeouts, trailers."""
 
-    def __init__(self, methods: Iterable[Method], limits: Limits) -> None:
+    def __init__(self, methods: Iterable[Method], limits: Limits, telling: _Telling) -> None:
         endpoints = {method.path: method.endpoint() for method in methods}
         super().__init__(
             service=None,
             endpoints=lambda _: endpoints,
-            interceptors=(_Telling(),),
+            interceptors=(telling,),
             read_max_bytes=limits.request_bytes,
             compressions=(Gzip(),),
             codecs=(Raw("proto"), Raw("json")),
@@ -183,13 +191,16 @@ class _Library(ConnectASGIApplication[None]):
 class _Telling(MetadataInterceptor[None]):
     """Puts what the library finds wrong into our words."""
 
+    def __init__(self, format: Format) -> None:  # noqa: A002
+        self._format = format
+
     async def on_start(self, ctx: RequestContext[Any, Any]) -> None:
         pass
 
     async def on_end(self, _: None, ctx: RequestContext[Any, Any], error: Exception | None, /) -> None:
         if error is None or (isinstance(error, ConnectError) and error.details):
             return
-        context: Any = ConnectContext(ctx, None, Format(is_json=False, limits=Limits()))
+        context: Any = ConnectContext(ctx, None, self._format)
         its_id = ctx.response_trailers.get(REQUEST_ID) or request_id(context)
         ctx.response_trailers[REQUEST_ID] = its_id
         if isinstance(error, ConnectError):

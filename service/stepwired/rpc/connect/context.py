@@ -26,6 +26,9 @@ class ConnectContext:
         format: How messages travel.
     """
 
+    has_front = True
+    """Whether the front that it came through ends its connection."""
+
     def __init__(self, request: RequestContext[Any, Any], handler: Any, format: Format) -> None:  # noqa: A002
         self._request = request
         self._handler = handler

@@ -18,6 +18,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 
 from stepwired.errors import Failure, InvalidRequest, Reason
+from stepwired.rpc.bodies import Share
 from stepwired.rpc.connect.body import Format
 from stepwired.rpc.connect.context import ConnectContext
 from stepwired.rpc.connect.errors import Aborted
@@ -37,6 +38,8 @@ class Admission:
     """Whether the handler fails without looking at the request."""
 
     format: Format
+    share: Share
+    """Of the request that is being read."""
 
 
 #: Of the request that is being served, which the library knows nothing of.
@@ -135,7 +138,10 @@ class _Incoming:
         admission = self._admission
         if admission.is_refused:
             return None
-        return await admission.format.read(raw, self._kind, admission.handler.request_deserializer)
+        try:
+            return await admission.format.read(raw, self._kind, admission.handler.request_deserializer)
+        finally:
+            admission.share.drop()
 
     def messages(self, raw: AsyncIterator[bytes]) -> Decoded:
         return Decoded(raw, self._read_next, self._failed)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any, Self
+from contextlib import suppress
+from typing import Any, Protocol, Self
 
 from connectrpc.errors import ConnectError
 
 from stepwired.limits import KIB
+from stepwired.rpc.bodies import Share
 from stepwired.rpc.stall import unsent
 from stepwired.steps.ahead import End
 
@@ -17,8 +19,21 @@ Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 
-#: What is read ahead of a stream: while there is less, a caller who hangs up is noticed.
+#: What is read ahead of a stream.
 _AHEAD_BYTES = 64 * KIB
+
+#: How often it is looked whether a caller is gone of whom nothing is read just now.
+_LOOK_S = 0.1
+
+
+class Wire(Protocol):
+    """The connection that a request came over."""
+
+    waits_for_body: bool
+    on_hang_up: Callable[[], None] | None
+
+    def is_deserted(self) -> bool:
+        """Whether the peer is gone, also where what it sent before that waits unread."""
 
 
 class Body:
@@ -26,12 +41,16 @@ class Body:
 
     Args:
         receive: The server's.
+        share: Counts what is taken of it.
         gone: Called when the caller hangs up.
+        wire: What it comes over, if that can be asked.
     """
 
-    def __init__(self, receive: Receive, gone: Callable[[], None]) -> None:
+    def __init__(self, receive: Receive, share: Share, gone: Callable[[], None], wire: Wire | None) -> None:
         self._receive = receive
+        self._share = share
         self._gone = gone
+        self._wire = wire
         self._came: deque[Event] = deque()
         self._waiting_bytes = 0
         self._news = asyncio.Event()
@@ -49,24 +68,41 @@ class Body:
             self._news.set()
             if self._waiting_bytes > _AHEAD_BYTES:
                 self._room.clear()
-                await self._room.wait()
+                await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait until there is room. The connection is not read meanwhile, and its end not told."""
+        while not self._room.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._room.wait()
+                    return
+            if self._wire is not None and self._wire.is_deserted():
+                self._gone()
 
     async def __call__(self) -> Event:
-        """Take the next part. After the last one, nothing comes: who hangs up is told of by `gone` alone."""
+        """Take the next part. After the last one, nothing comes: who hangs up is told of by `gone` alone.
+
+        Raises:
+            Throttled: CONCURRENCY_LIMITED, there is no room for it.
+        """
         while not self._came:
             self._news.clear()
             await self._news.wait()
         event = self._came.popleft()
-        self._waiting_bytes -= len(event.get("body", b""))
+        size = len(event.get("body", b""))
+        self._waiting_bytes -= size
         self._room.set()
+        self._share.add(size)
         return event
 
 
 class Patient:
     """A body that has to come: whoever sends nothing of it for `limit_s` is refused."""
 
-    def __init__(self, receive: Receive, limit_s: float) -> None:
+    def __init__(self, receive: Receive, share: Share, limit_s: float) -> None:
         self._receive = receive
+        self._share = share
         self._limit_s = limit_s
         self._has_ended = False
 
@@ -79,6 +115,7 @@ class Patient:
         except TimeoutError:
             raise unsent(self._limit_s) from None
         self._has_ended = not event.get("more_body", False)
+        self._share.add(len(event.get("body", b"")))
         return event
 
 
