@@ -145,6 +145,7 @@ async def test_draining_refuses_new_requests_and_lets_those_that_run_finish() ->
     assert chunks[-1] == b"data: [DONE]\n\n"
     assert (refused.status, refused.error["code"], refused.headers["retry-after"]) == (503, "server_draining", "1")
     assert (health.status, health.error["code"]) == (503, "server_draining")
+    assert (health.headers["retry-after"], health.headers["x-should-retry"]) == ("1", "true")
 
 
 @pytest.mark.parametrize("begins", [False, True])

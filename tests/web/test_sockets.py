@@ -195,6 +195,7 @@ async def test_more_connections_than_there_may_be_are_refused() -> None:
             async with front.connection() as third:
                 reply = await third.reply()
             assert (reply.status, reply.error["code"]) == (503, "too_many_connections")
+            assert (reply.headers["retry-after"], reply.headers["x-should-retry"]) == ("1", "true")
         await until(lambda: not front.server._state.connections)
         assert (await front.ask("GET", "/v1/models")).status == 200
 

@@ -155,6 +155,29 @@ async def test_calls_of_tools_that_run_side_by_side_come_as_pieces_of_each() -> 
     assert max(map(len, reply.chunks)) <= stream.EVENT_BYTES
 
 
+async def test_a_whole_call_of_a_tool_is_cut_as_its_pieces_are() -> None:
+    use = ToolUse("c", "look", {"text": "é" * 5000})
+    end = Finished(FinishReason.TOOL_USE, "echo-1", "scripted", Usage(), ())
+    async with serve(saying([ToolCalled(0, use)], end=end)) as front:
+        reply = await front.chat(stream=True)
+    calls = [event["choices"][0]["delta"]["tool_calls"][0] for event in reply.events[:-2]]
+    assert (calls[0]["id"], calls[0]["function"]["name"]) == ("c", "look")
+    assert all(set(call) == {"index", "function"} for call in calls[1:])
+    assert json.loads("".join(call["function"]["arguments"] for call in calls)) == use.input
+    assert max(map(len, reply.chunks)) <= stream.EVENT_BYTES
+
+
+async def test_a_text_before_anybody_said_who_answers_is_sent_as_well() -> None:
+    async def chat(_: ChatRequest) -> AsyncGenerator[Batch, None]:
+        yield [TextDelta("a")]
+        yield [finished("a")]
+
+    async with serve(chat) as front:
+        reply = await front.chat(stream=True)
+    assert reply.text == "a"
+    assert reply.is_whole
+
+
 async def test_probabilities_come_with_their_tokens() -> None:
     token = TokenLogprob("é", -0.5, (TokenLogprob("é", -0.5), TokenLogprob("e", -1.25)))
     async with serve(saying([TextDelta("é", (token,)), TextDelta("!")])) as front:

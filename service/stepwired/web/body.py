@@ -20,6 +20,7 @@ DEPTH = 64
 
 #: What is parsed at once; more is left to a thread, so that nobody else waits for it.
 _AT_ONCE_BYTES = 16 * KIB
+_AT_ONCE_VALUES = 10_000
 
 
 async def read_object(
@@ -37,6 +38,7 @@ async def read_object(
         Refused: It is too large, or of another type.
         InvalidRequest: MALFORMED_REQUEST, it is no JSON that everybody reads alike; FIELD_INVALID, a number or a text
             that cannot be carried on; what `convert` finds.
+        Throttled: CONCURRENCY_LIMITED, there is no room for it.
         HungUp: The caller went before it was whole.
     """
     kind = exchange.headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower()
@@ -45,9 +47,13 @@ async def read_object(
     if exchange.headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Refused(415, "unsupported_media_type", "the request's body may not be compressed")
     raw = await _read(exchange, limit_bytes)
-    if len(raw) <= _AT_ONCE_BYTES:
+    if len(raw) <= _AT_ONCE_BYTES and not jsonvalue.has_more_values(raw, _AT_ONCE_VALUES):
         return convert(parsed(raw, limits.request_json_values))
-    return await asyncio.to_thread(lambda: convert(parsed(raw, limits.request_json_values)))
+    try:
+        return await asyncio.to_thread(lambda: convert(parsed(raw, limits.request_json_values)))
+    finally:
+        if exchange.held is not None:
+            exchange.held.drop()
 
 
 async def _read(exchange: Exchange, limit_bytes: int) -> bytes:
@@ -64,6 +70,8 @@ async def _read(exchange: Exchange, limit_bytes: int) -> bytes:
         size += len(piece)
         if size > limit_bytes:
             raise _too_large(limit_bytes)
+        if exchange.held is not None:
+            exchange.held.add(len(piece))
         pieces.append(piece)
         if not message.get("more_body", False):
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)

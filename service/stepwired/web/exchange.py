@@ -15,18 +15,22 @@ from starlette.types import Receive, Scope, Send
 from stepwired.callers import checked_key, crash, is_request_id
 from stepwired.errors import Broken, Failure, Reason, Throttled, Unavailable
 from stepwired.events import Metrics
-from stepwired.web.status import Refused, Told, told
+from stepwired.web.bounds import Bodies, Share
+from stepwired.web.status import JSON, Refused, told
 
 log = logging.getLogger(__name__)
 
 Headers = list[tuple[bytes, bytes]]
 
 PROVIDER_KEY = b"x-provider-key"
-_JSON = (b"content-type", b"application/json")
 
 
 class Places(Protocol):
     """The places for calls, which all fronts share."""
+
+    @property
+    def bodies(self) -> Bodies:
+        """The room for requests that are being read."""
 
     def enter(self, member: Any, /) -> None:
         """Take note of a call."""
@@ -89,6 +93,9 @@ class Exchange:
         """Sent with whichever answer."""
 
         self.wire: Wire | None = scope.get("extensions", {}).get("stepwire")
+        self.held: Share | None = None
+        """Counts the body, once the request has a place."""
+
         self.started_s = time.monotonic()
         self.has_place = False
         self.has_started = False
@@ -148,7 +155,7 @@ class Exchange:
             {"type": "http.response.start", "status": status, "headers": [*headers, *self.more_headers]},
         )
 
-    async def answer(self, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]] = (_JSON,)) -> None:
+    async def answer(self, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]] = (JSON,)) -> None:
         """Send a whole answer."""
         await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self.send({"type": "http.response.body", "body": body})
@@ -160,7 +167,7 @@ class Exchange:
             line = "call failed request_id=%s method=%s code=%s reason=%s"
             log.warning(line, self.request_id, self.label, said.status, failure.reason)
         if not self.has_started:
-            await self.answer(said.status, said.body(self.request_id), _error_headers(said))
+            await self.answer(said.status, said.body(self.request_id), said.all_headers())
             return
         # The connection ends without the end of the body: also those who pass over this event learn that it failed.
         event = b"data: %b\n\n" % said.body(self.request_id)
@@ -213,12 +220,15 @@ class Work:
             Failure: CONCURRENCY_LIMITED or SERVER_DRAINING.
         """
         self._places.take(self._exchange)
+        self._exchange.held = self._places.bodies.share()
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> bool:
         exchange = self._exchange
         self._places.leave(exchange)
+        if exchange.held is not None:
+            exchange.held.drop()
         if exchange.wire is not None:
             exchange.wire.on_stall = None
         from_others = exchange.is_cancelled_by_others
@@ -260,15 +270,6 @@ def crashed(exchange: Exchange, error: Exception) -> Failure:
     line = "call crashed request_id=%s method=%s %s"
     log.error(line, exchange.request_id, exchange.label, crash(error))
     return Broken(Reason.INTERNAL, f"internal error; request_id {exchange.request_id}")
-
-
-def _error_headers(said: Told) -> Headers:
-    headers: Headers = [_JSON, *said.headers]
-    if said.retry_after_s is not None:
-        headers.append((b"retry-after", b"%d" % said.retry_after_s))
-    # OpenAI's own clients try again by the status alone, unless they are told better.
-    headers.append((b"x-should-retry", b"true" if said.retry_after_s is not None else b"false"))
-    return headers
 
 
 def _request_id(given: bytes | None) -> str:

@@ -95,7 +95,7 @@ class Connection(HttpToolsProtocol):
         self._stalls = Stalls(transport, self._bounds.stalled_s, self._stalled)
         if len(self.connections) > self._bounds.connections:
             many = f"the server has {self._bounds.connections} connections already; try again"
-            self._refuse(Refused(503, "too_many_connections", many))
+            self._refuse(Refused(503, "too_many_connections", many, retry_after_s=1))
             return
         self._expect(self._bounds.head_s, self._no_head)
 

@@ -12,10 +12,11 @@ from stepwired.web.status import Refused, told
 def refusal(refused: Refused) -> bytes:
     """Write a whole answer, as it is sent, after which the connection ends."""
     request_id = str(uuid.uuid4())
-    body = told(refused).body(request_id)
+    said = told(refused)
+    body = said.body(request_id)
     head = (
         STATUS_LINE[refused.status],
-        b"content-type: application/json\r\n",
+        *[b"%b: %b\r\n" % header for header in said.all_headers()],
         b"x-request-id: %b\r\n" % request_id.encode(),
         b"content-length: %d\r\n" % len(body),
         b"connection: close\r\n\r\n",

@@ -153,7 +153,7 @@ def _front(parts: Parts, settings: Settings, limits: Limits, metrics: Metrics) -
 
     async def health(exchange: Exchange) -> None:
         if parts.server.is_draining:
-            raise Refused(503, "server_draining", "the server is shutting down")
+            raise Refused(503, "server_draining", "the server is shutting down", retry_after_s=1)
         await exchange.answer(200, b'{"status":"ok"}')
 
     chat = ChatCompletions(parts.chat, limits, settings.body_bytes)

@@ -14,6 +14,8 @@ from stepwired.web.text import quoted
 _MESSAGE_CHARACTERS = 1024
 _MOST_RETRY_AFTER_S = 86_400
 
+JSON = (b"content-type", b"application/json")
+
 INVALID = "invalid_request_error"
 AUTH = "authentication_error"
 PERMISSION = "permission_error"
@@ -119,10 +121,19 @@ TABLE: Mapping[Reason, tuple[int, str]] = {
 class Refused(Exception):
     """A request that HTTP itself has a word for: no such path, method, host or type. `str()` of it is for people."""
 
-    def __init__(self, status: int, code: str, message: str, *, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+        retry_after_s: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_after_s = retry_after_s
         self.headers = headers
 
 
@@ -138,6 +149,15 @@ class Told(msgspec.Struct, frozen=True):
     """Whole and at least 1: simple clients read nothing else."""
 
     headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def all_headers(self) -> list[tuple[bytes, bytes]]:
+        """The answer's headers, but for its size and whose it is."""
+        headers = [JSON, *self.headers]
+        if self.retry_after_s is not None:
+            headers.append((b"retry-after", b"%d" % self.retry_after_s))
+        # OpenAI's own clients try again by the status alone, unless they are told better.
+        headers.append((b"x-should-retry", b"true" if self.retry_after_s is not None else b"false"))
+        return headers
 
     def body(self, request_id: str) -> bytes:
         """The answer's JSON, ASCII."""
@@ -167,7 +187,7 @@ def told(failure: Failure | Refused) -> Told:
         message = message[: _MESSAGE_CHARACTERS - 1] + "…"
     if isinstance(failure, Refused):
         kind = SERVER if failure.status >= 500 else INVALID
-        return Told(failure.status, kind, failure.code, message, headers=failure.headers)
+        return Told(failure.status, kind, failure.code, message, None, failure.retry_after_s, failure.headers)
     status, kind = TABLE[failure.reason]
     after_s = failure.retry_after_s
     return Told(

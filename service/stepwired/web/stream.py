@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 
+from stepwired.conversation import compact_json
 from stepwired.errors import Broken, Reason
 from stepwired.events import (
     Batch,
@@ -21,6 +22,7 @@ from stepwired.events import (
     TextDelta,
     ToolCallDelta,
     ToolCalled,
+    ToolUse,
 )
 from stepwired.web.convert.replies import finish_reason, logprobs_json, tool_call_json, usage_json
 from stepwired.web.exchange import Exchange
@@ -59,10 +61,8 @@ class Stream:
         self._created = created
         self._has_usage = has_usage
         self._role = '"role":"assistant",'
-        self._model = ""
-        self._head = ""
         self._tail = '},"logprobs":null,"finish_reason":null}]' + (',"usage":null' if has_usage else "") + "}\n\n"
-        self._room = 0
+        self._named("")
         self._written_s = 0.0
         self._calls: set[int] = set()
         self._finished: Finished | None = None
@@ -90,7 +90,7 @@ class Stream:
         finished = self._finished
         if finished is None:
             raise Broken(Reason.INTERNAL, "internal error: a reply ended without its last event")
-        if not self._head:
+        if not self._model:
             self._named(finished.model)
         delta = self._role + '"content":""' if self._role else ""
         usage = ',"usage":null' if self._has_usage else ""
@@ -119,9 +119,7 @@ class Stream:
         elif isinstance(first, ToolCallDelta):
             await self._tool_call(first, "".join([event.arguments for event in events]))  # type: ignore[union-attr]
         elif isinstance(first, ToolCalled):
-            if first.index not in self._calls:
-                self._calls.add(first.index)
-                await self._delta(f'"tool_calls":[{tool_call_json(first.tool_use, first.index)}]')
+            await self._whole_call(first.index, first.tool_use)
         elif isinstance(first, Started):
             self._named(first.model)
         elif isinstance(first, Finished):
@@ -153,6 +151,17 @@ class Stream:
         if arguments:
             for piece in cut(arguments, self._room):
                 await self._delta(f'"tool_calls":[{{"index":{index},"function":{{"arguments":{piece}}}}}]')
+
+    async def _whole_call(self, index: int, use: ToolUse) -> None:
+        """Write a call, unless its pieces were written."""
+        if index in self._calls:
+            return
+        written = tool_call_json(use, index)
+        if len(written) <= self._room:
+            self._calls.add(index)
+            await self._delta(f'"tool_calls":[{written}]')
+        else:
+            await self._tool_call(ToolCallDelta(index, use.tool_id, use.name), compact_json(use.input))
 
     async def _delta(self, delta: str) -> None:
         event = f"{self._head}{self._role}{delta}{self._tail}".encode("ascii")
