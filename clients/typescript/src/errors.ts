@@ -150,7 +150,8 @@ export async function unlessEnded<T>(promise: Promise<T>, waiting: Waiting, targ
     end = () => reject(new StepwireError("the call was cancelled", { code: "CANCELLED" }, { cause: signal?.reason }));
     if (signal?.aborted) end();
     signal?.addEventListener("abort", end);
-    const late = () => reject(new StepwireError(inOurWords("DEADLINE_EXCEEDED", "", target), { code: "DEADLINE_EXCEEDED" }));
+    const code = "DEADLINE_EXCEEDED";
+    const late = () => reject(new StepwireError(inOurWords(code, "", target), { code }));
     if (timeoutMs !== undefined) timer = setTimeout(late, timeoutMs);
   });
   try {

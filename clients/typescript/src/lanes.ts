@@ -87,7 +87,8 @@ export class LocalLanes implements Lanes {
   }
 
   fail(lane: string, error: StepwireError): void {
-    this.#queues.post(lane, () => Promise.reject(error), () => this.#untold.add(lane, error));
+    const call = () => Promise.reject(error);
+    this.#queues.post(lane, call, (said) => void (said === "held" || this.#untold.add(lane, error)));
   }
 
   async flush(lane: string, options: CallOptions = {}): Promise<void> {
@@ -105,17 +106,16 @@ export class LocalLanes implements Lanes {
   }
 
   async #after<T>(lane: string, call: () => Promise<T>, options: LaneOptions): Promise<T> {
+    let isTold = false;
     try {
       const answer = await unlessEnded(this.#queues.after(lane, call), options, this.#target);
+      isTold = true;
       if (!options.isAlone) this.#untold.throw(lane);
       return answer;
     } catch (thrown) {
-      throw this.#why(lane, ofCall(thrown, this.#target), options);
+      const own = ofCall(thrown, this.#target);
+      throw isTold ? own : whyItFailed(this.#untold, lane, own, options);
     }
-  }
-
-  #why(lane: string, own: StepwireError, options: LaneOptions): StepwireError {
-    return whyItFailed(this.#untold, lane, own, options);
   }
 }
 

@@ -16,6 +16,7 @@ const STEADY_MS = 5000;
 /** Codes that a connection ends with, as it or a proxy says it; a Stepwire server adds a reason. */
 const CUT = new Set(["UNAVAILABLE", "INTERNAL", "UNKNOWN", "CANCELLED"]);
 
+/** How to watch. Its `timeoutMs` is for the whole watch; that of `connect` does not count. */
 export interface WatchArguments extends CallOptions {
   /** The changes after this revision; 0 for all that there ever were. Default: those from now on. */
   readonly afterRevision?: bigint | number;

@@ -74,6 +74,8 @@ describe("a chat step", () => {
     assert.throws(() => factory.newStep([() => "too cold"]), { message: "too cold", reason: "MODEL_CONFIG_INVALID" });
     assert.throws(() => factory.newStep([{ temperature: "hot" as never }]), StepwireError);
     assert.throws(() => factory.newStep({ temperature: 1 } as never), TypeError);
+    assert.throws(() => factory.newStep([null as never]), TypeError);
+    assert.throws(() => factory.newStep(["hot" as never]), TypeError);
     assert.deepEqual(factory.NewStep([() => undefined]).settings, {});
   });
 

@@ -112,6 +112,9 @@ export function makeChatStepFactory(core: Core): ChatStepFactoryClass {
 }
 
 function configure(step: ChatStep, option: ChatStepOption): void {
+  if ((typeof option !== "object" && typeof option !== "function") || option === null) {
+    throw new TypeError("an option is an object or a function");
+  }
   if (typeof option !== "function") {
     Object.assign(step.settings, option);
     return;

@@ -32,6 +32,7 @@ interface Common {
   readonly Content: Readonly<Record<string, unknown>>;
 }
 
+/** A picture of a message; the URL is empty for one that the server keeps. */
 export interface GuideImage {
   imageURL: string;
   imageName: string;

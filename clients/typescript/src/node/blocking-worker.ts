@@ -28,7 +28,8 @@ reply({ id: 0 });
 
 function post(ask: Ask): void {
   const { id, lane = "" } = ask;
-  const call = ask.kind === "post" ? () => made(ask) : () => Promise.reject(new StepwireError(ask.error?.message ?? "", ask.error));
+  const failure = new StepwireError(ask.error?.message ?? "", ask.error);
+  const call = ask.kind === "post" ? () => made(ask) : () => Promise.reject(failure);
   lanes.post(lane, call, (outcome) => {
     if (outcome === "held") reply({ id, isHeld: true });
     else reply(outcome ? { id, error: toFacts(outcome) } : { id });

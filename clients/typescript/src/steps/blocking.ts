@@ -15,7 +15,16 @@ import {
   StepRunService,
 } from "../gen/stepwire/v1/step_run_pb.js";
 import type { RunResults } from "./results.js";
-import { collected, collectRequest, Gathering, isUnary, type Prepared, prepare, refuseRestarted, type RunOptions } from "./run.js";
+import {
+  collected,
+  collectRequest,
+  Gathering,
+  isUnary,
+  type Prepared,
+  prepare,
+  refuseRestarted,
+  type RunOptions,
+} from "./run.js";
 import type { StepLike } from "./spec.js";
 import { filledBlocking, type Unread } from "./values.js";
 
