@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from stepwired.errors import Failure, InvalidRequest, Reason, Throttled, Unavailable
 from stepwired.events import Batch, ChatRequest, Embeddings, EmbedRequest, TextDelta
@@ -255,3 +256,27 @@ async def test_requests_and_callers_keep_their_own_ids_and_keys(caplog: pytest.L
     assert [request.caller_key for request in asked] == ["sk-mine", ""]
     assert (wrong.status, wrong.error["code"]) == (401, "invalid_api_key")
     assert "sk-ignored" not in caplog.text + repr(asked)
+
+
+async def test_what_fails_beside_after_it_began_is_cut_and_nothing_of_it_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise RuntimeError(SECRET)
+
+    async with serve(beside={"/beside": app}) as front:
+        reply = await front.ask("GET", "/beside/it")
+    assert (reply.status, reply.body, reply.is_whole) == (200, b"half", False)
+    assert SECRET not in caplog.text
+    assert "RuntimeError" in caplog.text
+
+
+async def test_what_is_beside_speaks_no_older_http() -> None:
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise AssertionError
+
+    async with asyncio.timeout(SOON_S), serve(beside={"/beside": app}) as front, front.connection() as connection:
+        await connection.send(b"GET /beside/it HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        assert (await connection.ended()).startswith(b"HTTP/1.1 505")

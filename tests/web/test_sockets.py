@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -187,17 +188,34 @@ async def test_a_second_request_before_the_answer_to_the_first_is_not_served() -
 
 
 async def test_more_connections_than_there_may_be_are_refused() -> None:
-    async with asyncio.timeout(SOON_S), serve(settings=bounded(connections=2)) as front:
+    model = Silent()
+    async with asyncio.timeout(SOON_S), serve(model.chat, settings=bounded(connections=2)) as front:
         async with front.connection() as one, front.connection() as two:
             for connection in (one, two):
-                await connection.ask("GET", "/v1/models")
-                assert (await connection.reply()).status == 200
+                await connection.ask("POST", CHAT, HI)
+            await until(lambda: model.running == 2)
             async with front.connection() as third:
                 reply = await third.reply()
             assert (reply.status, reply.error["code"]) == (503, "too_many_connections")
             assert (reply.headers["retry-after"], reply.headers["x-should-retry"]) == ("1", "true")
         await until(lambda: not front.server._state.connections)
         assert (await front.ask("GET", "/v1/models")).status == 200
+
+
+async def test_the_connection_that_is_idle_for_longest_gives_way_to_a_new_one() -> None:
+    settings = bounded(connections=2)
+    async with asyncio.timeout(SOON_S), serve(settings=settings) as front, AsyncExitStack() as callers:
+        one, two = [await callers.enter_async_context(front.connection()) for _ in range(2)]
+        for connection in (two, one):
+            await connection.ask("GET", "/v1/models")
+            assert (await connection.reply()).status == 200
+            then_s = asyncio.get_running_loop().time()
+            await until(lambda: asyncio.get_running_loop().time() > then_s)  # noqa: B023
+        three = await callers.enter_async_context(front.connection())
+        for connection in (three, one):
+            await connection.ask("GET", "/v1/models")
+            assert (await connection.reply()).status == 200
+        assert await two.ended() == b""
 
 
 @pytest.mark.parametrize("upgrade", ["h2c", "websocket"])

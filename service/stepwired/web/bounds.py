@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+#: How long the rest of a request that was refused is still read, so that the peer gets to see why.
+LINGER_S = 2.0
+
+#: What of a body is read and thrown away after the answer, so that the connection can be used again.
+PASSED_OVER_BYTES = 1024 * 1024
+
 _UPGRADE = b"\nupgrade:"
 
 

@@ -101,6 +101,9 @@ class Exchange:
         self.has_started = False
         """Whether the head of the answer is sent."""
 
+        self.is_beside = False
+        """Whether somebody else answers, in a form that is not ours."""
+
         self.ended_by: Failure | None = None
         self.is_gone = False
         self._task: asyncio.Task[Any] | None = None
@@ -170,6 +173,9 @@ class Exchange:
             await self.answer(said.status, said.body(self.request_id), said.all_headers())
             return
         # The connection ends without the end of the body: also those who pass over this event learn that it failed.
+        if self.is_beside and self.wire is not None:
+            self.wire.cut()
+            return
         event = b"data: %b\n\n" % said.body(self.request_id)
         if self.wire is None:
             await self.send({"type": "http.response.body", "body": event})

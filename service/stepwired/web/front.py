@@ -114,6 +114,9 @@ class Front:
             return
         for beginning, app in self._beside:
             if exchange.path.startswith(beginning):
+                if exchange.is_oldest_http:
+                    raise Refused(505, "http_version_not_supported", "this path needs HTTP/1.1")
+                exchange.is_beside = True
                 await app(scope, exchange.receive, _adding(exchange))
                 return
         scope[_KEY] = exchange
@@ -123,13 +126,12 @@ class Front:
 
 
 def _adding(exchange: Exchange) -> Send:
-    """Send the headers of the front with somebody else's answer."""
+    """Send the headers of the front with somebody else's answer, and note that it has begun."""
     origins = [header for header in exchange.more_headers if header[0] != b"x-request-id"]
-    if not origins:
-        return exchange.send
 
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start":
+            exchange.has_started = True
             message["headers"] = [*message.get("headers", ()), *origins]
         await exchange.send(message)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import select
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -12,16 +11,10 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from stepwired.web.bounds import Bounds, without_upgrade
+from stepwired.web.bounds import LINGER_S, PASSED_OVER_BYTES, Bounds, without_upgrade
 from stepwired.web.refusals import refusal
-from stepwired.web.stalls import Stalls
+from stepwired.web.stalls import Stalls, is_deserted
 from stepwired.web.status import Refused
-
-#: How long the rest of a request that was refused is still read, so that the peer gets to see why.
-_LINGER_S = 2.0
-
-#: What of a body is read and thrown away after the answer, so that the connection can be used again.
-_PASSED_OVER_BYTES = 1024 * 1024
 
 
 class Connection(HttpToolsProtocol):
@@ -81,19 +74,21 @@ class Connection(HttpToolsProtocol):
 
     def is_deserted(self) -> bool:
         """Whether the peer is gone, also where what it sent before that waits unread."""
-        wire = self.transport.get_extra_info("socket")
-        if wire is None or wire.fileno() < 0 or not hasattr(select, "poll"):
-            return self.transport.is_closing()
-        looking = select.poll()
-        looking.register(wire, getattr(select, "POLLRDHUP", 0))
-        return bool(looking.poll(0))
+        return is_deserted(self.transport)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it stands between two requests, or before the first."""
+        is_served = self._serving is None or self._serving.response_complete
+        return is_served and not (self._in_head or self._in_body or self._is_deaf or self.transport.is_closing())
 
     # The transport's side.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._stalls = Stalls(transport, self._bounds.stalled_s, self._stalled)
-        if len(self.connections) > self._bounds.connections:
+        self._heard_s = self.loop.time()
+        if len(self.connections) > self._bounds.connections and not self._make_room():
             many = f"the server has {self._bounds.connections} connections already; try again"
             self._refuse(Refused(503, "too_many_connections", many, retry_after_s=1))
             return
@@ -198,7 +193,7 @@ class Connection(HttpToolsProtocol):
         if self.cycle.response_complete:
             # Answered before it was whole. To close now would take the answer from a peer that is still sending.
             self._passed_over_bytes += len(body)
-            if self._passed_over_bytes > _PASSED_OVER_BYTES:
+            if self._passed_over_bytes > PASSED_OVER_BYTES:
                 self._linger()
 
     def on_message_complete(self) -> None:
@@ -260,6 +255,13 @@ class Connection(HttpToolsProtocol):
         else:
             self.transport.abort()
 
+    def _make_room(self) -> bool:
+        """Close the connection that is idle for longest; False if there is none."""
+        others = [each for each in cast("set[Connection]", self.connections) if each is not self and each.is_idle]
+        if others:
+            min(others, key=lambda each: each._heard_s)._close()
+        return bool(others)
+
     def _refuse_head(self) -> None:
         limit = f"the request's line and headers have more than {self._bounds.head_bytes} bytes"
         self._refuse(Refused(431, "request_header_fields_too_large", limit))
@@ -289,7 +291,7 @@ class Connection(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._expect(_LINGER_S, self.transport.abort)
+        self._expect(LINGER_S, self.transport.abort)
 
     def _close(self) -> None:
         """Close when what is written has been taken, or at last without that."""

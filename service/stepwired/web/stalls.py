@@ -1,8 +1,9 @@
-"""Finds that a peer takes nothing of what it is sent."""
+"""Finds that a peer takes nothing of what it is sent, or is gone."""
 
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Callable
 
 #: In how many looks a peer that takes nothing is found.
@@ -49,3 +50,13 @@ class Stalls:
             self._look_again()
         else:
             self._found()
+
+
+def is_deserted(transport: asyncio.Transport) -> bool:
+    """Whether the peer is gone, also where what it sent before that waits unread."""
+    wire = transport.get_extra_info("socket")
+    if wire is None or wire.fileno() < 0 or not hasattr(select, "poll"):
+        return transport.is_closing()
+    looking = select.poll()
+    looking.register(wire, getattr(select, "POLLRDHUP", 0))
+    return bool(looking.poll(0))
