@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import grpc
 import pytest
@@ -65,6 +68,18 @@ async def test_what_is_repeated_has_one_id_in_each_api_of_gRPC() -> None:
     assert [len(ids) for ids in came.values()] == [2] * 4
     assert all(first == second and len(first) == 32 for first, second in came.values())
     assert len({ids[0] for ids in came.values()}) == 4
+
+
+def test_without_a_toolchain_what_is_missing_is_named(tmp_path: Path) -> None:
+    for tool in ("make", "bash"):
+        found = shutil.which(tool)
+        assert found
+        (tmp_path / tool).symlink_to(found)
+    env = {"PATH": str(tmp_path)}
+    made = subprocess.run(["make", "client-cpp"], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    said = "the C++ client was left out: a C++ compiler or CMake or protoc or gRPC is missing"
+    assert made.stderr.splitlines()[-1] == said
+    assert made.returncode == 0
 
 
 def test_what_gRPC_repeats_is_what_it_repeats_in_python() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from pathlib import Path
 
@@ -54,8 +55,9 @@ def test_what_the_connection_repeats_is_what_gRPC_repeats_in_python() -> None:
 
 @pytest.mark.usefixtures("program")
 async def test_the_tests_in_rust_pass() -> None:
+    env = {**os.environ, "CARGO_TARGET_DIR": str(ROOT / ".tools" / "rust")}
     process = await asyncio.create_subprocess_exec(
-        "cargo", "test", "-q", "--locked", "--lib", cwd=RUST,
+        "cargo", "test", "-q", "--locked", "--lib", cwd=RUST, env=env,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     said, _ = await asyncio.wait_for(process.communicate(), 10 * HANG_S)
