@@ -77,7 +77,7 @@ pub fn connect(address: &str) -> Result<Connection, Status> {
 /// It does for each call what gRPC does in other languages, and tonic by itself does not:
 ///
 /// - calls to which a second attempt does no harm are repeated on `UNAVAILABLE`, up to three times, after the time that
-///   the server asks for or a random one of at most 0.1, 0.2 and 0.4 s. A chat is never repeated: it costs money each time;
+///   the server asks for or random times of up to 0.1, 0.2 and 0.4 s. A chat is never repeated: it costs money each time;
 /// - a passed deadline is `DEADLINE_EXCEEDED`, in the middle of a stream too;
 /// - a lost connection is `UNAVAILABLE`.
 #[derive(Clone, Debug)]
