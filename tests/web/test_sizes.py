@@ -34,7 +34,7 @@ def faults(limits: Limits | None = None, **fields: Any) -> list[tuple[str, str]]
 
 
 def test_values_of_arguments_are_counted_together_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = Limits(json_values=100)
+    limits = Limits(request_json_values=100)
     some = json.dumps({"a": [1] * 40})
     read: list[str] = []
 
@@ -47,13 +47,13 @@ def test_values_of_arguments_are_counted_together_before_they_are_read(monkeypat
     found = faults(limits, messages=calls(some, some, some, "[" * 1000))
     place = "messages[1].tool_calls[{}].function.arguments"
     assert [field for field, _ in found] == [place.format(2), place.format(3)]
-    assert "at most 100 values" in found[0][1]
+    assert "more than 100 values" in found[0][1]
     assert read == [some] * 4
 
 
 def test_punctuation_within_texts_of_arguments_is_no_value() -> None:
     text = json.dumps({"code": "{[,:]}" * 100})
-    chat_request({"messages": calls(*[text] * 5)}, Limits(json_values=50))
+    chat_request({"messages": calls(*[text] * 5)}, Limits(request_json_values=50))
 
 
 def test_arguments_count_with_the_texts() -> None:

@@ -178,8 +178,8 @@ def _arguments(place: str, written: str, limits: Limits, faults: Faults) -> dict
     if len(raw) > 2 * limits.tool_input_bytes:
         faults.add(place, f"has {len(raw)} bytes, and the limit is {limits.tool_input_bytes}", _BAD)
         return {}
-    if jsonvalue.has_more_values(raw, limits.json_values - faults.json_values):
-        faults.add(place, f"the JSON of one request has at most {limits.json_values} values, all together", _BAD)
+    if jsonvalue.has_more_values(raw, limits.request_json_values - faults.json_values):
+        faults.add(place, f"all arguments together have more than {limits.request_json_values} values", _BAD)
         return {}
     try:
         read = jsonvalue.parse(written)
