@@ -46,6 +46,12 @@ async def test_the_example_tells_why_a_call_failed(chat: list[str]) -> None:
     await examples.tells_why_it_failed([*chat, "nope"])
 
 
+async def test_the_example_refuses_what_is_no_number(chat: list[str]) -> None:
+    async with examples.started(*chat, "fake", "x") as example:
+        assert await example.ends() == ("", "x is no number of pieces\n")
+        assert example.process.returncode == 2
+
+
 async def test_what_is_repeated_has_one_id_in_each_api_of_gRPC() -> None:
     program = built("appends")
     came: dict[str, list[str]] = {}

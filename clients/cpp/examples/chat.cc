@@ -6,6 +6,7 @@
 #include <stepwire/stepwire.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
 #include <thread>
 
@@ -23,6 +24,7 @@ grpc::Status chat(ChatService::Stub& stub, grpc::ClientContext& context,
       std::cout << event.text_delta().text() << std::flush;
       if (++read == pieces) {
         context.TryCancel();  // Finish then says CANCELLED
+        break;
       }
     } else if (event.has_finished()) {
       const auto& finished = event.finished();
@@ -48,7 +50,7 @@ void tell(const grpc::Status& status) {
   std::cerr << std::endl;
 }
 
-// Cancels the call at Ctrl-C. A signal's handler may do next to nothing, so a thread waits for the signal, which is
+// Cancels the call at Ctrl-C, and ends the program at the second. A signal's handler may do next to nothing, so a thread waits for the signal, which is
 // blocked first, for this thread and all that it will start.
 void cancel_at_ctrl_c(std::shared_ptr<grpc::ClientContext> context) {
   sigset_t interrupt;
@@ -59,6 +61,8 @@ void cancel_at_ctrl_c(std::shared_ptr<grpc::ClientContext> context) {
     int signal = 0;
     sigwait(&interrupt, &signal);
     context->TryCancel();
+    sigwait(&interrupt, &signal);
+    std::_Exit(128 + signal);
   }).detach();
 }
 
@@ -70,11 +74,19 @@ int main(int count, char** arguments) {
   request.set_prompt(argument(2, "Say hello."));
   request.set_model(argument(3, ""));
 
+  char* end = nullptr;
+  const int pieces = static_cast<int>(std::strtol(argument(4, "0"), &end, 10));
+  if (*end != '\0') {
+    std::cerr << argument(4, "") << " is no number of pieces" << std::endl;
+    return 2;
+  }
+
   const auto context = std::make_shared<grpc::ClientContext>();
   cancel_at_ctrl_c(context);
   const auto stub = ChatService::NewStub(stepwire::channel(argument(1, "127.0.0.1:50051")));
-  const grpc::Status status = chat(*stub, *context, request, std::stoi(argument(4, "0")));
-  if (status.error_code() == grpc::StatusCode::CANCELLED) {
+  const grpc::Status status = chat(*stub, *context, request, pieces);
+  // The server names a reason if it was not we who cancelled.
+  if (status.error_code() == grpc::StatusCode::CANCELLED && stepwire::failure(status).reason.empty()) {
     std::cout << "\ncancelled" << std::endl;
   } else if (!status.ok()) {
     tell(status);

@@ -58,7 +58,7 @@ constexpr char kServiceConfig[] = R"({
 
 grpc::ChannelArguments arguments() {
   grpc::ChannelArguments arguments;
-  arguments.SetUserAgentPrefix("stepwire-cpp/0.1.0");
+  arguments.SetUserAgentPrefix("stepwire-cpp/" STEPWIRE_VERSION);
   arguments.SetServiceConfigJSON(kServiceConfig);
   arguments.SetMaxReceiveMessageSize(kMaxReceiveBytes);
   // A server that is back is found within seconds; gRPC's own limit is two minutes.

@@ -74,7 +74,7 @@ pub fn connect(address: &str) -> Result<Connection, Status> {
 
 /// A connection that any number of clients and tasks share; a clone is the same connection.
 ///
-/// It does for each call what gRPC does in other languages, and tonic by itself does not:
+/// It does three things for each call that gRPC does in other languages, and tonic by itself does not:
 ///
 /// - calls to which a second attempt does no harm are repeated on `UNAVAILABLE`, up to three times, after the time that
 ///   the server asks for or random times of up to 0.1, 0.2 and 0.4 s. A chat is never repeated: it costs money each time;
