@@ -147,3 +147,12 @@ async def test_what_others_serve_is_asked_behind_the_checks_of_the_front() -> No
     assert reply.headers["access-control-allow-origin"] == "null"
     assert seen == ["/stepwire.v1.ChatService/Chat"]
     assert other.status == 404
+
+
+async def test_what_is_refused_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "stepwired"):
+        async with serve() as front:
+            reply = await front.ask("GET", "/v1/nothing")
+    [line] = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
+    assert line.endswith("method=HTTP code=404 reason=not_found")
+    assert reply.headers["x-request-id"] in line

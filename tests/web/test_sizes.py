@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import struct
 import threading
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
 from stepwired import jsonschemas, jsonvalue
 from stepwired.errors import InvalidRequest
-from stepwired.events import Embeddings, EmbedRequest, Json
+from stepwired.events import Batch, ChatOptions, ChatRequest, Embeddings, EmbedRequest, Json, Message
 from stepwired.limits import Limits
 from stepwired.web import embeddings
 from stepwired.web.convert.chat import chat_request
+from tests.rpc.serving import finished
 from tests.web.fronting import CHAT, HI, serve
 
 USER = {"role": "user", "content": "hi"}
@@ -114,3 +116,18 @@ async def test_many_numbers_are_written_beside_the_loop(form: str, monkeypatch: 
         assert reply.status == 200
         assert (await front.ask("POST", "/v1/embeddings", {"input": "a"})).status == 200
     assert [thread is threading.main_thread() for thread in threads] == [False, True]
+
+
+async def test_the_model_is_asked_what_the_request_says() -> None:
+    asked: list[ChatRequest] = []
+
+    async def chat(request: ChatRequest) -> AsyncGenerator[Batch, None]:
+        asked.append(request)
+        yield [finished("ok")]
+
+    large = json.dumps(HI | {"messages": [USER, {"role": "user", "content": "é" * 300_000}]}).encode()
+    async with serve(chat) as front:
+        assert (await front.chat(model="echo", temperature=1)).status == 200
+        assert (await front.ask("POST", "/v1/chat/completions", large)).status == 200
+    assert asked[0] == ChatRequest("echo", messages=(Message(text="hi there"),), options=ChatOptions(temperature=1))
+    assert asked[1].messages[1].text == "é" * 300_000

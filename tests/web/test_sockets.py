@@ -100,10 +100,14 @@ async def test_a_model_that_thinks_long_is_no_idle_connection() -> None:
     ],
     ids=["whole", "without end", "many", "path"],
 )
-async def test_a_head_that_is_too_large_is_refused(data: bytes) -> None:
-    async with serve() as front:
-        reply = await sent(front, data)
+async def test_a_head_that_is_too_large_is_refused(data: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "stepwired"):
+        async with serve() as front:
+            reply = await sent(front, data)
     assert (reply.status, reply.error["code"]) == (431, "request_header_fields_too_large")
+    [line] = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
+    assert line.endswith("method=HTTP code=431 reason=request_header_fields_too_large")
+    assert reply.headers["x-request-id"] in line
 
 
 @pytest.mark.parametrize(

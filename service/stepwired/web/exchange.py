@@ -16,7 +16,7 @@ from stepwired.callers import checked_key, crash, is_request_id
 from stepwired.errors import Broken, Failure, Reason, Throttled, Unavailable
 from stepwired.events import Metrics
 from stepwired.web.bounds import Bodies, Share
-from stepwired.web.status import JSON, Refused, told
+from stepwired.web.status import JSON, REFUSED, Refused, told
 
 log = logging.getLogger(__name__)
 
@@ -169,6 +169,8 @@ class Exchange:
         if isinstance(failure, Failure):
             line = "call failed request_id=%s method=%s code=%s reason=%s"
             log.warning(line, self.request_id, self.label, said.status, failure.reason)
+        else:
+            log.info(REFUSED, self.request_id, self.label, said.status, failure.code)
         if not self.has_started:
             await self.answer(said.status, said.body(self.request_id), said.all_headers())
             return

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from stepwired.web.status import Refused, told
+from stepwired.web.status import REFUSED, Refused, told
+
+log = logging.getLogger(__name__)
 
 
 def refusal(refused: Refused) -> bytes:
@@ -14,6 +17,7 @@ def refusal(refused: Refused) -> bytes:
     request_id = str(uuid.uuid4())
     said = told(refused)
     body = said.body(request_id)
+    log.info(REFUSED, request_id, "HTTP", refused.status, refused.code)
     head = (
         STATUS_LINE[refused.status],
         *[b"%b: %b\r\n" % header for header in said.all_headers()],

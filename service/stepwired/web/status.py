@@ -14,6 +14,9 @@ from stepwired.web.text import quoted
 _MESSAGE_CHARACTERS = 1024
 _MOST_RETRY_AFTER_S = 86_400
 
+#: What the log says of what HTTP itself has a word for: whose it was, what it asked for, its status and its code.
+REFUSED = "call refused request_id=%s method=%s code=%s reason=%s"
+
 JSON = (b"content-type", b"application/json")
 
 INVALID = "invalid_request_error"

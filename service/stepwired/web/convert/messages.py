@@ -32,7 +32,7 @@ _ROLES = {
     "assistant": Role.ASSISTANT,
     "tool": Role.TOOL,
 }
-_DATA_URL = re.compile(r"data:([A-Za-z0-9.+/-]{0,128})((?:;[^,;]{0,64}){0,4}),")
+_DATA_URL = re.compile(r"data:([A-Za-z0-9.+/-]{0,128})((?:;[^,;]{0,64}){0,4}),", re.IGNORECASE)
 _BLOB_ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -138,12 +138,12 @@ def _image(part: Fields, limits: Limits) -> Image:
     check_image_detail(fields.place("detail"), detail, faults)
     if _BLOB_ID.fullmatch(url):
         return Image(blob_id=url, detail=detail or "auto")
-    if not url.startswith("data:"):
+    if url[:5].lower() != "data:":
         check_uri(place, url, faults)
         return Image(uri=url, detail=detail or "auto")
     head = _DATA_URL.match(url)
     data = b""
-    if head is None or not head[2].endswith(";base64"):
+    if head is None or not head[2].lower().endswith(";base64"):
         faults.add(place, "must be a data: URL in base64, or an http or https URL")
     elif (size := (len(url) - head.end()) * 3 // 4) > limits.inline_image_bytes + 2:
         limit = f"the limit is {limits.inline_image_bytes}"
