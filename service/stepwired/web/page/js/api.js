@@ -16,8 +16,8 @@ export const listModels = (options) => unary(chats("ListModels"), { pageSize: 10
 export const listConversations = (pageToken = "", options = {}) =>
   unary(conversations("ListConversations"), { pageSize: 50, pageToken, order: "CONVERSATION_ORDER_UPDATE_TIME" }, options);
 
-export const createConversation = (conversationId, title) =>
-  unary(conversations("CreateConversation"), { conversationId, title, messages: [ROOT], requestId: conversationId.slice(0, 36) });
+export const createConversation = (conversationId, title, options) =>
+  unary(conversations("CreateConversation"), { conversationId, title, messages: [ROOT], requestId: conversationId.slice(0, 36) }, options);
 
 export const getConversation = (conversationId, options) =>
   unary(conversations("GetConversation"), { conversationId }, options).then((answer) => answer.conversation);
@@ -25,8 +25,8 @@ export const getConversation = (conversationId, options) =>
 export const renameConversation = (id, title) =>
   unary(conversations("UpdateConversation"), { conversation: { id, title }, updateMask: "title" });
 
-export const moveHead = (id, headId) =>
-  unary(conversations("UpdateConversation"), { conversation: { id, headId }, updateMask: "headId" });
+export const moveHead = (id, headId, options) =>
+  unary(conversations("UpdateConversation"), { conversation: { id, headId }, updateMask: "headId" }, options);
 
 export const deleteConversation = (conversationId) => unary(conversations("DeleteConversation"), { conversationId });
 

@@ -1,9 +1,10 @@
 /** Puts the page together: which conversation is open, and who is told of what. */
 
-import * as api from "./api.js";
 import { icon } from "./dom.js";
+import { newId } from "./ids.js";
 import { recall, remember } from "./prefs.js";
 import { Session } from "./session.js";
+import { release, unsent } from "./unsent.js";
 import { Composer } from "./views/composer.js";
 import { Drawer } from "./views/drawer.js";
 import { Models } from "./views/models.js";
@@ -33,7 +34,7 @@ class Page {
     this.thread = new Thread({ scroller: part("scroller"), list: part("thread"), empty: part("empty"), latest: part("latest") }, this.#actions());
     this.composer = new Composer(
       { form: part("composer"), field: part("field"), file: part("file"), attach: part("attach"), button: part("send"), tray: part("tray"), notice: part("notice") },
-      { send: (what) => this.#send(what), stop: () => this.#open.stop() },
+      { send: this.#guarded((what) => this.#send(what)), stop: () => this.#open.stop() },
     );
     const found = { dialog: part("search"), field: part("search-field"), list: part("hits"), status: part("search-status") };
     this.search = new Search(found, { open: (id, messageId) => this.#go(id, messageId) });
@@ -43,7 +44,7 @@ class Page {
   start() {
     this.#route();
     this.sidebar.refresh();
-    this.models.load().catch((error) => this.#say(error.message));
+    this.#guarded(() => this.models.load())();
   }
 
   // --- what sessions tell ---
@@ -53,7 +54,7 @@ class Page {
     const wasBusy = this.#wasBusy.get(session) ?? false;
     this.#wasBusy.set(session, session.isBusy);
     if (session !== this.#open) {
-      if (wasBusy && !session.isBusy) this.#sessions.delete(session.id);
+      if (wasBusy && !session.isBusy && !session.isUnstored) this.#sessions.delete(session.id);
       return;
     }
     this.#show();
@@ -64,6 +65,18 @@ class Page {
 
   grown(session) {
     if (session === this.#open) this.thread.grow();
+  }
+
+  returned(session, message) {
+    const isOpen = session === this.#open;
+    if (!session.isStored && isOpen) {
+      // Nothing was begun: the address is that of the conversation to come again, which has kept its id.
+      history.replaceState(null, "", location.pathname);
+      this.#sessions.delete(session.id);
+      this.sidebar.open("");
+      this.composer.open("");
+    }
+    this.composer.giveBack(session.isStored ? session.id : "", message, session.id);
   }
 
   #ended(session) {
@@ -77,26 +90,31 @@ class Page {
   // --- what the person does ---
 
   #actions() {
-    const guarded = (act) => async (...given) => {
-      try {
-        await act(...given);
-      } catch (error) {
-        this.#say(error.message);
-      }
-    };
     return {
-      select: guarded(async (id, step) => {
+      select: this.#guarded(async (id, step) => {
         const shown = this.#open.select(id);
         this.thread.focusVersions(id, step);
         await shown;
       }),
-      edit: guarded((message, text) => this.#edit(message, text)),
-      answer: guarded((id) => this.#asked(this.#open.answer(id, this.models.chosen))),
-      retry: guarded(() => this.#asked(this.#open.retry(this.models.chosen))),
+      edit: this.#guarded((message, text) => this.#edit(message, text)),
+      answer: this.#guarded((id) => this.#asked(this.#open.answer(id, this.models.chosen))),
+      retry: this.#guarded(() => this.#asked(this.#open.retry(this.models.chosen))),
+      load: this.#guarded(() => this.#load()),
     };
   }
 
-  #send({ text, pictures, images }) {
+  /** What fails of it is said where everybody sees it. */
+  #guarded(act) {
+    return async (...given) => {
+      try {
+        await act(...given);
+      } catch (error) {
+        this.composer.say(error.message);
+      }
+    };
+  }
+
+  #send({ text, images }) {
     if (!this.#open.isStored) {
       // The address is the conversation's from now on, also when the page is loaded again.
       history.replaceState(null, "", `#${this.#open.id}`);
@@ -104,7 +122,7 @@ class Page {
       this.#sessions.set(this.#open.id, this.#open);
     }
     this.sidebar.open(this.#open.id);
-    return this.#asked(this.#open.send({ text, pictures, images, model: this.models.chosen }));
+    return this.#asked(this.#open.send({ text, images, model: this.models.chosen }));
   }
 
   /** The same place in the tree, other words. Where that place is the very first, a conversation of its own. */
@@ -134,24 +152,51 @@ class Page {
 
   #route() {
     const id = namedBy(location.hash);
-    if (this.#open && !this.#open.isBusy) this.#sessions.delete(this.#open.id);
+    if (this.#open && !this.#open.isBusy && !this.#open.isUnstored) this.#sessions.delete(this.#open.id);
     this.watching.follow(null);
     const known = this.#sessions.get(id);
-    this.#open = known ?? new Session(id || crypto.randomUUID(), this, Boolean(id));
+    this.#open = known ?? new Session(id || newId(), this, Boolean(id));
     if (id) this.#sessions.set(id, this.#open);
     this.sidebar.open(id);
     this.drawer.close();
     this.composer.open(id);
     this.#show();
-    this.#open.load().then(() => this.#revealed());
+    this.#guarded(() => this.#load())();
     if (matchMedia("(hover: hover)").matches) this.composer.focus(); // elsewhere it would bring up the keyboard
+  }
+
+  async #load() {
+    const session = this.#open;
+    await session.load();
+    if (session !== this.#open) return;
+    this.#recover(session);
+    await this.#revealed();
+  }
+
+  /** What was sent before the page was loaded, and did not arrive, is a draft again: of a new chat if there is no other. */
+  #recover(session) {
+    if (session.state !== "ready" && session.state !== "gone") return;
+    const isGone = session.state === "gone";
+    const lost = unsent(session.id).filter(({ id }) => !session.tree.has(id));
+    if (!lost.length && !(isGone && recall(`draft.${session.id}`))) return;
+    for (const { id } of lost) release(session.id, id);
+    if (isGone) {
+      history.replaceState(null, "", location.pathname);
+      this.#route();
+    }
+    this.composer.giveBack(isGone ? "" : session.id, { text: lost.map(({ text }) => text).join("\n\n") }, session.id);
+    this.composer.say("What is in the field was not sent.");
   }
 
   async #revealed() {
     const messageId = this.#reveal;
+    const session = this.#open;
     this.#reveal = "";
-    if (!messageId || !this.#open.tree.has(messageId)) return;
-    if (!this.#open.path.some((message) => message.id === messageId)) await this.#open.select(messageId);
+    if (!messageId || !session.tree.has(messageId)) return;
+    if (!session.path.some((message) => message.id === messageId)) {
+      if (session.isBusy) throw new Error("That message is in another version of this conversation. Stop the reply, or wait for its end, to see it.");
+      await session.select(messageId);
+    }
     this.thread.reveal(messageId);
   }
 
@@ -165,7 +210,9 @@ class Page {
   }
 
   #forget(id) {
-    remember(`draft.${id}`, "");
+    this.composer.forget(id);
+    release(id);
+    this.#sessions.get(id)?.leave();
     this.#sessions.delete(id);
     if (this.#open.id === id) this.#go("");
   }
@@ -197,7 +244,7 @@ class Page {
       if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
         event.preventDefault();
         this.search.show();
-      } else if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
+      } else if (event.key === "Escape" && !event.isComposing && !document.querySelector("dialog[open]")) {
         if (this.drawer.isOpen) this.drawer.close();
         else this.#open.stop();
       }

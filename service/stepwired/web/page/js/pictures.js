@@ -1,6 +1,7 @@
 /** Pictures: those that a person adds, made small enough to be sent, and those that messages have, fetched to be shown. */
 
 import { downloadPicture } from "./api.js";
+import { nameOf } from "./words.js";
 
 const MIB = 1024 * 1024;
 export const EACH_BYTES = 4 * MIB;
@@ -10,11 +11,14 @@ const TYPES = new Set(["image/png", "image/jpeg", "image/webp", "image/gif"]);
 /** What pictures that are too large are made to: models look at no more pixels than these. */
 const LONGEST_SIDE = 2048;
 
-/** A picture as the composer holds it: `{name, blob, url}`. Throws an Error whose message says what to do instead. */
+/**
+ * A picture as messages hold it. Read at once: the file may be another when it is sent. Throws an Error whose message
+ * says what to do instead.
+ */
 export async function takeIn(file) {
   if (!file.type.startsWith("image/")) throw new Error(`“${file.name}” is no picture.`);
   const blob = TYPES.has(file.type) && file.size <= EACH_BYTES ? file : await smaller(file);
-  return { name: file.name || "picture", blob, url: URL.createObjectURL(blob) };
+  return read(blob, nameOf(file) || "picture");
 }
 
 async function smaller(file) {
@@ -35,16 +39,18 @@ async function smaller(file) {
   return blob;
 }
 
-/** As a message holds it. */
-export async function asImage({ name, blob }) {
+async function read(blob, name) {
   const url = await new Promise((done, fail) => {
     const reader = new FileReader();
     reader.onload = () => done(reader.result);
-    reader.onerror = () => fail(reader.error);
+    reader.onerror = () => fail(new Error(`“${name}” cannot be read any more. Choose it again.`));
     reader.readAsDataURL(blob);
   });
-  return { data: url.slice(url.indexOf(",") + 1), name: name.slice(0, 80) };
+  return { data: url.slice(url.indexOf(",") + 1), name };
 }
+
+/** How large a message's picture is, where its bytes are here. */
+export const bytesOf = ({ data = "" }) => (data.length / 4) * 3;
 
 const kept = new Map();
 

@@ -1,27 +1,29 @@
 /** One conversation that is open: its messages, the reply that is being written, and what a person can do with both. */
 
 import * as api from "./api.js";
-import { asImage } from "./pictures.js";
+import { newId } from "./ids.js";
 import { Reply } from "./reply.js";
 import { Tree, roleOf } from "./tree.js";
+import { hold, release } from "./unsent.js";
+import { titleOf } from "./words.js";
 
-const TITLE_CHARACTERS = 60;
 const isAborted = (error) => error?.name === "AbortError";
 
 /**
  * Tells its `listener` with `changed(session)` that messages, state or title are others, and with `grown(session)` that
- * the reply has more text. Goes on while it is not shown.
+ * the reply has more text; gives a message that was stopped on its way, `{text, images}`, back with `returned(session,
+ * message)`. Goes on while it is not shown. Writes one reply at a time: until it is over, nothing else can be asked for.
  */
 export class Session {
   tree = new Tree();
   title = "";
   state = "new"; // loading, ready, gone
   error = null; // why it could not be loaded
-  reply = null; // {parentId, known, request, reply: Reply}
+  reply = null; // {parentId, known, request, reply: Reply, abort}
   notes = new Map(); // of stored messages: {stats, error}
   revision = 0;
   #listener;
-  #abort = null;
+  #unstored = new Set(); // ids of messages that the server is not known to have
 
   constructor(id, listener, isStored) {
     this.id = id;
@@ -31,6 +33,11 @@ export class Session {
 
   get isBusy() {
     return this.reply !== null && !this.reply.reply.isOver;
+  }
+
+  /** Whether it has messages that are nowhere else. */
+  get isUnstored() {
+    return this.#unstored.size > 0;
   }
 
   /** What is shown: up to the head, or to the message that is being answered. */
@@ -71,29 +78,34 @@ export class Session {
       this.#describe(conversationUpdated);
       if (this.isBusy) this.tree.headId = headId; // it is we who move it now
     }
-    if (change.deleted) this.state = "gone";
+    if (change.deleted) this.leave();
     if (!change.heartbeat) this.#tell();
   }
 
-  /** Says something, below `parentId` or else at the head. `pictures` are those of the composer, `images` stored ones. */
-  async send({ text, pictures = [], images = [], model, parentId = this.tree.headId }) {
-    const message = { id: crypto.randomUUID(), role: "user", text };
-    const all = [...images, ...(await Promise.all(pictures.map(asImage)))];
-    if (all.length) message.images = all;
+  /** Says something, below `parentId` or else at the head. */
+  async send({ text, images = [], model, parentId = this.tree.headId }) {
+    this.#refuseWhileBusy();
+    const message = { id: newId(), role: "user", text: text.toWellFormed() };
+    if (images.length) message.images = images;
     if (!this.title) this.title = titleOf(text || "Picture");
     const parent = parentId || undefined;
     // Shown at once; the server's form of it replaces it when it comes.
     this.tree.add({ ...message, parentId: parent });
+    this.#unstored.add(message.id);
+    hold(this.id, message);
     await this.#ask({ conversationId: this.id, parentId: parent, messages: [message], model }, message.id);
   }
 
   /** Has the model answer a message again, beside the answers that are there. */
   async answer(messageId, model) {
+    this.#refuseWhileBusy();
     await this.#ask({ conversationId: this.id, parentId: messageId, model }, messageId);
   }
 
   /** Repeats what failed, as it was: the server knows by its ids what of it was done. */
   async retry(model) {
+    this.#refuseWhileBusy();
+    if (!this.reply) return; // settled meanwhile
     const { request, parentId } = this.reply;
     // What the server has, it has given a time. Then only the answer is missing.
     const isStored = Boolean(this.tree.get(parentId)?.createTime);
@@ -101,11 +113,18 @@ export class Session {
   }
 
   stop() {
-    this.#abort?.abort();
+    if (this.isBusy) this.reply.abort.abort();
+  }
+
+  /** It was deleted. */
+  leave() {
+    this.state = "gone";
+    this.stop();
   }
 
   /** Shows another of the messages that were said in the same place, and lets the conversation go on from there. */
   async select(messageId) {
+    this.#refuseWhileBusy();
     const before = this.tree.headId;
     this.reply = null;
     this.tree.headId = this.tree.tip(messageId);
@@ -124,42 +143,60 @@ export class Session {
     this.#tell();
   }
 
+  #refuseWhileBusy() {
+    if (this.isBusy) throw new Error("A reply is being written here. Stop it first, or wait for its end.");
+  }
+
   async #ask(request, parentId) {
     const known = new Set(this.tree.children(parentId).map((message) => message.id));
     const reply = new Reply(performance.now());
     const abort = new AbortController();
-    this.reply = { parentId, known, request, reply };
-    this.#abort = abort;
+    this.reply = { parentId, known, request, reply, abort };
+    let isAsked = false;
     this.#tell();
     try {
-      await this.#prepare(request, parentId);
-      const call = { ...request, requestId: crypto.randomUUID() };
+      await this.#prepare(request, parentId, abort);
+      const call = { ...request, requestId: newId() };
+      isAsked = true;
       for await (const event of api.streamChat(call, { signal: abort.signal })) this.#hear(event, reply);
       if (!reply.isOver) throw new Error("The reply ended before it was whole.");
     } catch (error) {
       reply.cut(isAborted(error) ? "stopped" : "failed", isAborted(error) ? null : error);
+      if (isAborted(error) && !isAsked && request.messages) return this.#giveBack(parentId);
     }
+    if (reply.state === "finished") this.#stored(parentId);
     const stored = this.#settle();
     this.#tell();
     if (reply.state !== "finished") await this.#catchUp();
     else if (stored) await this.#keepStats(stored, reply);
+    return undefined;
+  }
+
+  /** A message that was stopped before the server was sent it: as if it had not been said. */
+  #giveBack(messageId) {
+    const { text, images = [] } = this.tree.get(messageId);
+    this.tree.remove(messageId);
+    this.#stored(messageId);
+    this.reply = null;
+    this.#tell();
+    if (this.state !== "gone") this.#listener.returned(this, { text, images });
   }
 
   /** What has to be so before a reply is asked for. */
-  async #prepare(request, parentId) {
+  async #prepare(request, parentId, { signal }) {
     if (!this.isStored) {
-      const { conversation } = await api.createConversation(this.id, this.title);
+      const { conversation } = await api.createConversation(this.id, this.title, { signal });
       this.isStored = true;
       this.state = "ready";
       this.#describe(conversation);
       // What was said first follows the conversation's hidden first message.
       request.parentId ??= conversation.headId;
-      for (const message of await api.allMessages(this.id)) this.#take(message);
+      for (const message of await api.allMessages(this.id, { signal })) this.#take(message);
       const said = this.tree.get(parentId);
       if (said) this.#take({ ...said, parentId: request.parentId });
     } else if (!request.messages && this.tree.headId !== parentId) {
       // The server moves the head to a reply only from the message that it answers.
-      this.#describe((await api.moveHead(this.id, parentId)).conversation);
+      this.#describe((await api.moveHead(this.id, parentId, { signal })).conversation);
     }
     this.#tell();
   }
@@ -170,7 +207,7 @@ export class Session {
       this.#listener.grown(this);
       return;
     }
-    for (const message of event.finished.messages ?? []) this.tree.add(message); // all of them, before any is looked at
+    for (const message of event.finished.messages ?? []) this.#add(message); // all of them, before any is looked at
     const last = event.finished.messages?.at(-1);
     if (last && !event.finished.branched) this.tree.headId = last.id;
   }
@@ -204,9 +241,9 @@ export class Session {
   /** What the server kept of a reply that was cut off comes through the watch; where there is none, by asking. */
   async #catchUp() {
     try {
-      if (!this.isStored) return;
+      if (!this.isStored || this.state === "gone") return;
       const conversation = await api.getConversation(this.id);
-      for (const message of await api.allMessages(this.id)) this.tree.add(message);
+      for (const message of await api.allMessages(this.id)) this.#add(message);
       this.#describe(conversation);
     } catch {
       return; // the server cannot be reached, which the reply says already
@@ -216,8 +253,18 @@ export class Session {
   }
 
   #take(message) {
-    this.tree.add(message);
+    this.#add(message);
     this.#settle();
+  }
+
+  #add(message) {
+    this.tree.add(message);
+    if (message.createTime) this.#stored(message.id); // the server has it: it gave it a time
+  }
+
+  #stored(messageId) {
+    this.#unstored.delete(messageId);
+    release(this.id, messageId);
   }
 
   #describe(conversation) {
@@ -231,12 +278,4 @@ export class Session {
   #tell() {
     this.#listener.changed(this);
   }
-}
-
-/** The first words, cut between words. */
-export function titleOf(text) {
-  const line = text.replace(/\s+/g, " ").trim();
-  if (line.length <= TITLE_CHARACTERS) return line;
-  const cut = line.slice(0, TITLE_CHARACTERS);
-  return `${cut.slice(0, Math.max(cut.lastIndexOf(" "), TITLE_CHARACTERS / 2))}…`;
 }

@@ -15,6 +15,13 @@ export class Tree {
     this.#children.set(parent, [...(this.#children.get(parent) ?? []), message.id]);
   }
 
+  /** Forgets a message that nothing follows. */
+  remove(id) {
+    const siblings = this.#children.get(this.get(id).parentId ?? "");
+    siblings.splice(siblings.indexOf(id), 1);
+    this.#messages.delete(id);
+  }
+
   get(id) {
     return this.#messages.get(id);
   }

@@ -1,17 +1,20 @@
 /** Where a person writes: text, pictures, the model, and the button that sends or stops. */
 
 import { h, iconButton, place } from "../dom.js";
-import { ALL_BYTES, MOST, takeIn } from "../pictures.js";
+import { ALL_BYTES, MOST, bytesOf, show, takeIn } from "../pictures.js";
 import { recall, remember } from "../prefs.js";
 
+const keyOf = (id) => `draft.${id}`;
 const mebibytes = (bytes) => (bytes / 1024 / 1024).toFixed(1);
 
 export class Composer {
-  #pictures = [];
-  #key = "draft.";
+  #trays = new Map(); // of each draft its pictures, as messages hold them
+  #key = null; // of the draft that is shown
+  #reading = []; // keys of the drafts that files are being read for
+  #isWanted = false; // to be sent as soon as its pictures are read
   #isBusy = false;
 
-  /** `parts` are elements of the page; `send({text, pictures})` and `stop()` are called when asked for. */
+  /** `parts` are elements of the page; `send({text, images})` and `stop()` are called when asked for. */
   constructor(parts, { send, stop }) {
     Object.assign(this, parts, { onSend: send, onStop: stop });
     this.form.addEventListener("submit", (event) => {
@@ -20,7 +23,10 @@ export class Composer {
       else this.#submit();
       this.focus(); // the button is about to be of no use
     });
-    this.field.addEventListener("input", () => this.#changed());
+    this.field.addEventListener("input", () => {
+      this.#isWanted = false;
+      this.#changed();
+    });
     this.field.addEventListener("keydown", (event) => {
       // While an input method composes, Enter chooses a word.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -38,10 +44,39 @@ export class Composer {
 
   /** Goes on with the draft of a conversation; `""` is the one that is not begun yet. */
   open(id) {
-    this.#key = `draft.${id}`;
+    if (this.#key === keyOf(id)) return;
+    this.#key = keyOf(id);
+    this.#isWanted = false;
     this.field.value = recall(this.#key);
-    this.#clearPictures();
+    this.say("");
+    this.#showPictures();
     this.#changed();
+  }
+
+  /** Puts what was not sent before the draft of a conversation; `from` is where the draft was until now. */
+  giveBack(id, { text, images = [] }, from = id) {
+    const [key, before] = [keyOf(id), keyOf(from)];
+    const draft = [text, recall(before)].filter(Boolean).join("\n\n");
+    const pictures = [...images, ...(this.#trays.get(before) ?? [])];
+    this.forget(from);
+    remember(key, draft);
+    this.#trays.set(key, pictures);
+    if (key !== this.#key) return;
+    this.field.value = draft;
+    this.#showPictures();
+    this.#changed();
+  }
+
+  /** Forgets the draft of a conversation. */
+  forget(id) {
+    remember(keyOf(id), "");
+    this.#trays.delete(keyOf(id));
+  }
+
+  /** Says above the field, for everybody, what could not be done. */
+  say(text) {
+    this.notice.textContent = text;
+    this.notice.hidden = !text;
   }
 
   set isBusy(isBusy) {
@@ -58,29 +93,47 @@ export class Composer {
 
   /** Takes files in as pictures, as far as they can be sent; says why where they cannot. */
   async add(files) {
-    this.#say("");
+    const key = this.#key;
+    this.say("");
+    this.#reading.push(key);
     for (const file of files) {
       try {
-        const picture = await takeIn(file);
-        const bytes = this.#pictures.reduce((sum, each) => sum + each.blob.size, picture.blob.size);
-        if (this.#pictures.length >= MOST) throw new Error(`One message has at most ${MOST} pictures.`);
-        if (bytes > ALL_BYTES) throw new Error(`The pictures of one message are at most 8 MiB together; with “${picture.name}” they are ${mebibytes(bytes)}.`);
-        this.#pictures.push(picture);
+        this.#put(key, await takeIn(file));
       } catch (error) {
-        this.#say(error.message);
+        if (key !== this.#key) continue;
+        this.#isWanted = false; // whether it is to be sent without is for the person to say
+        this.say(error.message);
       }
     }
+    this.#reading.splice(this.#reading.indexOf(key), 1);
+    if (key !== this.#key) return;
     this.#showPictures();
+    if (this.#isWanted && !this.#isBusy) this.#submit();
+  }
+
+  #put(key, picture) {
+    const others = this.#trays.get(key) ?? [];
+    const bytes = others.reduce((sum, each) => sum + bytesOf(each), bytesOf(picture));
+    if (others.length >= MOST) throw new Error(`One message has at most ${MOST} pictures.`);
+    if (bytes > ALL_BYTES) throw new Error(`The pictures of one message are at most 8 MiB together; with “${picture.name}” they are ${mebibytes(bytes)}.`);
+    this.#trays.set(key, [...others, picture]);
+  }
+
+  get #pictures() {
+    return this.#trays.get(this.#key) ?? [];
   }
 
   #submit() {
+    this.#isWanted = this.#reading.includes(this.#key);
     const text = this.field.value.trim();
-    if (!text && !this.#pictures.length) return;
-    const pictures = this.#pictures;
+    const images = this.#pictures;
+    if (this.#isWanted || (!text && !images.length)) return;
     this.field.value = "";
+    this.#trays.delete(this.#key);
+    this.say("");
+    this.#showPictures();
     this.#changed();
-    this.#clearPictures();
-    this.onSend({ text, pictures });
+    this.onSend({ text, images });
   }
 
   #changed() {
@@ -124,30 +177,19 @@ export class Composer {
     });
   }
 
-  #clearPictures() {
-    for (const { url } of this.#pictures) URL.revokeObjectURL(url);
-    this.#pictures = [];
-    this.#say("");
-    this.#showPictures();
-  }
-
   #showPictures() {
     const shown = this.#pictures.map((picture) => {
       const leave = () => {
-        this.#pictures = this.#pictures.filter((each) => each !== picture);
-        URL.revokeObjectURL(picture.url);
+        this.#trays.set(this.#key, this.#pictures.filter((each) => each !== picture));
         this.#showPictures();
         this.focus();
       };
-      return h("li", {}, h("img", { src: picture.url, alt: picture.name }), iconButton("close", `Remove ${picture.name}`, leave));
+      const img = h("img", { alt: picture.name });
+      show(img, picture);
+      return h("li", {}, img, iconButton("close", `Remove ${picture.name}`, leave));
     });
     place(this.tray, shown);
     this.tray.hidden = shown.length === 0;
     this.#enable();
-  }
-
-  #say(text) {
-    this.notice.textContent = text;
-    this.notice.hidden = !text;
   }
 }

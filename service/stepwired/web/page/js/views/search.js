@@ -10,11 +10,15 @@ export class Search {
   #timer = 0;
   #hits = [];
   #at = -1;
+  #isStale = false; // the hits are those of other words than the field has
+  #isWanted = false; // the first hit is to be opened when it is there
 
   /** `open(conversationId, messageId)` is called with what was chosen. */
   constructor({ dialog, field, list, status }, { open }) {
     Object.assign(this, { dialog, field, list, status, onOpen: open });
     field.addEventListener("input", () => {
+      this.#isStale = true;
+      this.#isWanted = false;
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.#find(), WAIT_MS);
     });
@@ -48,12 +52,14 @@ export class Search {
 
   #show(hits, status) {
     this.#hits = hits;
+    this.#isStale = false;
     this.#at = -1;
     this.status.textContent = status;
     place(this.list, hits.map((hit, index) => this.#item(hit, index)));
     this.list.hidden = !hits.length;
     this.field.setAttribute("aria-expanded", String(hits.length > 0));
     this.#mark(hits.length ? 0 : -1);
+    if (this.#isWanted && hits.length) this.#open(0);
   }
 
   #item(hit, index) {
@@ -68,8 +74,10 @@ export class Search {
   }
 
   #key(event) {
+    if (event.isComposing) return;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step && this.#hits.length) this.#mark((this.#at + step + this.#hits.length) % this.#hits.length, true);
+    else if (event.key === "Enter" && this.#isStale) this.#isWanted = true;
     else if (event.key === "Enter" && this.#at >= 0) this.#open(this.#at);
     else if (event.key === "Escape") this.dialog.close(); // a field for searches would first be emptied
     else return;
@@ -86,6 +94,7 @@ export class Search {
 
   #open(index) {
     const { conversationId, messageId } = this.#hits[index];
+    this.#isWanted = false;
     this.dialog.close();
     this.onOpen(conversationId, messageId);
   }

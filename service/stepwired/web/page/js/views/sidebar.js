@@ -12,6 +12,7 @@ export class Sidebar {
   #next = "";
   #openId = "";
   #busy = new Set();
+  #held = new Set(); // those that have what the server has not
   #renaming = "";
   #error = null;
   #loading = null;
@@ -32,10 +33,15 @@ export class Sidebar {
     const before = this.#found.get(session.id);
     if (session.isBusy) this.#busy.add(session.id);
     else this.#busy.delete(session.id);
-    if (!session.isStored || session.state === "gone") return;
+    if (session.isUnstored) this.#held.add(session.id);
+    else this.#held.delete(session.id);
+    if (session.state === "gone" || !(session.isStored || session.isUnstored)) {
+      this.#found.delete(session.id);
+      return this.#show();
+    }
     const updateTime = before?.updateTime ?? new Date().toISOString();
     this.#found.set(session.id, { ...before, id: session.id, title: session.title || before?.title, updateTime });
-    this.#show();
+    return this.#show();
   }
 
   open(id) {
@@ -60,7 +66,7 @@ export class Sidebar {
   #drop(conversations, nextPageToken) {
     const there = new Set(conversations.map(({ id }) => id));
     const oldest = nextPageToken ? (conversations.at(-1)?.updateTime ?? "") : "";
-    for (const [id, { updateTime }] of this.#found) if (!there.has(id) && updateTime > oldest && !this.#busy.has(id)) this.#found.delete(id);
+    for (const [id, { updateTime }] of this.#found) if (!there.has(id) && updateTime > oldest && !this.#busy.has(id) && !this.#held.has(id)) this.#found.delete(id);
   }
 
   #show() {
@@ -84,7 +90,8 @@ export class Sidebar {
     const name = title || "Untitled";
     const isOpen = id === this.#openId;
     const item = h("li", { "data-conversation": id, class: isOpen ? "is-open" : null });
-    const link = h("a", { href: `#${encodeURIComponent(id)}`, "aria-current": isOpen ? "page" : null, "data-role": "open", title: name }, name);
+    // Not `#…` alone, which would be a place on this page.
+    const link = h("a", { href: `./#${encodeURIComponent(id)}`, "aria-current": isOpen ? "page" : null, "data-role": "open", title: name }, name);
     link.addEventListener("keydown", (event) => {
       if (event.key === "F2") this.#rename(item, id, name);
       if (event.key === "Delete") this.#delete(id, name);
@@ -114,8 +121,8 @@ export class Sidebar {
       this.list.querySelector(`[data-conversation="${CSS.escape(id)}"] a`)?.focus();
     };
     field.addEventListener("keydown", (event) => {
-      if (event.key === "Enter") end(true);
-      if (event.key === "Escape") end(false);
+      if (event.key === "Enter" && !event.isComposing) end(true);
+      if (event.key === "Escape" && !event.isComposing) end(false);
       event.stopPropagation();
     });
     field.addEventListener("blur", () => end(true));

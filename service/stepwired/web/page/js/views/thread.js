@@ -19,7 +19,7 @@ export class Thread {
   #frame = 0;
   #restUntil = 0;
 
-  /** `scroller` holds `list`; `actions` are what turns can ask for: select, edit, answer, retry. */
+  /** `scroller` holds `list`; `actions` are what turns can ask for: select, edit, answer, retry, load. */
   constructor({ scroller, list, empty, latest }, actions) {
     Object.assign(this, { scroller, list, empty, actions });
     this.down = iconButton("arrowDown", "To the latest", () => this.toEnd(true), { class: "icon-button latest", hidden: true });
@@ -131,7 +131,7 @@ export class Thread {
   #trouble() {
     const { state, error } = this.#session;
     if (state === "gone") return h("p", { class: "gone" }, "There is no such conversation, or no more.");
-    return error ? failureCard(error, () => this.#session.load()) : null;
+    return error ? failureCard(error, () => this.actions.load()) : null;
   }
 
   get #isNearEnd() {

@@ -35,12 +35,13 @@ export class UserTurn {
   element = h("article", { class: "turn user" });
   #foot = h("div", { class: "turn-foot" });
   #body = null;
+  #save = null; // the editor's button
   #signature = "";
 
   constructor(turn, session, actions) {
     this.actions = actions;
     [this.message] = turn.messages;
-    this.#read(session);
+    this.#read();
   }
 
   update(turn, session) {
@@ -49,6 +50,7 @@ export class UserTurn {
     const signature = `${session.isBusy} ${session.tree.siblings(this.message.id).map((each) => each.id)}`;
     if (signature === this.#signature) return;
     this.#signature = signature;
+    if (this.#save) this.#save.disabled = session.isBusy;
     const edit = iconButton("edit", "Edit and ask again", () => this.#edit(session), { disabled: session.isBusy });
     const copying = iconButton("copy", "Copy", () => copy(copying, this.message.text ?? ""));
     replace(this.#foot, [versions(session, this.message.id, this.actions), copying, edit].filter(Boolean));
@@ -70,26 +72,29 @@ export class UserTurn {
     const field = h("textarea", { class: "edit-field", "aria-label": "Your message", rows: "3" });
     field.value = this.message.text ?? "";
     const leave = () => {
-      this.#read(session);
+      this.#read();
       this.#foot.querySelector("button")?.focus();
     };
     const save = () => {
+      if (session.isBusy) return; // one reply at a time; what was typed stays
       const text = field.value.trim();
       leave();
       if (text) this.actions.edit(this.message, text);
     };
     field.addEventListener("keydown", (event) => {
+      if (event.isComposing) return;
       if (event.key === "Escape") leave();
-      else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) save();
+      else if (event.key === "Enter" && !event.shiftKey) save();
       else return;
       event.preventDefault();
       event.stopPropagation();
     });
+    this.#save = h("button", { type: "button", class: "button primary", onclick: save, disabled: session.isBusy }, "Ask again");
     const buttons = h(
       "div",
       { class: "edit-buttons" },
       h("button", { type: "button", class: "button", onclick: leave }, "Cancel"),
-      h("button", { type: "button", class: "button primary", onclick: save }, "Ask again"),
+      this.#save,
     );
     this.element.replaceChildren(h("div", { class: "edit" }, field, buttons));
     field.focus();
