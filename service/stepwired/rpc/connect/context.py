@@ -40,7 +40,11 @@ class ConnectContext:
         return metadata(self._request.request_headers.allitems())
 
     def peer(self) -> str:
-        return f"ipv4:{self._request.client_address}"
+        address = self._request.client_address
+        if address is None:  # of a socket that has none
+            return "unix:"
+        host, _, port = address.rpartition(":")
+        return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{address}"
 
     def time_remaining(self) -> float | None:
         left_ms = self._request.timeout_ms
