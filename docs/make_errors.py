@@ -43,7 +43,8 @@ path of the first field to change, or null) and `request_id`; see [http.md](http
 type and code. `Retry-After` is in whole seconds, and there exactly where trying again may help. What HTTP has a word
 for itself has a code of its own, and no reason: `not_found` (404), `method_not_allowed` (405), `request_timeout`
 (408), `request_too_large` (413), `unsupported_media_type` (415), `host_not_allowed` (421), `origin_not_allowed`
-(403), `request_header_fields_too_large` (431), `malformed_http` (400), `too_many_connections` (503).
+(403), `request_header_fields_too_large` (431), `malformed_http` (400), `too_many_connections` (503),
+`http_version_not_supported` (505).
 
 ## Each reason
 
