@@ -51,6 +51,7 @@ BAD_JSON = [
     (b'{"a":"' + b"a" * 200_000 + b'","a":"secret"}', "the request is JSON with a key that is there twice", ""),
     (b'{"prompt":"' + b"a" * 200_000 + b'"} secret', "the request is no JSON, at line 1 column 200015", ""),
     (b'{"secret' + b"a" * 200_000 + b'":1}', None, None),
+    (b'{"messages":[{"metadata":{"a":' + b"1" * 400 + b"}}]}", "the request: the value is not of the field's type", ""),
     (b'{"prompt":["secret"]}', "prompt: the value is not of the field's type", "prompt"),
     (b'{"prompt":"\\ud800 secret"}', "prompt: the value is not of the field's type", "prompt"),
     (b'{"options":{"temperature":"secret"}}', "options.temperature: the value is not of the field's type", None),

@@ -58,7 +58,7 @@ def parsed(raw: bytes, kind: type[Message], most_values: int) -> Message | Inval
             _parse_large(raw.decode(), message)
     except UnicodeDecodeError:
         return _malformed("the request is JSON that is not UTF-8")
-    except (json_format.ParseError, ValueError, RecursionError) as error:
+    except (json_format.ParseError, ValueError, OverflowError, RecursionError) as error:
         return _fault(str(error))
     return message
 
