@@ -18,7 +18,11 @@ from tests.program import HANG_S
 
 HERE = FOLDER / "test" / "browser"
 
-playwright, browser = pages.playwright, pages.browser
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncGenerator[Browser]:
+    async with pages.chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")

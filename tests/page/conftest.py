@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from playwright.async_api import (
     ConsoleMessage,
     Dialog,
     Page,
-    Playwright,
     Route,
     async_playwright,
     expect,
@@ -64,21 +63,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(300))
 
 
-# For this folder and not for all: the loop that a fixture of the session keeps is then that of every later test.
-@pytest.fixture(scope="package")
-async def playwright() -> AsyncGenerator[Playwright]:
-    async with async_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture(scope="package")
-async def browser(playwright: Playwright) -> AsyncGenerator[Browser]:
+@asynccontextmanager
+async def chromium() -> AsyncGenerator[Browser]:
+    """A browser, driven by a process of its own."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("there is no Chromium: on Debian, apt install chromium")
-    browser = await playwright.chromium.launch(executable_path=program, args=QUIET)
-    yield browser
-    await browser.close()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program, args=QUIET)
+        yield browser
+        await browser.close()
+
+
+# For this folder and not for all: the loop that a fixture of the session keeps is then that of every later test. To be
+# made anew elsewhere, not imported: the scope of an imported one is the session.
+@pytest.fixture(scope="package")
+async def browser() -> AsyncGenerator[Browser]:
+    async with chromium() as browser:
+        yield browser
 
 
 @dataclass
