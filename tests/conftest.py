@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import os
 import shutil
 import signal
@@ -119,6 +120,15 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report = yield
     _refuse_skip(report)
     return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(fixturedef: Any, request: Any) -> Generator[None, object, object]:
+    """Refuse a fixture that keeps one event loop, and what it runs, for all tests after it."""
+    is_async = inspect.isasyncgenfunction(fixturedef.func) or inspect.iscoroutinefunction(fixturedef.func)
+    if is_async and isinstance(request.node, pytest.Session):
+        pytest.fail(f"{fixturedef.argname} would keep its loop for the whole session: give it the scope of a module")
+    return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -36,6 +36,13 @@ async def server():
     async with await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0) as server:
         yield server
 
+@pytest.fixture(scope="session")
+async def loop_for_all():
+    yield
+
+async def test_that_keeps_a_loop_for_all(loop_for_all):
+    pass
+
 @pytest.mark.skip(reason="so that one is skipped")
 def test_that_is_skipped():
     pass
@@ -49,6 +56,7 @@ def test_a_leak_fails_the_test_that_left_it(tmp_path: Path) -> None:
         "test_that_leaves_a_socket": "ERROR",
         "test_that_leaves_a_socket_without_a_loop": "ERROR",
         "test_that_closes_late": "PASSED",
+        "test_that_keeps_a_loop_for_all": "ERROR",
         "test_that_is_skipped": "SKIPPED",
     }
 
