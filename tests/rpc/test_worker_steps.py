@@ -70,7 +70,8 @@ async def test_a_step_of_a_worker_is_a_step_like_any_other() -> None:
 
 
 async def test_the_metadata_of_a_run_tell_which_version_of_a_workers_step_ran() -> None:
-    async with running() as client, worker(client, {"name": "f", "version": "1.10"}, {"name": "f"}) as other:
+    older, newer = {"name": "f"}, {"name": "f", "version": "1.10"}
+    async with running() as client, worker(client, older), worker(client, newer) as other:
         request = json_format.ParseDict({"steps": [{"named": "f"}]}, step_run_pb2.CollectStepRequest())
         run = asyncio.ensure_future(client.steps.CollectStep(request))
         await other.done((await other.asked()).call_id, 1)
