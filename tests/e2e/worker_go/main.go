@@ -6,26 +6,27 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"sync/atomic"
+	"math"
 	"time"
 
 	"stepwire.dev/go/stepwire"
 )
 
-// worker takes all calls, and answers the first of them.
-type worker struct{ answers int64 }
+// worker takes all calls, and answers those with a number below `from`: by what they carry and not by when they come, so
+// that no early number is left among those it holds, however its goroutines are scheduled.
+type worker struct{ from float64 }
 
 func main() {
 	server := flag.String("server", "", "address")
 	room := flag.Int("room", 1, "calls at once")
-	answers := flag.Int64("answers", 1<<30, "calls that it answers; further ones it only takes")
+	from := flag.Float64("holds-from", math.Inf(1), "numbers that it takes and does not answer: this and higher ones")
 	flag.Parse()
 	log.SetFlags(0)
 	connection, err := stepwire.Dial(*server)
 	if err != nil {
 		log.Fatal(err)
 	}
-	w := &worker{*answers}
+	w := &worker{*from}
 	log.Fatal(stepwire.Serve(context.Background(), connection, stepwire.Worker{
 		Name:        "go",
 		MaxInFlight: *room,
@@ -37,16 +38,16 @@ func main() {
 	}))
 }
 
-// take prints a call, and holds it if there have been enough.
+// take prints a call, and holds it if its number is one to hold.
 func (w *worker) take(ctx context.Context, function string, call stepwire.Call) (float64, error) {
 	fmt.Println(function, call.Input, call.Attempt)
-	if atomic.AddInt64(&w.answers, -1) < 0 {
-		<-ctx.Done()
-		return 0, ctx.Err()
-	}
 	number, isNumber := call.Input.(float64)
 	if !isNumber {
 		return 0, &stepwire.StepError{Message: "takes a number", IsInput: true}
+	}
+	if number >= w.from {
+		<-ctx.Done()
+		return 0, ctx.Err()
 	}
 	return number, nil
 }
