@@ -14,9 +14,9 @@ from stepwired.providers.base import Budget, Endpoint, ModelEntry, static
 from stepwired.providers.catalogue.catalogue import Catalogue
 from stepwired.providers.net.http import Http
 from tests.fakeprov import Behaviour, Provider, behaviours
+from tests.providers.connections import server
 from tests.providers.misbehaving import talks
 from tests.providers.retrying import Time
-from tests.providers.test_http import server
 from tests.rpc.provider_errors import TABLE, Row
 from tests.rpc.serving import SOON_S, Told, serve, told
 
