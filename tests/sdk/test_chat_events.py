@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from stepwire import (
-    AsyncClient,
-    Finished,
-    Restarted,
-    Started,
-    TextDelta,
-    ToolAnswered,
-    ToolCallDelta,
-    ToolCalled,
-)
+from stepwire import AsyncClient, Finished, Restarted, Started, TextDelta, ToolAnswered, ToolCallDelta, ToolCalled
 from stepwire.v1 import chat_pb2, message_pb2
 from tests.sdk.scripted import Server, finished, text
 from tests.sdk.tooling import Talker, uses, weather

@@ -6,10 +6,7 @@ import json
 
 import pytest
 
-from stepwire import (
-    AsyncClient,
-    errors,
-)
+from stepwire import AsyncClient, errors
 from tests.sdk.scripted import Server
 from tests.sdk.tooling import Place
 

@@ -10,11 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from stepwire import (
-    AsyncClient,
-    Client,
-    errors,
-)
+from stepwire import AsyncClient, Client, errors
 from stepwire.v1 import chat_pb2
 from tests.sdk.refusing import refuse
 from tests.sdk.scripted import Server, for_ever

@@ -6,12 +6,7 @@ from contextlib import aclosing
 
 import pytest
 
-from stepwire import (
-    AsyncClient,
-    AsyncConversation,
-    Client,
-    Conversation,
-)
+from stepwire import AsyncClient, AsyncConversation, Client, Conversation
 from tests.sdk.scripted import Server
 from tests.sdk.tooling import Talker, anything, uses, weather
 

@@ -9,12 +9,7 @@ import grpc
 import pytest
 
 import stepwire
-from stepwire import (
-    AsyncClient,
-    ChatEvent,
-    Client,
-    errors,
-)
+from stepwire import AsyncClient, ChatEvent, Client, errors
 from stepwire.v1 import message_pb2
 from tests.sdk.refusing import refuse
 from tests.sdk.scripted import Server, finished, text

@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from stepwire import (
-    AsyncClient,
-)
+from stepwire import AsyncClient
 from stepwire._tools import Tools, described
 from tests.sdk.scripted import Server
 from tests.sdk.tooling import Place, anything, wait, weather
