@@ -9,8 +9,8 @@ from stepwire.v1 import chat_pb2
 from stepwired.events import Batch, ChatRequest, Finished, FinishReason, Usage
 from stepwired.store.replies import recorded
 from stepwired.store.sqlite import SqliteStore
+from tests.rpc.lines import Line, Model, texts
 from tests.rpc.serving import STARTED, finished, serve, until
-from tests.rpc.test_converse import Line, Model, texts
 
 
 class Silent:
