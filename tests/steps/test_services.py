@@ -8,7 +8,7 @@ import pytest
 from stepwired.errors import Failure, Reason
 from stepwired.steps.line import Asked
 from stepwired.steps.worker import Worker
-from tests.steps.test_workers import FACTS, PATIENT, asked, calling, joined, soon, turns, workers_of
+from tests.steps.working import FACTS, PATIENT, asked, calling, joined, soon, turns, workers_of
 
 
 async def sending(worker: Worker, call: Asked, count: int) -> None:

@@ -10,7 +10,7 @@ from stepwired.steps.line import Line
 from stepwired.steps.results import ErrorMode, Item, StageEvent, StageEventKind
 from stepwired.steps.spec import Client, Javascript, Map, Named, Spec, Spread
 from tests.steps.conftest import Scripted, events_of, finished_in, placed, registry_of, results_in
-from tests.steps.test_workers import PATIENT, joined, soon, turns, workers_of
+from tests.steps.working import PATIENT, joined, soon, turns, workers_of
 
 
 class Down:
