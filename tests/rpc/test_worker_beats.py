@@ -9,7 +9,7 @@ import grpc.aio
 from stepwired.limits import Limits
 from tests.rpc.serving import within
 from tests.rpc.talking import V, talking
-from tests.rpc.test_workers import called
+from tests.rpc.working import called
 
 
 async def test_a_worker_that_drains_hears_that_we_are_alive_while_it_still_answers() -> None:
