@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from stepwired.web.bounds import Bounds
 from stepwired.web.server import Settings
-from tests.web.fronting import CHAT, HI, serve
+from tests.rpc.serving import SOON_S, Silent, until
+from tests.web.fronting import CHAT, HI, Reply, serve
+
+POSTED = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nOrigin: ".encode()
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "127.0.0.1:1", "[::1]:8080", "[::1]", "my.host:1"])
@@ -52,6 +58,58 @@ async def test_pages_that_are_allowed_may_read_answers_and_errors() -> None:
                 assert "Retry-After" in reply.headers["access-control-expose-headers"]
                 assert "access-control-allow-credentials" not in reply.headers
                 assert "Origin" in reply.headers["vary"]
+
+
+REFUSED_BY_THE_PROTOCOL = {
+    431: b"X-Large: " + b"x" * 66_000,
+    400: b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    408: b"Content-Length: 100\r\n\r\n{",
+}
+
+
+async def refused(origin: bytes, status: int) -> Reply:
+    """What a page of an origin gets for a request that is refused before anybody looks at it."""
+    bounds = Bounds(body_idle_s=0.05) if status == 408 else Bounds()
+    settings = Settings(page=False, allow_origins=["http://localhost:3000"], bounds=bounds)
+    async with asyncio.timeout(SOON_S), serve(settings=settings) as front, front.connection() as connection:
+        await connection.send(POSTED + origin + b"\r\n" + REFUSED_BY_THE_PROTOCOL[status])
+        reply = await connection.reply()
+    assert reply.status == status
+    assert reply.error
+    assert reply.headers["vary"] == "Origin"
+    return reply
+
+
+@pytest.mark.parametrize("status", REFUSED_BY_THE_PROTOCOL)
+async def test_pages_that_are_allowed_may_read_what_the_connection_itself_refuses(status: int) -> None:
+    reply = await refused(b"http://localhost:3000", status)
+    assert reply.headers["access-control-allow-origin"] == "http://localhost:3000"
+    assert "X-Request-Id" in reply.headers["access-control-expose-headers"]
+
+
+@pytest.mark.parametrize("status", REFUSED_BY_THE_PROTOCOL)
+async def test_other_pages_may_not_read_what_the_connection_itself_refuses(status: int) -> None:
+    reply = await refused(b"http://localhost:3001", status)
+    assert not [name for name in reply.headers if name.startswith("access-control")]
+
+
+async def test_a_page_is_told_that_there_is_no_room_for_its_connection() -> None:
+    model = Silent()
+    settings = Settings(page=False, allow_origins=["null"], bounds=Bounds(connections=1, linger_s=60))
+    async with asyncio.timeout(SOON_S), serve(model.chat, settings=settings) as front, front.connection() as one:
+        await one.ask("POST", CHAT, HI)
+        await until(lambda: model.running == 1)
+        for origin, allowed in (("null", "null"), ("http://evil.example", None)):
+            reply = await front.ask("GET", "/v1/models", headers={"Origin": origin})
+            assert (reply.status, reply.error["code"]) == (503, "too_many_connections")
+            assert reply.headers.get("access-control-allow-origin") == allowed
+            await until(lambda: len(front.server._state.connections) == 1)
+
+
+async def test_a_page_that_is_allowed_is_told_of_a_host_that_is_not() -> None:
+    async with serve(settings=Settings(page=False, allow_origins=["null"])) as front:
+        reply = await front.ask("GET", "/v1/models", headers={"Origin": "null", "Host": "my.host"})
+    assert (reply.status, reply.headers["access-control-allow-origin"]) == (421, "null")
 
 
 @pytest.mark.parametrize("origin", ["null", "http://evil.example", "http://localhost:3001", "http://localhost:8080"])

@@ -18,6 +18,12 @@ SOON = Bounds(head_s=0.2, body_idle_s=0.2, idle_s=0.2)
 HEAD = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n"
 
 
+def only(front: Front) -> Any:
+    """The front's side of the one connection."""
+    (connection,) = front.server._state.connections
+    return connection
+
+
 def bounded(**bounds: Any) -> Settings:
     return Settings(page=False, bounds=Bounds(**bounds))
 
@@ -198,8 +204,7 @@ async def test_more_connections_than_there_may_be_are_refused() -> None:
             for connection in (one, two):
                 await connection.ask("POST", CHAT, HI)
             await until(lambda: model.running == 2)
-            async with front.connection() as third:
-                reply = await third.reply()
+            reply = await front.ask("GET", "/v1/models")
             assert (reply.status, reply.error["code"]) == (503, "too_many_connections")
             assert (reply.headers["retry-after"], reply.headers["x-should-retry"]) == ("1", "true")
         await until(lambda: not front.server._state.connections)
@@ -220,6 +225,33 @@ async def test_the_connection_that_is_idle_for_longest_gives_way_to_a_new_one() 
             await connection.ask("GET", "/v1/models")
             assert (await connection.reply()).status == 200
         assert await two.ended() == b""
+
+
+OFFER = (
+    f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAA\r\n"
+).encode()
+ASKED = json.dumps(HI).encode()
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: %d\r\n\r\n%b" % (len(ASKED), ASKED),
+        b"Upgrade: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(ASKED), ASKED),
+    ],
+    ids=["whole", "in chunks"],
+)
+async def test_an_offer_of_another_language_may_be_cut_anywhere(rest: bytes) -> None:
+    data = OFFER + rest
+    async with asyncio.timeout(SOON_S), serve() as front, front.connection() as connection:
+        await until(lambda: front.server._state.connections)
+        for at in range(data.index(b"Connection"), len(data)):
+            received = only(front).data_received
+            received(data[:at])
+            received(data[at:])
+            reply = await connection.reply()
+            assert (reply.status, reply.json["choices"][0]["message"]["content"]) == (200, "hithere"), at
 
 
 @pytest.mark.parametrize("upgrade", ["h2c", "websocket"])

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-#: How long the rest of a request that was refused is still read, so that the peer gets to see why.
-LINGER_S = 2.0
-
 #: What of a body is read and thrown away after the answer, so that the connection can be used again.
 PASSED_OVER_BYTES = 1024 * 1024
-
-_UPGRADE = b"\nupgrade:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +29,9 @@ class Bounds:
 
     stalled_s: float = 60.0
     """Between two signs that a peer takes what it is sent."""
+
+    linger_s: float = 2.0
+    """For the rest of a request that was refused, so that its peer gets to see why."""
 
     head_bytes: int = 64 * 1024
     connections: int = 1000
@@ -59,12 +58,10 @@ class Bodies(Protocol):
         """Count what one request takes of it."""
 
 
-def without_upgrade(data: bytes) -> bytes:
-    """Hide the offer of another protocol, which clients of HTTP/2 make with each first request.
+def without_upgrade(method: bytes, target: bytes, version: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Write a request's head again without its offer of another protocol, as clients of HTTP/2 begin with.
 
     A server may pass over it. The parser would not: it takes what follows the head for that other protocol.
     """
-    at = data.lower().find(_UPGRADE)
-    if at < 0 or 0 <= data.find(b"\r\n\r\n") < at:
-        return data
-    return b"%bX-%b" % (data[: at + 1], data[at + 1 :])
+    kept = [b"%b: %b\r\n" % header for header in headers if header[0] != b"upgrade"]
+    return b"%b %b HTTP/%b\r\n%b\r\n" % (method, target, version.encode(), b"".join(kept))

@@ -107,8 +107,8 @@ class Front:
 
     async def _let_in(self, exchange: Exchange, scope: Scope) -> None:
         door = self._door
+        exchange.more_headers += door.origins.headers(exchange.headers.get(b"origin"))
         door.hosts.check(exchange)
-        exchange.more_headers += door.origins.headers(exchange)
         if exchange.method == "OPTIONS" and b"access-control-request-method" in exchange.headers:
             await door.origins.preflight(exchange)
             return

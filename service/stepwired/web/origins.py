@@ -73,9 +73,8 @@ class Origins:
     def __init__(self, allowed: Collection[str]) -> None:
         self._allowed = frozenset(allowed)
 
-    def headers(self, exchange: Exchange) -> Headers:
-        """What is added to each answer, so that a page that is allowed may read it."""
-        origin = exchange.headers.get(b"origin")
+    def headers(self, origin: bytes | None) -> Headers:
+        """What is added to each answer to a page of this origin, so that one that is allowed may read it."""
         if origin is None:
             return []
         if not self._allows(origin):

@@ -8,16 +8,16 @@ from typing import Any, cast
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from stepwired.web.bounds import LINGER_S, PASSED_OVER_BYTES, Bounds, without_upgrade
-from stepwired.web.refusals import refusal
+from stepwired.web.bounds import PASSED_OVER_BYTES, Bounds, without_upgrade
+from stepwired.web.origins import Origins
+from stepwired.web.refusals import Refusing
 from stepwired.web.stalls import Stalls, is_deserted
 from stepwired.web.status import Refused
 
 
-class Connection(HttpToolsProtocol):
+class Connection(Refusing):
     """One connection.
 
     Args:
@@ -25,14 +25,13 @@ class Connection(HttpToolsProtocol):
         state: What all connections share.
         loop: Runs it.
         bounds: What it may take.
+        origins: The pages that may read what it refuses.
     """
 
-    def __init__(self, config: Config, state: ServerState, loop: asyncio.AbstractEventLoop, bounds: Bounds) -> None:
-        super().__init__(config, state, {}, loop)
-        self._bounds = bounds
-        self._watch: asyncio.TimerHandle | None = None
-        """For the peer's next step, while it is the peer's turn."""
-
+    def __init__(
+        self, config: Config, state: ServerState, loop: asyncio.AbstractEventLoop, bounds: Bounds, origins: Origins
+    ) -> None:
+        super().__init__(config, state, loop, bounds, origins)
         self._heard_s = 0.0
         self._head_bytes = self._body_bytes = self._passed_over_bytes = 0
         self._in_head = self._in_body = False
@@ -40,13 +39,10 @@ class Connection(HttpToolsProtocol):
         self._beside_bytes = 0
         """What came with a body and is none of it, since the last of it: trailers."""
 
-        self._is_deaf = False
-        """Whether everything more that comes is passed over."""
+        self._unwelcome: Refused | None = None
+        """Why there is no room for it. Told once its request has said which page may read that."""
 
         self._stalls: Stalls | None = None
-        self._serving: RequestResponseCycle | None = None
-        """The request that came last, as the base class has it once there was one."""
-
         self.on_hang_up: Callable[[], None] | None = None
         """Told that the peer of the request that is being served is gone."""
 
@@ -80,7 +76,8 @@ class Connection(HttpToolsProtocol):
     def is_idle(self) -> bool:
         """Whether it stands between two requests, or before the first."""
         is_served = self._serving is None or self._serving.response_complete
-        return is_served and not (self._in_head or self._in_body or self._is_deaf or self.transport.is_closing())
+        is_at_it = self._in_head or self._in_body or self._is_deaf or self._unwelcome is not None
+        return is_served and not (is_at_it or self.transport.is_closing())
 
     # The transport's side.
 
@@ -90,9 +87,8 @@ class Connection(HttpToolsProtocol):
         self._heard_s = self.loop.time()
         if len(self.connections) > self._bounds.connections and not self._make_room():
             many = f"the server has {self._bounds.connections} connections already; try again"
-            self._refuse(Refused(503, "too_many_connections", many, retry_after_s=1))
-            return
-        self._expect(self._bounds.head_s, self._no_head)
+            self._unwelcome = Refused(503, "too_many_connections", many, retry_after_s=1)
+        self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
@@ -112,13 +108,8 @@ class Connection(HttpToolsProtocol):
         was_in_body = self._in_body
         if was_in_body:
             self._beside_bytes += len(data)
-        else:
-            data = without_upgrade(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(Refused(400, "malformed_http", "no other protocol than HTTP/1.1 is spoken here"))
-            return
+            self._feed(data)
         except httptools.HttpParserError:
             self._refuse(Refused(400, "malformed_http", "the request is no valid HTTP/1.1"))
             return
@@ -126,6 +117,18 @@ class Connection(HttpToolsProtocol):
             self._head_bytes += len(data)
         if (self._head_bytes if self._in_head else self._beside_bytes) > self._bounds.head_bytes:
             self._refuse_head()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offered:
+            if self._is_deaf:
+                return
+            # What follows the head is the request's body, and no other protocol: it is read again without the offer.
+            head = without_upgrade(self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers)
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as the base class has it
+            self._feed(head + data[offered.args[0] :])
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -150,7 +153,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = self._beside_bytes = self._body_bytes = 0
         self._in_head = True
         self._unset_keepalive_if_required()
-        self._expect(self._bounds.head_s, self._no_head)
+        self._expect_head()
         super().on_message_begin()
         cast("dict[str, Any]", self.scope)["extensions"] = {"stepwire": self}
 
@@ -169,15 +172,22 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._is_deaf:
             return
-        self._in_head = False
         # The whole piece of data was counted, and may hold some of the body.
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self._bounds.head_bytes:
             self._refuse_head()
             return
+        if self._unwelcome is not None:
+            self._refuse(self._unwelcome)
+            return
         if not self.url.startswith(b"/"):
             self._refuse(Refused(400, "malformed_http", "the request's target has to be a path"))
             return
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                self._refuse(Refused(400, "malformed_http", "no other protocol than HTTP/1.1 is spoken here"))
+            return  # to be asked again by `_feed`
+        self._in_head = False
         self._in_body = True
         self._body_began_s = self._heard_s
         self._expect(min(self._bounds.body_idle_s, self._bounds.body_s), self._no_body)
@@ -197,7 +207,7 @@ class Connection(HttpToolsProtocol):
                 self._linger()
 
     def on_message_complete(self) -> None:
-        if self._is_deaf:
+        if self._is_deaf or self._in_head:  # of a request that is read again, only the head
             return
         self._in_body = False
         self._passed_over_bytes = self._beside_bytes = 0
@@ -215,19 +225,13 @@ class Connection(HttpToolsProtocol):
 
     # The ends of a peer's patience, and ours.
 
-    def timeout_keep_alive_handler(self) -> None:
-        self._close()
-
-    def _expect(self, within_s: float, missed: Callable[[], None]) -> None:
-        self._expect_nothing()
-        self._watch = self.loop.call_later(within_s, missed)
-
-    def _expect_nothing(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+    def _expect_head(self) -> None:
+        self._expect(self._bounds.head_s if self._unwelcome is None else self._bounds.linger_s, self._no_head)
 
     def _no_head(self) -> None:
+        if self._unwelcome is not None:
+            self._refuse(self._unwelcome)
+            return
         if not self._in_head:  # silent from the beginning: browsers connect ahead of need
             self._close()
             return
@@ -261,40 +265,3 @@ class Connection(HttpToolsProtocol):
         if others:
             min(others, key=lambda each: each._heard_s)._close()
         return bool(others)
-
-    def _refuse_head(self) -> None:
-        limit = f"the request's line and headers have more than {self._bounds.head_bytes} bytes"
-        self._refuse(Refused(431, "request_header_fields_too_large", limit))
-
-    def _refuse(self, refused: Refused) -> None:
-        """Answer without asking anybody, and take nothing more. The first to ask wins."""
-        if self._is_deaf:
-            return
-        self._is_deaf = True
-        self._expect_nothing()
-        cycle = self._serving
-        if cycle is not None and not cycle.response_complete:
-            cycle.disconnected = True  # whoever waits for its body learns that there is nobody any more
-            cycle.message_event.set()
-            if cycle.response_started:
-                self._close()
-                return
-        if self.transport.is_closing():
-            return
-        self.transport.write(refusal(refused))
-        self._linger()
-
-    def _linger(self) -> None:
-        """Say that nothing more will come, and close when the peer has seen that, or soon."""
-        self._is_deaf = True
-        self._unset_keepalive_if_required()
-        self.flow.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self._expect(LINGER_S, self.transport.abort)
-
-    def _close(self) -> None:
-        """Close when what is written has been taken, or at last without that."""
-        if not self.transport.is_closing():
-            self.transport.close()
-            self._expect(self._bounds.stalled_s, self.transport.abort)

@@ -86,9 +86,10 @@ class WebServer:
     """
 
     def __init__(self, parts: Parts, settings: Settings, limits: Limits, metrics: Metrics) -> None:
-        front = _front(parts, settings, limits, metrics)
+        self._origins = Origins(settings.allow_origins)
+        door = Door(Hosts(settings.allowed_hosts), self._origins, parts.server.places, metrics, limits.stalled_reader_s)
         self._config = Config(
-            front,
+            _front(parts, settings, limits, door),
             http=Connection,
             ws="none",
             lifespan="off",
@@ -120,7 +121,10 @@ class WebServer:
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
-                lambda: Connection(self._config, self._state, loop, self._bounds), host, port, backlog=_BACKLOG
+                lambda: Connection(self._config, self._state, loop, self._bounds, self._origins),
+                host,
+                port,
+                backlog=_BACKLOG,
             )
         except OSError:  # somebody else was quicker
             raise addresses.taken(host, port, PORT) from None
@@ -146,9 +150,7 @@ class WebServer:
             await asyncio.wait(tasks)
 
 
-def _front(parts: Parts, settings: Settings, limits: Limits, metrics: Metrics) -> Front:
-    hosts, origins = Hosts(settings.allowed_hosts), Origins(settings.allow_origins)
-    door = Door(hosts, origins, parts.server.places, metrics, limits.stalled_reader_s)
+def _front(parts: Parts, settings: Settings, limits: Limits, door: Door) -> Front:
     since = int(time.time())
 
     async def health(exchange: Exchange) -> None:
