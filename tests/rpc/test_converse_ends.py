@@ -20,8 +20,6 @@ from tests.rpc.lines import Model, talking, wants
 from tests.rpc.serving import STARTED, within
 
 CHAT = {"chat": {"prompt": "hi"}}
-
-
 RESULT = {"tool_result": {"tool_id": "a", "result": "x"}}
 
 

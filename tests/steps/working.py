@@ -16,14 +16,8 @@ from stepwired.steps.worker import Registration, Worker, WorkerStep
 from stepwired.steps.workers import Workers
 
 T = TypeVar("T")
-
-
 LIMITS = Limits(worker_wait_s=0.05, worker_known_s=0.05)
-
-
 PATIENT = Limits(worker_wait_s=1000)
-
-
 FACTS = Facts("run", "steps[0]", (0,))
 
 
