@@ -140,6 +140,11 @@ def registry(scripted: Scripted) -> Registry:
     return registry_of(scripted)
 
 
+def leaf(kind: Kind) -> Spec:
+    """A step within a map that stands first."""
+    return Spec(kind, "steps[0].map.step")
+
+
 def placed(*kinds: Kind | Spec) -> list[Spec]:
     """Steps of these kinds, as a request would place them."""
     specs = [kind if isinstance(kind, Spec) else Spec(kind, "") for kind in kinds]
