@@ -1,4 +1,7 @@
-/** Tells a lost connection as what it is. Node reports it as a cancel of each stream, or as a reset of the socket. */
+/**
+ * Tells a lost connection as what it is. Node reports it as a cancel of each stream, as a reset of the socket, or by the
+ * system call that failed.
+ */
 
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 
@@ -25,6 +28,7 @@ function asLost(thrown: unknown, signal: AbortSignal): unknown {
   const { code, rawMessage, metadata, cause } = thrown;
   const isLost =
     (code === Code.Canceled && rawMessage.startsWith("http/2 stream closed")) ||
-    (code === Code.Aborted && cause instanceof Error && "code" in cause);
+    (code === Code.Aborted && cause instanceof Error && "code" in cause) ||
+    (code === Code.Internal && cause instanceof Error && "syscall" in cause); // EPIPE, EHOSTUNREACH and the like
   return isLost ? new ConnectError("the connection was lost", Code.Unavailable, metadata, undefined, cause) : thrown;
 }
