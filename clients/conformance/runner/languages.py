@@ -1,4 +1,4 @@
-"""The languages, what starts the driver of each, and what is said where there is none."""
+"""The columns of the table: what starts the driver of each language, and what is said where there is none."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ class Language:
         title: What people call the language.
         command: Starts the driver; the address is appended.
         needs: What the machine has to have for it to be built.
+        is_http: Whether it talks to the HTTP port, over Connect or gRPC-Web, and not over gRPC.
     """
 
     title: str
     command: tuple[str, ...]
     needs: str = ""
+    is_http: bool = False
 
     def missing(self) -> str:
         """Say why there is no driver; empty if there is one."""
@@ -33,13 +35,20 @@ class Language:
         )
 
 
-def _built(title: str, name: str, needs: str) -> Language:
-    return Language(title, (str(ROOT / ".tools" / "bin" / f"conformance-{name}"),), needs)
+def _built(title: str, name: str, needs: str, protocol: str = "") -> Language:
+    options = (f"--{protocol}",) if protocol else ()
+    command = (str(ROOT / ".tools" / "bin" / f"conformance-{name}"), *options)
+    return Language(title, command, needs, is_http=bool(protocol))
+
+
+_NODE = "nothing (Node comes with `make node`)"
 
 
 LANGUAGES: Mapping[str, Language] = {
     "python": Language("Python", (sys.executable, "-W", "error", "-m", "clients.conformance.python_driver")),
-    "typescript": _built("TypeScript", "typescript", "nothing (Node comes with `make node`)"),
+    "typescript": _built("TypeScript", "typescript", _NODE),
+    "typescript-connect": _built("TypeScript, Connect", "typescript", _NODE, "connect"),
+    "typescript-grpc-web": _built("TypeScript, gRPC-Web", "typescript", _NODE, "grpc-web"),
     "go": _built("Go", "go", "Go"),
     "java": _built("Java", "java", "a JDK 17 and Maven"),
     "rust": _built("Rust", "rust", "Rust"),

@@ -15,10 +15,11 @@ def text(cells: Sequence[Cell], languages: Mapping[str, Language], missing: Sequ
     """Write languages × cases, then each failure, each excuse, and the sums."""
     rows = _rows(cells)
     width = max(map(len, rows), default=0)
-    lines = [" " * width + "".join(f"  {language.title:>10}" for language in languages.values())]
+    titles = {name: f"  {language.title:>10}" for name, language in languages.items()}
+    lines = [" " * width + "".join(titles.values())]
     for case, row in rows.items():
-        signs = "".join(f"  {_SIGNS[row[name].outcome] if name in row else '-':>10}" for name in languages)
-        lines.append(f"{case:<{width}}{signs}")
+        signs = {name: _SIGNS[row[name].outcome] if name in row else "-" for name in languages}
+        lines.append(f"{case:<{width}}" + "".join(sign.rjust(len(titles[name])) for name, sign in signs.items()))
     lines.append("")
     lines += [
         f"{_SIGNS[cell.outcome]}: {cell.language} {cell.case}: {cell.why}" for cell in cells if cell.outcome != PASSED

@@ -39,6 +39,10 @@ class Script:
     has_deadline: bool = False
     """Whether the last call brought one."""
 
+    def next_answer(self) -> dict[str, Any]:
+        """What the call is answered that comes now."""
+        return self.answers[min(len(self.times_s), len(self.answers) - 1)]
+
 
 class ScriptedServer(grpc.GenericRpcHandler):
     """Takes all calls, as streams of bytes: on the wire there is no other kind."""
@@ -54,7 +58,7 @@ class ScriptedServer(grpc.GenericRpcHandler):
         method = wire.method(details.method.lstrip("/"))
         if script is None or method is None:
             return None
-        answer = script.answers[min(len(script.times_s), len(script.answers) - 1)]
+        answer = script.next_answer()
         script.times_s.append(time.monotonic())
         script.metadata.append({key: value for key, value in given.items() if isinstance(value, str)})
         if answer.get("unimplemented"):

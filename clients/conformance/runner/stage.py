@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from clients.conformance.runner import cases, scripted
+from clients.conformance.runner import cases, scripted, scripted_http
 from clients.conformance.runner.drivers import Driver, driving
 from clients.conformance.runner.languages import Language
 from clients.conformance.runner.provider import Scripted
@@ -24,6 +24,8 @@ class Stage:
     provider: Scripted
     server: Program
     scripted: scripted.ScriptedServer
+    scripted_http: str
+    """Where the scripted server's answers are served over HTTP."""
 
 
 @asynccontextmanager
@@ -35,8 +37,9 @@ async def staging(folder: Path) -> AsyncGenerator[Stage]:
         provider.provider,
         running(folder / "data", provider.settings()) as server,
         scripted.serving() as other,
+        scripted_http.serving(other) as http_address,
     ):
-        yield Stage(folder, provider, server, other)
+        yield Stage(folder, provider, server, other, http_address)
 
 
 class Troupe:
@@ -65,15 +68,20 @@ class Troupe:
             folder = self.stage.folder / self.name
             folder.mkdir()
             settings = self.stage.provider.settings()
-            self._own = await self._stack.enter_async_context(OwnServer.running(folder, settings))
+            self._own = await self._stack.enter_async_context(
+                OwnServer.running(folder, settings, is_http=self._language.is_http)
+            )
         elif not self._own.is_running:
             await self._own.start()
         return self._own
 
     async def _address(self, server: str) -> str:
+        stage, is_http = self.stage, self._language.is_http
         if server == cases.OWN:
             return (await self.own()).address
-        return self.stage.scripted.address if server == cases.SCRIPTED else self.stage.server.address
+        if server == cases.SCRIPTED:
+            return stage.scripted_http if is_http else stage.scripted.address
+        return address_of(stage.server, is_http=is_http)
 
 
 class OwnServer:
@@ -82,9 +90,9 @@ class OwnServer:
     The address is that of a relay, so that nobody else can take it while the server is away.
     """
 
-    def __init__(self, folder: Path, settings: str, stack: AsyncExitStack) -> None:
+    def __init__(self, folder: Path, settings: str, stack: AsyncExitStack, *, is_http: bool) -> None:
         self.address = ""
-        self._folder, self._settings = folder, settings
+        self._folder, self._settings, self._is_http = folder, settings, is_http
         self._stack = stack
         self._program: Program | None = None
         self._leaving: Program | None = None
@@ -92,10 +100,10 @@ class OwnServer:
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, folder: Path, settings: str) -> AsyncGenerator[OwnServer]:
-        """Start one."""
+    async def running(cls, folder: Path, settings: str, *, is_http: bool) -> AsyncGenerator[OwnServer]:
+        """Start one, at whose address is gRPC, or HTTP."""
         async with AsyncExitStack() as stack:
-            own = cls(folder, settings, stack)
+            own = cls(folder, settings, stack, is_http=is_http)
             await own.start()
             relay = await asyncio.start_server(own._relay, "127.0.0.1", 0)
             own.address = f"127.0.0.1:{relay.sockets[0].getsockname()[1]}"
@@ -142,7 +150,7 @@ class OwnServer:
         self._tasks.add(task)
         try:
             if self._program is not None:
-                await self._join(reader, writer, self._program.address)
+                await self._join(reader, writer, address_of(self._program, is_http=self._is_http))
         except (OSError, asyncio.CancelledError):  # cancelled at the end, by us: asyncio would log it
             pass
         finally:
@@ -163,6 +171,11 @@ class OwnServer:
                 way.cancel()
             await asyncio.wait(ways)
             to_writer.transport.abort()
+
+
+def address_of(program: Program, *, is_http: bool) -> str:
+    """Where a server is reached over HTTP, or over gRPC."""
+    return program.http.removeprefix("http://") if is_http else program.address
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

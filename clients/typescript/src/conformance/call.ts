@@ -1,9 +1,11 @@
 /** One call of the conformance driver: made with the generated services and Connect's own client. */
 
 import { create, type DescMessage, type DescMethod, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import { AnySchema } from "@bufbuild/protobuf/wkt";
 import { type CallOptions, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 
 import { codeName } from "../errors.js";
+import { StatusSchema } from "../gen/google/rpc/status_pb.js";
 import { Queue } from "./queue.js";
 import { note, noteFailure, type Typed } from "./typed.js";
 
@@ -126,7 +128,7 @@ export class Call {
       code: failed ? codeName(failed.code) : hasLeft ? "CANCELLED" : "OK",
       message: failed?.rawMessage ?? "",
       messages: this.#messages,
-      status_details: padded(trailers.get("grpc-status-details-bin") ?? ""),
+      status_details: statusDetails(failed),
       headers: texts(this.#headers),
       trailers: texts(trailers),
       typed: this.#typed,
@@ -144,8 +146,18 @@ function texts(headers: Headers): Record<string, string> {
   return Object.fromEntries([...headers].filter(([name]) => !name.endsWith("-bin")));
 }
 
-function padded(text: string): string {
-  return Buffer.from(text, "base64").toString("base64");
+/** As a serialized `google.rpc.Status`, which Connect does not send: it is made of the details that are there. */
+function statusDetails(failed: ConnectError | undefined): string {
+  if (!failed) return "";
+  const sent = failed.metadata.get("grpc-status-details-bin");
+  if (sent !== null) return Buffer.from(sent, "base64").toString("base64"); // with padding
+  const details = failed.details.map((detail) => {
+    if ("desc" in detail) throw new TypeError("a detail that this program made itself");
+    return create(AnySchema, { typeUrl: `type.googleapis.com/${detail.type}`, value: detail.value });
+  });
+  if (!details.length) return "";
+  const status = create(StatusSchema, { code: failed.code, message: failed.rawMessage, details });
+  return Buffer.from(toBinary(StatusSchema, status)).toString("base64");
 }
 
 function now(): number {

@@ -1,19 +1,32 @@
 /** The conformance driver: calls as they are asked for on standard input, and what came of them on standard output. */
 
 import type { DescMethod } from "@bufbuild/protobuf";
+import type { Transport } from "@connectrpc/connect";
 import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
 
 import { Health } from "../gen/grpc/health/v1/health_pb.js";
 import { link } from "../node/transport.js";
 import { methodNamed } from "../services.js";
 import { type Begin, Call } from "./call.js";
+import { overConnect, overGrpcWeb } from "./http.js";
 
 type Command = Begin | { id: string; send: string } | { id: string; close: true } | { id: string; cancel: true };
 
-const address = process.argv[2];
-if (!address) throw new Error("usage: conformance-typescript ADDRESS");
-const { transport } = link(address, {});
+const { values: protocol, positionals } = parseArgs({
+  options: { connect: { type: "boolean" }, "grpc-web": { type: "boolean" } },
+  allowPositionals: true,
+});
+const [address] = positionals;
+if (!address) throw new Error("usage: conformance-typescript [--connect | --grpc-web] ADDRESS");
+const transport = transportTo(address);
 const calls = new Map<string, Call>();
+
+function transportTo(address: string): Transport {
+  if (protocol.connect) return overConnect(address);
+  if (protocol["grpc-web"]) return overGrpcWeb(address);
+  return link(address, {}).transport;
+}
 
 function say(line: object): void {
   process.stdout.write(`${JSON.stringify(line)}\n`);

@@ -9,7 +9,7 @@ import { VERSION } from "../version.js";
 import { lost } from "./lost.js";
 
 /** Twice the largest message that the server sends. */
-const MAX_READ_BYTES = 8 * 1024 * 1024;
+export const MAX_READ_BYTES = 8 * 1024 * 1024;
 
 /**
  * A server that is gone without a word is found within 40 s. The server allows a ping every 10 s; pings that a server
