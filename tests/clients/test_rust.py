@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from clients.conformance.runner import wire
 from stepwire import _channel
 from tests.clients import examples
 from tests.conftest import ROOT
@@ -50,6 +51,15 @@ def test_what_the_connection_repeats_is_what_gRPC_repeats_in_python() -> None:
     written = re.findall(r'"/([\w.]+)/(\w+)",', (RUST / "src" / "retry.rs").read_text("utf-8"))
     assert sorted(written) == sorted(
         (service, method) for service, methods in _channel.IDEMPOTENT.items() for method in methods
+    )
+
+
+def test_the_connection_knows_which_methods_take_a_stream() -> None:
+    written = re.findall(r'"/([\w.]+)/(\w+)",', (RUST / "src" / "calls.rs").read_text("utf-8"))
+    assert sorted(written) == sorted(
+        (method.containing_service.full_name, method.name)
+        for method in wire.methods()
+        if method.client_streaming and method.containing_service.full_name.startswith("stepwire.v1.")
     )
 
 

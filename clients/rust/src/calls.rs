@@ -1,7 +1,7 @@
-//! How one call goes: its attempts, its deadline, and what it ends with when the connection is lost.
+//! How one call goes: its attempts and its deadline.
 
 use std::error::Error;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,13 +14,21 @@ use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 use tonic::body::Body;
 use tonic::transport::Channel;
-use tonic::{Code, Status, TimeoutExpired};
-use tower_service::Service;
+use tonic::{Code, Status};
 
+use crate::attempt::{Lost, attempt, lost, too_late};
 use crate::request_ids::with_id;
 use crate::retry::{Budget, is_idempotent, pause};
 
 const TIMEOUT: &str = "grpc-timeout";
+/// What has been sent of a stream of requests is gone, so that the call cannot be made once more.
+const TAKES_A_STREAM: [&str; 5] = [
+    "/stepwire.v1.ChatService/Converse",
+    "/stepwire.v1.ConversationService/ImportConversation",
+    "/stepwire.v1.ConversationService/UploadImage",
+    "/stepwire.v1.StepRunService/RunInteractive",
+    "/stepwire.v1.StepRunService/ServeSteps",
+];
 
 /// Makes a call, with as many attempts as it may have, until the headers of its answer are there.
 pub(crate) async fn perform(
@@ -31,10 +39,10 @@ pub(crate) async fn perform(
     let deadline = timeout(request.headers()).and_then(|timeout| Instant::now().checked_add(timeout));
     let is_repeated = is_idempotent(request.uri().path());
     let answer = async {
-        if is_repeated {
-            repeat(channel, &budget, request, deadline).await
+        if takes_one_message(request.uri().path()) {
+            repeat(channel, is_repeated.then_some(&*budget), request, deadline).await
         } else {
-            attempt(channel, request).await
+            attempt(channel, request).await.map_err(|lost| lost.status)
         }
     };
     let response = match deadline {
@@ -44,44 +52,58 @@ pub(crate) async fn perform(
     Ok(response.map(|body| Body::new(Watched::new(body, deadline, is_repeated.then_some(budget)))))
 }
 
+/// Whether a call's request can be waited for, and kept; of other services than ours nobody knows.
+fn takes_one_message(path: &str) -> bool {
+    path.starts_with("/stepwire.v1.") && !TAKES_A_STREAM.contains(&path)
+}
+
+/// Makes the attempts of a call with one request: as many as the budget has, and one more for the first that the server
+/// has not seen, which gRPC calls a transparent retry. Without a budget there is only that one.
 async fn repeat(
     channel: Channel,
-    budget: &Budget,
+    budget: Option<&Budget>,
     request: Request<Body>,
     deadline: Option<Instant>,
 ) -> Result<Response<Body>, Status> {
     let (mut head, body) = request.into_parts();
     let written = body.collect().await?.to_bytes();
-    let Some(body) = with_id(head.uri.path(), &written) else {
-        return attempt(channel, Request::from_parts(head, Body::new(Full::new(written)))).await;
-    };
-    for number in 1.. {
+    let filled = budget.and_then(|budget| Some((with_id(head.uri.path(), &written)?, Some(budget))));
+    let (body, budget) = filled.unwrap_or((written, None));
+    let mut number = 1;
+    let mut was_unseen = false;
+    loop {
         let copy = Request::from_parts(head.clone(), Body::new(Full::new(body.clone())));
         let answer = attempt(channel.clone(), copy).await;
-        // Only an answer that is nothing but a failure can be given up for another.
-        let (code, pushback) = match &answer {
-            Ok(response) => (code(response), response.headers().get("grpc-retry-pushback-ms")),
-            Err(status) => (status.code(), None),
-        };
-        let Some(pause) = pause(number, code, pushback, budget) else {
-            return answer;
-        };
-        sleep(pause).await;
-        head.headers.insert("grpc-previous-rpc-attempts", number.into());
+        if matches!(&answer, Err(lost) if lost.is_unseen && !was_unseen) {
+            was_unseen = true;
+        } else {
+            let Some(pause) = budget.and_then(|budget| after(number, &answer, budget)) else {
+                return answer.map_err(|lost| lost.status);
+            };
+            sleep(pause).await;
+            head.headers.insert("grpc-previous-rpc-attempts", number.into());
+            number += 1;
+        }
         if let Some(deadline) = deadline {
             let left = timeout_value(deadline.saturating_duration_since(Instant::now()));
             let left = HeaderValue::try_from(left).map_err(|error| lost(&error))?;
             head.headers.insert(TIMEOUT, left);
         }
     }
-    unreachable!("the attempts are numbered without end")
 }
 
-async fn attempt(mut channel: Channel, request: Request<Body>) -> Result<Response<Body>, Status> {
-    poll_fn(|context| channel.poll_ready(context))
-        .await
-        .map_err(|error| lost(&error))?;
-    channel.call(request).await.map_err(|error| lost(&error))
+/// How long to wait before the next attempt, if there is to be one. Only an answer that is nothing but a failure can be
+/// given up for another.
+fn after(number: u32, answer: &Result<Response<Body>, Lost>, budget: &Budget) -> Option<Duration> {
+    match answer {
+        Ok(response) => pause(
+            number,
+            code(response),
+            response.headers().get("grpc-retry-pushback-ms"),
+            budget,
+        ),
+        Err(lost) => pause(number, lost.status.code(), None, budget),
+    }
 }
 
 /// What the head of an answer says of its end; `OK` where the trailers will tell.
@@ -121,42 +143,6 @@ fn timeout(headers: &HeaderMap) -> Option<Duration> {
         "H" => Some(Duration::from_secs(number.saturating_mul(3600))),
         _ => None,
     }
-}
-
-fn too_late() -> Status {
-    Status::deadline_exceeded("the deadline has passed")
-}
-
-/// What a call ends with that the server did not end: as gRPC says it, where tonic says `UNKNOWN` or `CANCELLED`.
-fn lost(error: &(dyn Error + 'static)) -> Status {
-    let mut words = Vec::new();
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        if cause.is::<TimeoutExpired>() {
-            return too_late();
-        }
-        if let Some(code) = cause.downcast_ref().and_then(reset) {
-            return Status::new(code, format!("the server reset the stream: {cause}"));
-        }
-        words.push(cause.to_string());
-        next = cause.source();
-    }
-    words.dedup();
-    Status::unavailable(words.join(": "))
-}
-
-/// The code of a stream that the other side reset, by the table of gRPC's HTTP/2 binding.
-fn reset(error: &h2::Error) -> Option<Code> {
-    if !error.is_reset() {
-        return None;
-    }
-    Some(match error.reason()? {
-        h2::Reason::REFUSED_STREAM => Code::Unavailable,
-        h2::Reason::CANCEL => Code::Cancelled,
-        h2::Reason::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
-        h2::Reason::INADEQUATE_SECURITY => Code::PermissionDenied,
-        _ => Code::Internal,
-    })
 }
 
 /// The body of an answer, until the deadline.

@@ -74,10 +74,12 @@ pub fn connect(address: &str) -> Result<Connection, Status> {
 
 /// A connection that any number of clients and tasks share; a clone is the same connection.
 ///
-/// It does three things for each call that gRPC does in other languages, and tonic by itself does not:
+/// It does four things for each call that gRPC does in other languages, and tonic by itself does not:
 ///
 /// - calls to which a second attempt does no harm are repeated on `UNAVAILABLE`, up to three times, after the time that
 ///   the server asks for or random times of up to 0.1, 0.2 and 0.4 s. A chat is never repeated: it costs money each time;
+/// - a call with one request that the server says it has not seen (a GOAWAY that leaves it out, a refused stream), or that
+///   was not sent, is sent once more at once, a chat too: nobody has paid for it. A stream of requests cannot be sent again;
 /// - a passed deadline is `DEADLINE_EXCEEDED`, in the middle of a stream too;
 /// - a lost connection is `UNAVAILABLE`.
 #[derive(Clone, Debug)]
