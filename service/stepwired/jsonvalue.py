@@ -20,6 +20,8 @@ _PARTS = b",:[{"
 _WINDOW_BYTES = 256 * 1024
 """What is looked at in one go: a search keeps all other threads from running."""
 
+_WIDE = (-(2**63), 2**64 - 1)
+_SAFE = (-MAX_SAFE_INTEGER, MAX_SAFE_INTEGER)
 _MANY = 16
 """Items of a list that are worth a look at all of them at once."""
 
@@ -91,18 +93,19 @@ def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
-def fault(value: object, *, max_depth: int, path: str = "") -> tuple[str, str] | None:
+def fault(value: object, *, max_depth: int, path: str = "", is_wide: bool = False) -> tuple[str, str] | None:
     """Find the first thing in `value` that some road would lose, change or refuse.
 
     Args:
         value: Anything; JSON if nothing is found.
         max_depth: Lists and objects that may lie inside each other.
         path: Where `value` is, for the answer.
+        is_wide: Whether integers may have 64 bits, where the only road is text that is read by who knows that.
 
     Returns:
         The path of the fault, such as `metadata.a[2]`, and what is wrong with it; None if all is well.
     """
-    found = _fault(value, max_depth)
+    found = _fault(value, max_depth, is_wide)
     if found is None:
         return None
     steps, why = found
@@ -114,18 +117,18 @@ def fault(value: object, *, max_depth: int, path: str = "") -> tuple[str, str] |
     return path, why
 
 
-def _fault(value: object, max_depth: int) -> tuple[list[int | str], str] | None:
+def _fault(value: object, max_depth: int, is_wide: bool) -> tuple[list[int | str], str] | None:
     """Find the first fault, and the way to it from within. Says nothing where all is well: values have many parts."""
     if not isinstance(value, list | dict):
-        why = _scalar_fault(value)
+        why = _scalar_fault(value, is_wide)
         return ([], why) if why else None
     if max_depth == 0:
         return [], "nested too deep"
     if isinstance(value, list):
-        if len(value) >= _MANY and _are_all_well(value):
+        if len(value) >= _MANY and _are_all_well(value, *(_WIDE if is_wide else _SAFE)):
             return None
         for index, item in enumerate(value):
-            if found := _fault(item, max_depth - 1):
+            if found := _fault(item, max_depth - 1, is_wide):
                 found[0].append(index)
                 return found
         return None
@@ -134,13 +137,13 @@ def _fault(value: object, max_depth: int) -> tuple[list[int | str], str] | None:
             return [], f"a key is {type(key).__name__}, not a string"
         if why := text_fault(key):
             return [], f"a key {why}"
-        if found := _fault(item, max_depth - 1):
+        if found := _fault(item, max_depth - 1, is_wide):
             found[0].append(key)
             return found
     return None
 
 
-def _are_all_well(items: list[Any]) -> bool:
+def _are_all_well(items: list[Any], least: int, most: int) -> bool:
     """Whether these are all numbers or all texts that have no fault; False says nothing.
 
     Costs a tenth of what a look at each in its turn does.
@@ -151,13 +154,13 @@ def _are_all_well(items: list[Any]) -> bool:
     # A NaN is passed over by `min` and `max`, or is what they find; an integer may be too large for `isfinite`.
     return (
         kinds <= {int, float, bool}
-        and min(items) >= -MAX_SAFE_INTEGER
-        and max(items) <= MAX_SAFE_INTEGER
+        and min(items) >= least
+        and max(items) <= most
         and (float not in kinds or all(map(math.isfinite, items)))
     )
 
 
-def _scalar_fault(value: object) -> str | None:
+def _scalar_fault(value: object, is_wide: bool) -> str | None:
     match value:
         case None | bool():
             return None
@@ -165,6 +168,9 @@ def _scalar_fault(value: object) -> str | None:
             return text_fault(value)
         case float() if not math.isfinite(value):
             return "JSON has no NaN and no infinity"
+        case int() | float() if is_wide:
+            is_kept = isinstance(value, float) or _WIDE[0] <= value <= _WIDE[1]
+            return None if is_kept else "an integer beyond 64 bits loses digits: send it as a string"
         case int() | float():
             # Every double this large is an integer, and may stand for several.
             return (

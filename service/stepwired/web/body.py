@@ -100,7 +100,8 @@ def parsed(raw: bytes, most_values: int) -> dict[str, Json]:
         raise _malformed("an integer has too many digits" if "digits" in str(error) else str(error)) from None
     if not isinstance(value, dict):
         raise _malformed(f"it is {jsonvalue.kind(value)}, and has to be an object")
-    if found := jsonvalue.fault(value, max_depth=DEPTH):
+    # Every number that is heeded has a narrower range of its own; what is passed on, goes on as text.
+    if found := jsonvalue.fault(value, max_depth=DEPTH, is_wide=True):
         path, why = found
         raise InvalidRequest.of([Violation(path, why, Reason.FIELD_INVALID)])
     return value

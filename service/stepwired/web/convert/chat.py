@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from stepwired.chat_checks import (
+    CHOICES,
     MODEL_BYTES,
     RANGES,
     TOOLS,
@@ -20,7 +23,7 @@ from stepwired.chat_checks import (
     check_tool,
     check_top_p,
     checked_biases,
-    schema_of_json,
+    schema_of_text,
 )
 from stepwired.errors import Reason
 from stepwired.events import ChatOptions, ChatRequest, Json, ResponseFormat, Tool
@@ -29,6 +32,8 @@ from stepwired.limits import Limits
 from stepwired.violations import Faults
 from stepwired.web.convert.fields import MOST_FAULTS, Fields
 from stepwired.web.convert.messages import messages
+
+_sorted = msgspec.json.Encoder(order="sorted").encode
 
 _BAD = Reason.MODEL_CONFIG_INVALID
 
@@ -56,7 +61,7 @@ def chat_request(given: dict[str, Json], limits: Limits) -> tuple[ChatRequest, b
     model = fields.text("model")
     faults.text("model", model, MODEL_BYTES)
     said = messages(fields.items("messages"), limits, faults) if _is_list(fields, "messages", faults) else ()
-    options = _options(fields, limits, faults)
+    options = _options(fields, faults)
     is_streamed = bool(fields.flag("stream"))
     has_usage = False
     if fields.has("stream_options"):
@@ -82,8 +87,8 @@ def _is_list(fields: Fields, name: str, faults: Faults) -> bool:
     return isinstance(fields.get(name), list) or bool(fields.items(name))
 
 
-def _options(fields: Fields, limits: Limits, faults: Faults) -> ChatOptions:
-    tools = _tools(fields, limits, faults)
+def _options(fields: Fields, faults: Faults) -> ChatOptions:
+    tools = _tools(fields, faults)
     top_p = fields.number("top_p")
     if top_p is not None:
         check_top_p("top_p", top_p, faults)
@@ -101,7 +106,7 @@ def _options(fields: Fields, limits: Limits, faults: Faults) -> ChatOptions:
         tools=tools,
         tool_choice=_tool_choice(fields, tools, faults),
         parallel_tool_calls=is_parallel if tools else None,
-        response_format=_response_format(fields, limits, faults),
+        response_format=_response_format(fields, faults),
         reasoning_effort=effort,
         logit_bias=_logit_bias(fields, faults),
         top_logprobs=_logprobs(fields, faults),
@@ -137,17 +142,17 @@ def _stop(fields: Fields, faults: Faults) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _tools(fields: Fields, limits: Limits, faults: Faults) -> tuple[Tool, ...]:
+def _tools(fields: Fields, faults: Faults) -> tuple[Tool, ...]:
     given = fields.items("tools")
     if len(given) > TOOLS:
         faults.add("tools", f"has {len(given)} items, and the limit is {TOOLS}", _BAD)
         return ()
-    tools = tuple(_tool(Fields(item, f"tools[{index}]", faults, _BAD), limits) for index, item in enumerate(given))
+    tools = tuple(_tool(Fields(item, f"tools[{index}]", faults, _BAD)) for index, item in enumerate(given))
     check_each_name_once("tools", [tool.name for tool in tools], faults, ".function.name")
     return tools
 
 
-def _tool(given: Fields, limits: Limits) -> Tool:
+def _tool(given: Fields) -> Tool:
     faults = given.faults
     if (word := given.text("type")) not in {"", "function"}:
         faults.add(given.place("type"), f"`{word[:64]}` must be function", _BAD)
@@ -156,14 +161,20 @@ def _tool(given: Fields, limits: Limits) -> Tool:
     check_tool(function.path, name, description, faults)
     schema = Tool("").schema
     if function.has("parameters") and (parameters := function.get("parameters")) != {}:  # some write it for: none
-        schema = schema_of_json(function.place("parameters"), parameters, limits, faults, is_object=True)
+        schema = _schema(function.place("parameters"), parameters, faults, is_object=True)
     return Tool(name=name, description=description, schema=schema, strict=function.flag("strict"))
+
+
+def _schema(path: str, schema: Json, faults: Faults, *, is_object: bool) -> bytes:
+    """Read a schema; the provider gets it with its keys sorted and its numbers as they were."""
+    return schema_of_text(path, _sorted(schema).decode(), faults, is_object=is_object)
 
 
 def _tool_choice(fields: Fields, tools: tuple[Tool, ...], faults: Faults) -> str:
     given = fields.get("tool_choice")
     if given is None:
         return ""
+    is_word = isinstance(given, str)
     choice = given if isinstance(given, str) else fields.inner("tool_choice").inner("function").text("name")
     if not tools:
         # Clients say `none` or `auto` beside an empty list. Nothing can be asked for, and nothing is.
@@ -172,11 +183,13 @@ def _tool_choice(fields: Fields, tools: tuple[Tool, ...], faults: Faults) -> str
         return ""
     if not choice:
         faults.add("tool_choice", "must be auto, none, required or an object that names a function", _BAD)
+    elif choice in CHOICES and not is_word:
+        faults.add("tool_choice", f"a function that is called {choice} cannot be chosen: give it another name", _BAD)
     check_choice("tool_choice", choice, {tool.name for tool in tools}, faults)
     return choice
 
 
-def _response_format(fields: Fields, limits: Limits, faults: Faults) -> ResponseFormat | None:
+def _response_format(fields: Fields, faults: Faults) -> ResponseFormat | None:
     if not fields.has("response_format"):
         return None
     given = fields.inner("response_format")
@@ -194,7 +207,7 @@ def _response_format(fields: Fields, limits: Limits, faults: Faults) -> Response
             if not inner.has("schema"):
                 faults.add(place, "is needed", Reason.FIELD_REQUIRED)
                 return None
-            schema = schema_of_json(place, inner.get("schema"), limits, faults, is_object=False)
+            schema = _schema(place, inner.get("schema"), faults, is_object=False)
             return ResponseFormat(schema, name or ResponseFormat().name)
         case other:
             told = f"`{other[:64]}` is none of text, json_object and json_schema" if other else "is needed"

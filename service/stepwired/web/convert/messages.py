@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from stepwired import jsonvalue
 from stepwired.chat_checks import (
     TOOL_NAME_BYTES,
@@ -23,6 +25,13 @@ from stepwired.events import Image, Json, Message, Role, ToolResult, ToolUse
 from stepwired.limits import Limits
 from stepwired.violations import Faults, utf8_bytes
 from stepwired.web.convert.fields import Fields
+
+_ID_CHARACTERS = 4096
+
+#: Under which name a model is shown arguments that it wrote and that are no JSON object.
+BROKEN_ARGUMENTS = "invalid_arguments"
+
+_encode = msgspec.json.Encoder().encode
 
 _BAD = Reason.INVALID_MESSAGE
 _ROLES = {
@@ -85,7 +94,7 @@ def _message(given: Fields, said: _Said, limits: Limits) -> None:
     text, images = _content(given, said, limits)
     if role is Role.TOOL:
         tool_id = given.text("tool_call_id")
-        faults.id(given.place("tool_call_id"), tool_id, required=True)
+        _check_id(given.place("tool_call_id"), tool_id, faults)
         if images:
             faults.add(given.place("content"), "has an image, and the result of a tool is text", _BAD)
         said.add(given.path, Message(Role.TOOL, tool_result=ToolResult(tool_id, text)))
@@ -163,7 +172,7 @@ def _tool_use(given: Fields, said: _Said, limits: Limits) -> ToolUse:
     if kind not in {"", "function"}:
         faults.add(given.place("type"), f"`{kind[:64]}` must be function", _BAD)
     tool_id = given.text("id")
-    faults.id(given.place("id"), tool_id, required=True)
+    _check_id(given.place("id"), tool_id, faults)
     function = given.inner("function")
     name = function.text("name")
     faults.text(function.place("name"), name, TOOL_NAME_BYTES, required=True)
@@ -172,8 +181,20 @@ def _tool_use(given: Fields, said: _Said, limits: Limits) -> ToolUse:
     return ToolUse(tool_id, name, _arguments(function.place("arguments"), written, limits, faults))
 
 
+def _check_id(place: str, tool_id: str, faults: Faults) -> None:
+    """Check the id of a call: providers make them as they like, and some put base64 of all kinds of things into it."""
+    if not tool_id:
+        faults.add(place, "is needed", Reason.FIELD_REQUIRED)
+    elif len(tool_id) > _ID_CHARACTERS or not (tool_id.isascii() and tool_id.isprintable()):
+        faults.add(place, f"must be 1 to {_ID_CHARACTERS} printable ASCII characters")
+
+
 def _arguments(place: str, written: str, limits: Limits, faults: Faults) -> dict[str, Json]:
-    """Read JSON within the JSON, whose values nobody has counted yet. Empty beside a fault."""
+    """Read JSON within the JSON, whose values nobody has counted yet. Empty beside a fault.
+
+    What is no object goes on as a text within one: a reply that was cut off leaves that behind, callers send it back
+    with the reason why it failed, and there are providers that take objects only.
+    """
     raw = written.encode(errors="surrogatepass")
     if len(raw) > 2 * limits.tool_input_bytes:
         faults.add(place, f"has {len(raw)} bytes, and the limit is {limits.tool_input_bytes}", _BAD)
@@ -183,15 +204,14 @@ def _arguments(place: str, written: str, limits: Limits, faults: Faults) -> dict
         return {}
     try:
         read = jsonvalue.parse(written)
+        faults.json_values += _values(read)
     except ValueError:
         faults.json_values += len(raw) // 2  # that many may have been read before it was known
-        faults.add(place, "is no JSON", _BAD)
-        return {}
-    faults.json_values += _values(read)
-    if not isinstance(read, dict):
-        faults.add(place, "must be an object in JSON", _BAD)
-        return {}
-    faults.json(place, read, limits.tool_input_bytes, limits, _BAD)
+        read = None
+    if not isinstance(read, dict) or jsonvalue.fault(read, max_depth=limits.metadata_depth, is_wide=True):
+        read = {BROKEN_ARGUMENTS: written}
+    if (size := len(_encode(read))) > limits.tool_input_bytes:
+        faults.add(place, f"has {size} bytes as JSON, and the limit is {limits.tool_input_bytes}", _BAD)
     return read
 
 
