@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from stepwired.local.process import Address
 from stepwired.local.supervisor import Supervisor
 from tests.program import shared_models
+
+TinyGguf = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +67,7 @@ def gguf_bytes(padding: int = 0, **facts: str | int) -> bytes:
 
 
 @pytest.fixture
-def tiny_gguf(tmp_path: Path) -> Callable[..., Path]:
+def tiny_gguf(tmp_path: Path) -> TinyGguf:
     def make(name: str = "tiny.gguf", padding: int = 0) -> Path:
         path = tmp_path / name
         path.write_bytes(
@@ -79,6 +82,15 @@ def tiny_gguf(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def left_in(data_dir: Path) -> list[str]:
+    """What stands in the models folder beside the lock."""
+    return sorted(path.name for path in (data_dir / "models").iterdir() if path.name != ".lock")
 
 
 def of_process(pid: int | None, what: str) -> bytes:

@@ -10,11 +10,7 @@ import grpc.aio
 import pytest
 
 from stepwired.errors import Reason, Unavailable
-from stepwired.events import (
-    Batch,
-    ChatRequest,
-    TextDelta,
-)
+from stepwired.events import Batch, ChatRequest, TextDelta
 from stepwired.limits import Limits
 from tests.rpc.lines import Model, talking, wants
 from tests.rpc.serving import STARTED, within
