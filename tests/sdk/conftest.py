@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import platformdirs
 import pytest
 
 from stepwire import AsyncClient, Client
+from tests.sdk.commands import Run, on
 from tests.sdk.scripted import Server, serve, serve_in_thread
 
 STOP_S = 60.0
@@ -43,6 +45,19 @@ def far_server() -> Generator[Server]:
 def blocking(far_server: Server) -> Generator[Client]:
     with Client(far_server.target) as made:
         yield made
+
+
+@pytest.fixture
+def run(far_server: Server) -> Run:
+    """The command, with a scripted server."""
+    return on(far_server.target)
+
+
+@pytest.fixture
+def talk(run: Run) -> Run:
+    """A conversation `c1` with two messages, and a short way to the commands."""
+    assert run("conversations", "new", "hi", "a kitten sleeps", "--id", "c1", "--title", "cats").exit_code == 0
+    return partial(run, "conversations")
 
 
 @pytest.fixture(scope="session")

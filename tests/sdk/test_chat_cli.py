@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 
 from stepwire.v1 import chat_pb2, message_pb2
+from tests.sdk.commands import Run, lines
 from tests.sdk.scripted import Server, finished, started, text
-from tests.sdk.test_cli import Run, lines, run
-
-__all__ = ["run"]
 
 E = chat_pb2.StreamChatResponse
 

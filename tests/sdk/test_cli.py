@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +9,16 @@ import click
 import grpc
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from stepwire import errors
 from stepwire.cli import failures
 from stepwire.cli.app import cli
 from stepwire.cli.frame import printable
 from stepwire.v1 import chat_pb2
+from tests.sdk.commands import Run, lines
 from tests.sdk.refusing import refuse
 from tests.sdk.scripted import Server, finished, started, text
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(far_server: Server) -> Run:
-    def invoke(*arguments: str, piped: str | None = None) -> Result:
-        return CliRunner().invoke(cli, ["--server", far_server.target, *arguments], input=piped)
-
-    return invoke
-
-
-def lines(result: Result) -> list[Any]:
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def test_a_reply_goes_to_the_output_and_its_figures_beside_it(run: Run) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from stepwire import Client, steps
 from stepwire.cli import failures
@@ -18,12 +19,12 @@ from stepwire.cli.stages import Stages
 from stepwire.results import run_event
 from stepwire.v1 import step_run_pb2
 from tests.program import running_without_loop
+from tests.sdk.commands import Run, on
 from tests.sdk.scripted import Server
 from tests.sdk.stepping import ALONE
 from tests.sdk.test_cli_terminal import Terminal, terminals
 
 V = step_run_pb2
-Run = Callable[..., Result]
 
 PIPELINE = """
 steps:
@@ -45,10 +46,7 @@ def run(target: str, tmp_path: Path) -> Run:
     file = tmp_path / "loud.yaml"
     file.write_text(PIPELINE)
 
-    def invoke(*arguments: str, piped: str | None = None) -> Result:
-        return CliRunner().invoke(cli, ["--server", target, "run", str(file), *arguments], input=piped)
-
-    return invoke
+    return partial(on(target), "run", str(file))
 
 
 def test_yaml_is_run_with_its_own_input_or_with_one_that_is_given(run: Run, tmp_path: Path) -> None:

@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from stepwire import AsyncClient, Client, Pipeline, errors
 from stepwire._pipelines import AsyncPipelines, Pipelines
-from stepwire.cli.app import cli
 from stepwire.cli.lists import taken
 from stepwire.v1.step_run_pb2 import StepInfo
+from tests.sdk.commands import Run, on
 from tests.sdk.test_examples import DEFAULT, blocks
 
 CALLS = ["delete", "get", "list", "save"]
-Run = Callable[..., Result]
 
 
 @pytest.fixture
@@ -35,10 +33,7 @@ def client(real_target: str) -> Generator[Client]:
 
 @pytest.fixture
 def run(real_target: str) -> Run:
-    def invoke(*arguments: str, piped: str | None = None) -> Result:
-        return CliRunner().invoke(cli, ["--server", real_target, *arguments], input=piped)
-
-    return invoke
+    return on(real_target)
 
 
 @pytest.fixture
