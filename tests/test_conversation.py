@@ -1,79 +1,13 @@
-from __future__ import annotations
+"""The tree of a conversation: what follows what, where the head goes, and what is refused."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from __future__ import annotations
 
 import pytest
 
 from stepwired import conversation
-from stepwired.conversation import Growth, RenderFormat
-from stepwired.errors import Conflict, Failure, InvalidRequest, NotFound, Reason
-from stepwired.events import Message, Reasoning, Role, ToolResult, ToolUse
-
-NOW_NS = 1_700_000_000_000_000_000
-
-
-@dataclass
-class Forest:
-    """A tree in a dict."""
-
-    stored: dict[str, Message] = field(default_factory=dict)
-    head_id: str = ""
-
-    @property
-    def message_count(self) -> int:
-        return len(self.stored)
-
-    def find(self, message_id: str) -> Message | None:
-        return self.stored.get(message_id)
-
-    def has_tool_use(self, tool_id: str, message_id: str) -> bool:
-        while message_id:
-            message = self.stored[message_id]
-            if message.tool_use and message.tool_use.tool_id == tool_id:
-                return True
-            message_id = message.parent_id
-        return False
-
-    def grow(
-        self,
-        *messages: Message,
-        limit: int = 100,
-        parent_id: str = "",
-        keep_head: bool = False,
-        allow_orphan: bool = False,
-    ) -> Growth:
-        growth = conversation.grow(
-            self,
-            messages,
-            now_ns=NOW_NS,
-            message_limit=limit,
-            parent_id=parent_id,
-            keep_head=keep_head,
-            allow_orphan=allow_orphan,
-        )
-        self.stored |= {message.id: message for message in growth.new}
-        self.head_id = growth.head_id
-        return growth
-
-
-def text(message_id: str, words: str = "hi", parent_id: str = "", role: Role = Role.USER) -> Message:
-    return Message(role=role, text=words, id=message_id, parent_id=parent_id)
-
-
-def use(message_id: str, tool_id: str, parent_id: str = "") -> Message:
-    return Message(role=Role.ASSISTANT, tool_use=ToolUse(tool_id, "find", {}), id=message_id, parent_id=parent_id)
-
-
-def result(message_id: str, tool_id: str, parent_id: str = "") -> Message:
-    return Message(role=Role.TOOL, tool_result=ToolResult(tool_id, "42"), id=message_id, parent_id=parent_id)
-
-
-def fields(failure: Failure) -> Sequence[tuple[str, Reason]]:
-    return [(violation.field, violation.reason) for violation in failure.violations]
-
-
-# --- the tree ---
+from stepwired.errors import Conflict, InvalidRequest, NotFound, Reason
+from stepwired.events import Message, Reasoning, Role, ToolUse
+from tests.growing import NOW_NS, Forest, fields, result, text, use
 
 
 def test_messages_without_parents_follow_each_other_and_the_last_becomes_the_head() -> None:
@@ -239,50 +173,6 @@ def test_roles_have_four_names_and_a_default_for_each_kind_of_message() -> None:
 def test_a_model_is_sent_interrupted_replies_but_nothing_that_is_hidden() -> None:
     shown = [text("a"), Message(text="b", metadata={"hidden": False}), Message(text="c", metadata={"hidden": "no"})]
     assert conversation.for_model([shown[0], Message(text="x", metadata={"hidden": True}), *shown[1:]]) == tuple(shown)
-
-
-# --- text ---
-
-FENCED = "```py\nx = 1\n```\n\n"
-TOOL_USE = Message(role=Role.ASSISTANT, tool_use=ToolUse("t1", "find", {"query": "x", "n": 1, "é": [None, True]}))
-TOOL_RESULT = Message(role=Role.TOOL, tool_result=ToolResult("t1", "two\nlines\n"))
-
-
-@pytest.mark.parametrize(
-    ("message", "brackets", "geppetto"),
-    [
-        (text("", "hello\n\n"), "[user]: hello", "(user): hello"),
-        (text("", " a\nb ", role=Role.SYSTEM), "[system]:  a\nb ", "(system):  a\nb "),
-        (text("", FENCED, role=Role.ASSISTANT), "[assistant]: ```py\nx = 1\n```", "(assistant): \n```py\nx = 1\n```"),
-        (TOOL_USE, *['ToolUseContent{ToolID: t1, Name: find, Input: {"n":1,"query":"x","é":[null,true]}}'] * 2),
-        (TOOL_RESULT, *["ToolResultContent{ToolID: t1, Result: two\nlines\n}"] * 2),
-    ],
-)
-def test_a_message_is_written_exactly_so(message: Message, brackets: str, geppetto: str) -> None:
-    assert conversation.view(message) == brackets
-    assert conversation.view(message, RenderFormat.GEPPETTO) == geppetto
-
-
-def test_a_prompt_of_nothing_is_empty_and_of_one_chat_message_its_bare_text() -> None:
-    assert conversation.single_prompt([]) == ""
-    assert conversation.single_prompt([text("", "hello\n")]) == "hello\n"
-    assert conversation.single_prompt([text("", "hello")], RenderFormat.GEPPETTO) == "hello"
-
-
-def test_a_prompt_of_several_has_a_line_for_each_chat_message_with_its_text_as_it_is() -> None:
-    messages = [text("", "S", role=Role.SYSTEM), text("", "a\n"), TOOL_USE, TOOL_RESULT, text("", FENCED)]
-    assert conversation.single_prompt(messages) == f"[system]: S\n[user]: a\n\n[user]: {FENCED}\n"
-    assert (
-        conversation.single_prompt(messages, RenderFormat.GEPPETTO) == f"(system): S\n(user): a\n\n(user): \n{FENCED}\n"
-    )
-
-
-def test_a_prompt_shows_tools_when_asked_and_a_lone_tool_message_is_no_bare_text() -> None:
-    line = '[tool-use find]: {"n":1,"query":"x","é":[null,true]}\n'
-    assert conversation.single_prompt([TOOL_USE], include_tools=True) == line
-    assert conversation.single_prompt([TOOL_USE]) == ""
-    both = conversation.single_prompt([text("", "q"), TOOL_USE, TOOL_RESULT], include_tools=True)
-    assert both == f"[user]: q\n{line}[tool-result]: two\nlines\n\n"
 
 
 def test_a_stored_parent_is_looked_up_once_however_many_messages_follow_it() -> None:

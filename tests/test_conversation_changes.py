@@ -13,7 +13,7 @@ from stepwired.errors import Conflict, InvalidRequest, Reason
 from stepwired.events import Image, Json, Message, MessageStatus, Reasoning, Role, ToolResult, ToolUse
 from stepwired.limits import Limits
 from stepwired.store.codec.values import Unstorable, fill_struct
-from tests.test_conversation import Forest, fields, text
+from tests.growing import Forest, fields, text
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
