@@ -19,7 +19,7 @@ LIES: Mapping[str, Mapping[str, Any]] = {
     "claims": {"cancelled_ms": 1.0},
     "backdates": {"ended_ms": 0},
     "unnumbered": {"ended_ms": "now"},
-    "repeats": {"code": "OK", "message": "", "trailers": {}},
+    "drops": {"messages": ["CgoKAW1CBUhlbGxv"]},
 }
 
 

@@ -36,14 +36,19 @@ public final class Stepwire {
     return builder(address, InsecureChannelCredentials.create()).build();
   }
 
-  /** Begins a channel, for those who need TLS or settings of their own. */
+  /**
+   * Begins a channel, for those who need TLS or settings of their own.
+   *
+   * <p>A service config of your own that repeats other codes than {@code UNAVAILABLE} does so by its own timing: how long
+   * the server asks to wait is seen by the caller alone.
+   */
   public static ManagedChannelBuilder<?> builder(String address, ChannelCredentials credentials) {
     return Grpc.newChannelBuilder(address, credentials)
         .userAgent("stepwire-java/" + VERSION)
         .disableServiceConfigLookUp() // that of the name service; ours holds
         .defaultServiceConfig(serviceConfig())
         .enableRetry()
-        .intercept(new RequestIds())
+        .intercept(new RequestIds(), new PushBack())
         .maxInboundMessageSize(MAX_RECEIVE_BYTES)
         // A silent stream stays watched. A server ends connections that ask more often than each 10 s or without a call.
         .keepAliveTime(30, TimeUnit.SECONDS)
