@@ -15,8 +15,10 @@ import platformdirs
 import pytest
 
 from stepwire import AsyncClient, Client
+from tests.program import running_without_loop
 from tests.sdk.commands import Run, on
 from tests.sdk.scripted import Server, serve, serve_in_thread
+from tests.sdk.stepping import ALONE
 
 STOP_S = 60.0
 
@@ -58,6 +60,13 @@ def talk(run: Run) -> Run:
     """A conversation `c1` with two messages, and a short way to the commands."""
     assert run("conversations", "new", "hi", "a kitten sleeps", "--id", "c1", "--title", "cats").exit_code == 0
     return partial(run, "conversations")
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """The real server without models, for the tests of one file."""
+    with running_without_loop(tmp_path_factory.mktemp("data"), ALONE) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

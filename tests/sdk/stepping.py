@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -52,3 +53,9 @@ def refuse_two(x: int) -> int:
     if x == 2:
         raise ValueError("no two")
     return x
+
+
+async def slowly_to(x: int) -> AsyncGenerator[int]:
+    for number in range(1, x + 1):
+        await asyncio.sleep(0)
+        yield number

@@ -18,10 +18,8 @@ from stepwire.cli.app import cli
 from stepwire.cli.stages import Stages
 from stepwire.results import run_event
 from stepwire.v1 import step_run_pb2
-from tests.program import running_without_loop
 from tests.sdk.commands import Run, on
 from tests.sdk.scripted import Server
-from tests.sdk.stepping import ALONE
 from tests.sdk.test_cli_terminal import Terminal, terminals
 
 V = step_run_pb2
@@ -33,12 +31,6 @@ steps:
   - render: {template: "{{.}}!"}  # louder
 input: [a, b]
 """
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    with running_without_loop(tmp_path_factory.mktemp("data"), ALONE) as address:
-        yield address
 
 
 @pytest.fixture

@@ -10,14 +10,7 @@ from typing import Any
 import pytest
 
 from stepwire import AsyncClient, Client, StageEvent, errors, steps
-from tests.program import running_without_loop
-from tests.sdk.stepping import ALONE, HANG_S, Heard, refuse_two
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    with running_without_loop(tmp_path_factory.mktemp("data"), ALONE) as address:
-        yield address
+from tests.sdk.stepping import HANG_S, Heard, refuse_two
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncGenerator, Generator
-from contextlib import aclosing
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -14,16 +13,9 @@ from google.protobuf import json_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepwire import AsyncClient, Client, errors, steps
+from stepwire import Client, errors, steps
 from stepwire.steps import Flow
-from tests.program import running_without_loop
-from tests.sdk.stepping import ALONE, HANG_S
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    with running_without_loop(tmp_path_factory.mktemp("data"), ALONE) as address:
-        yield address
+from tests.sdk.stepping import HANG_S, slowly_to
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +36,6 @@ async def slowly(x: Any) -> Any:
 
 def count_to(x: int) -> Generator[int]:
     yield from range(1, x + 1)
-
-
-async def slowly_to(x: int) -> AsyncGenerator[int]:
-    for number in range(1, x + 1):
-        await asyncio.sleep(0)
-        yield number
 
 
 def refuse_two(x: int) -> int:
@@ -215,45 +201,6 @@ def test_functions_run_side_by_side_as_far_as_the_spec_allows(client: Client) ->
     together = threading.Barrier(4)  # breaks unless four are within at once
     met = client.collect(steps.map(lambda x: together.wait(HANG_S) >= 0, max_concurrency=4), [1, 2, 3, 4])
     assert met == [True] * 4
-
-
-async def test_leaving_a_run_cancels_its_coroutines_and_closes_its_generators(target: str) -> None:
-    begun, ended, closed = asyncio.Event(), asyncio.Event(), threading.Event()
-
-    async def for_ever(_: Any) -> None:
-        begun.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    def endless(_: Any) -> Generator[int]:
-        try:
-            while True:
-                yield 1
-        finally:
-            closed.set()
-
-    async with AsyncClient(target) as api:
-        task = asyncio.create_task(api.collect(for_ever))
-        await begun.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert ended.is_set()
-        async with aclosing(api.run(endless)) as results:
-            assert (await anext(results)).value == 1
-        assert await asyncio.to_thread(closed.wait, HANG_S)
-
-
-async def test_a_run_that_ends_while_its_function_still_yields_loses_nothing_and_leaves_nothing(target: str) -> None:
-    async with AsyncClient(target) as api:
-        before = asyncio.all_tasks()
-        for _ in range(30):
-            assert await api.collect([slowly_to, steps.take(2)], 1000) == [1, 2]
-        async with asyncio.timeout(HANG_S):
-            while asyncio.all_tasks() - before:  # noqa: ASYNC110  gRPC's own, which nobody tells of
-                await asyncio.sleep(0.01)
 
 
 def test_a_call_that_is_no_longer_needed_is_cancelled_and_its_thread_forgotten(client: Client) -> None:

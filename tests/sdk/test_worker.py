@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,11 @@ import pytest
 import stepwire
 from stepwire import AsyncClient, Client, errors, steps
 from stepwire.v1 import step_run_pb2
-from tests.program import running, running_without_loop
+from tests.program import running
 from tests.sdk.conftest import real_server
 from tests.sdk.stepping import ALONE, HANG_S, program
 
 V = step_run_pb2
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    with running_without_loop(tmp_path_factory.mktemp("data"), ALONE) as address:
-        yield address
 
 
 @asynccontextmanager
