@@ -8,16 +8,7 @@ from typing import Any
 import pytest
 
 from stepwired.errors import Reason
-from stepwired.events import (
-    ChatOptions,
-    ChatRequest,
-    Image,
-    Message,
-    Reasoning,
-    ResponseFormat,
-    Role,
-    Tool,
-)
+from stepwired.events import ChatOptions, ChatRequest, Image, Message, Reasoning, ResponseFormat, Role, Tool
 from stepwired.providers.wires.anthropic.request import messages_body, turns
 from tests.providers.wires import refused, replied, request_of, result, use
 
