@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 import threading
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -12,9 +11,8 @@ import pytest
 
 from stepwired import jsonschemas, jsonvalue
 from stepwired.errors import InvalidRequest
-from stepwired.events import Batch, ChatOptions, ChatRequest, Embeddings, EmbedRequest, Json, Message
+from stepwired.events import Batch, ChatOptions, ChatRequest, Json, Message
 from stepwired.limits import Limits
-from stepwired.web import embeddings
 from stepwired.web.convert.chat import chat_request
 from tests.rpc.serving import finished
 from tests.web.fronting import CHAT, HI, serve
@@ -96,26 +94,6 @@ async def test_large_requests_are_read_and_checked_beside_the_loop(monkeypatch: 
         assert (await front.ask("POST", CHAT, HI)).status == 200
     assert threads
     assert threading.main_thread() not in threads
-
-
-@pytest.mark.parametrize("form", ["float", "base64"])
-async def test_many_numbers_are_written_beside_the_loop(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    threads: list[threading.Thread] = []
-    write = embeddings.embeddings_json
-
-    def writing(made: Embeddings, *, is_base64: bool) -> bytes:
-        threads.append(threading.current_thread())
-        return write(made, is_base64=is_base64)
-
-    async def embed(request: EmbedRequest) -> Embeddings:
-        return Embeddings("m", 3000, (struct.pack("<3000f", *range(3000)),) * len(request.texts))
-
-    monkeypatch.setattr(embeddings, "embeddings_json", writing)
-    async with serve(embed=embed) as front:
-        reply = await front.ask("POST", "/v1/embeddings", {"input": ["a"] * 10, "encoding_format": form})
-        assert reply.status == 200
-        assert (await front.ask("POST", "/v1/embeddings", {"input": "a"})).status == 200
-    assert [thread is threading.main_thread() for thread in threads] == [False, True]
 
 
 async def test_the_model_is_asked_what_the_request_says() -> None:

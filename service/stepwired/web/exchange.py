@@ -101,8 +101,8 @@ class Exchange:
         self.has_started = False
         """Whether the head of the answer is sent."""
 
-        self.is_beside = False
-        """Whether somebody else answers, in a form that is not ours."""
+        self.has_events = False
+        """Whether the answer is a stream of events, in which a failure can be told."""
 
         self.ended_by: Failure | None = None
         self.is_gone = False
@@ -174,15 +174,13 @@ class Exchange:
         if not self.has_started:
             await self.answer(said.status, said.body(self.request_id), said.all_headers())
             return
-        # The connection ends without the end of the body: also those who pass over this event learn that it failed.
-        if self.is_beside and self.wire is not None:
-            self.wire.cut()
-            return
-        event = b"data: %b\n\n" % said.body(self.request_id)
+        event = b"data: %b\n\n" % said.body(self.request_id) if self.has_events else b""
         if self.wire is None:
             await self.send({"type": "http.response.body", "body": event})
             return
-        self.wire.push(event)
+        if event:
+            self.wire.push(event)
+        # The connection ends without the end of the body: also those who pass over the event learn that it failed.
         self.wire.cut()
 
     def provider_key(self) -> str:

@@ -116,7 +116,6 @@ class Front:
             if exchange.path.startswith(beginning):
                 if exchange.is_oldest_http:
                     raise Refused(505, "http_version_not_supported", "this path needs HTTP/1.1")
-                exchange.is_beside = True
                 await app(scope, exchange.receive, _adding(exchange))
                 return
         scope[_KEY] = exchange

@@ -177,6 +177,7 @@ class Stream:
 
     async def _event(self, event: bytes) -> None:
         if not self._exchange.has_started:
+            self._exchange.has_events = True
             await self._exchange.start(200, _HEADERS)
             if self._exchange.wire is not None:
                 self._ping = asyncio.get_running_loop().call_later(PING_S, self._look)
