@@ -87,24 +87,17 @@ def load(
     source = _source(environ, file)
     tables = _tables(source)
     reader = _Reader()
-    environment = {
-        name: environ[variable]
-        for name in _READ_ELSEWHERE
-        if (variable := PREFIX + name.upper()) in environ and reader.is_plain(variable, environ[variable])
-    }
-    given = {name: value for name, value in (flags or {}).items() if value is not None}
-    over = {name: (_origin(name, given, environment), value) for name, value in {**environment, **given}.items()}
+    over = _overrides(environ, flags or {}, reader)
     of_web = {name: over.pop(name) for name in _WEB if name in over}
-    server = reader.section(Server, tables.pop("server", {}), "server", over)
     settings = Settings(
-        server=server or Server(),
-        web=reader.section(Web, tables.pop("web", {}), "web", of_web) or Web(),
-        local=reader.section(Local, tables.pop("local", {}), "local") or Local(),
-        limits=reader.section(Limits, tables.pop("limits", {}), "limits") or Limits(),
-        images=reader.section(Images, tables.pop("images", {}), "images") or Images(),
-        functions=reader.section(Functions, tables.pop("functions", {}), "functions") or Functions(),
-        tools=reader.section(Tools, tables.pop("tools", {}), "tools") or Tools(),
-        cache=reader.section(Cache, tables.pop("cache", {}), "cache") or Cache(),
+        server=reader.taken(Server, tables, "server", over),
+        web=reader.taken(Web, tables, "web", of_web),
+        local=reader.taken(Local, tables, "local"),
+        limits=reader.taken(Limits, tables, "limits"),
+        images=reader.taken(Images, tables, "images"),
+        functions=reader.taken(Functions, tables, "functions"),
+        tools=reader.taken(Tools, tables, "tools"),
+        cache=reader.taken(Cache, tables, "cache"),
         endpoints={
             name: _filled(given)
             for name, given in reader.sections(Endpoint, tables.pop("endpoints", {}), "endpoints").items()
@@ -116,8 +109,9 @@ def load(
     for name in tables:
         reader.faults.append(f"{name}: {_unknown(name, _TABLES)}")
     _check(settings, reader.faults)
-    if server is not None and (refused := addresses.listening_fault(server.host)):
-        reader.faults.append(f"{_origin('host', given, environment)}: {refused}")
+    if refused := addresses.listening_fault(settings.server.host):
+        place, _ = over.get("host", ("server.host", None))
+        reader.faults.append(f"{place}: {refused}")
     if reader.faults:
         in_file = f"{source}: " if source else ""
         raise ConfigError(f if f.startswith(("--", PREFIX)) else in_file + f for f in reader.faults)
@@ -130,11 +124,19 @@ def _source(environ: Mapping[str, str], file: Path | None) -> Path | None:
     return Path(FILE) if source is None and Path(FILE).is_file() else source
 
 
-def _origin(name: str, flags: Mapping[str, object], environment: Mapping[str, object]) -> str:
-    """Name the place that decided on a field: the flag, the variable or the file."""
-    if name in flags:
-        return "--port" if name == "grpc_port" else "--" + name.replace("_", "-")
-    return PREFIX + name.upper() if name in environment else f"server.{name}"
+def _overrides(
+    environ: Mapping[str, str], flags: Mapping[str, object], reader: _Reader
+) -> dict[str, tuple[str, object]]:
+    """What variables say, or flags, which win: by field, each value with the name of its place."""
+    said: dict[str, tuple[str, object]] = {}
+    for name in _READ_ELSEWHERE:
+        variable = PREFIX + name.upper()
+        if variable in environ and reader.is_plain(variable, environ[variable]):
+            said[name] = (variable, environ[variable])
+    for name, value in flags.items():
+        if value is not None:
+            said[name] = ("--port" if name == "grpc_port" else "--" + name.replace("_", "-"), value)
+    return said
 
 
 def _tables(source: Path | None) -> dict[str, Any]:
@@ -151,6 +153,12 @@ class _Reader:
 
     def __init__(self) -> None:
         self.faults: list[str] = []
+
+    def taken(
+        self, cls: type[T], tables: dict[str, Any], name: str, over: Mapping[str, tuple[str, object]] | None = None
+    ) -> T:
+        """Take one table out of all and read it, as `section` does. Defaults where there is none, or a wrong one."""
+        return self.section(cls, tables.pop(name, {}), name, over) or cls()
 
     def sections(self, cls: type[T], table: object, path: str) -> dict[str, T]:
         if not isinstance(table, dict):
