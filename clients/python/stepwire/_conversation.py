@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, TypeVar, Unpack
 
 from stepwire import _pictures
+from stepwire._arguments import MessageOptions
 from stepwire._at_once import at_once
 from stepwire._blocking import Client
-from stepwire._conversation_aio import AsyncConversation, MessageOptions, no_server
+from stepwire._conversation_aio import AsyncConversation, no_server
 from stepwire._faces import iterates, waits
 from stepwire._pictures import PictureLike
 

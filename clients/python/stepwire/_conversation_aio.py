@@ -2,72 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import datetime
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
-from stepwire import _apart, _pictures, _requests, _rules, _texts, _values, errors, replies
+from stepwire import _apart, _arguments, _pictures, _requests, _rules, _texts, _values, errors, replies
 from stepwire._aio import AsyncClient
-from stepwire._asking import FormatLike
+from stepwire._arguments import ChatArguments, MessageOptions
 from stepwire._pictures import PictureLike
-from stepwire._requests import OptionsLike, View
+from stepwire._requests import View
 from stepwire._talk import Talk
 from stepwire._texts import Style
-from stepwire._tools import ToolLike
 from stepwire._tree import Tree
 from stepwire.v1 import message_pb2
-
-
-class MessageOptions(TypedDict, total=False):
-    """What may be said of any message that is added."""
-
-    metadata: dict[str, Any]
-    """Anything JSON. `{"hidden": True}` keeps the message from models."""
-
-    parent_id: str
-    """The message that this one follows. Default: the head."""
-
-    time: datetime | str
-    """When it was made: a time with its zone, or a text such as `2024-01-01T00:00:00Z`. Default: now."""
-
-    message_id: str
-    """Its id: 1 to 128 of `A-Z a-z 0-9 . _ : -`. Default: a new UUID."""
-
-
-class ChatArguments(TypedDict, total=False):
-    """What may be said of a reply that is asked for."""
-
-    model: str
-    """Name or alias of a model. Default: the server's."""
-
-    system: str
-    """What the model is told before everything else; not kept."""
-
-    parent_id: str
-    """The message to continue from. Default: the head."""
-
-    options: OptionsLike
-    """How to answer."""
-
-    tools: Iterable[ToolLike]
-    """What the model may ask for: functions of this program, names of steps of the server, or JSON as of `Tool`."""
-
-    response_format: FormatLike
-    """What the reply has to look like: a JSON Schema, a type that stands for one, or `"json"`."""
-
-    request_id: str
-    """Makes the call safe to repeat."""
-
-    provider_key: str
-    """Your own key for the provider, where the server asks for its callers' keys."""
-
-    max_tool_turns: int
-    """How often functions are called for. Default: 8."""
-
-    timeout_s: float
-    """Seconds until it fails with `DeadlineExceeded`."""
 
 
 class AsyncConversation:
@@ -99,7 +47,7 @@ class AsyncConversation:
             errors.NotFound: The parent does not exist.
             errors.Conflict: Another message has this id.
         """
-        return await self._add(_made(options, role=role, text=text))
+        return await self._add(_arguments.message(options, role=role, text=text))
 
     async def add_message_with_image(
         self, role: str, text: str, image: PictureLike, *, detail: str = "", **options: Unpack[MessageOptions]
@@ -122,7 +70,7 @@ class AsyncConversation:
             picture = _pictures.image(image, detail=detail)
         else:
             picture = await _apart.run(lambda: _pictures.image(image, detail=detail))
-        return await self._add(_made(options, role=role, text=text, images=[picture]))
+        return await self._add(_arguments.message(options, role=role, text=text, images=[picture]))
 
     async def add_tool_use(
         self, tool_id: str, name: str, tool_input: dict[str, Any], **options: Unpack[MessageOptions]
@@ -134,7 +82,7 @@ class AsyncConversation:
         """
         with _requests.checked():
             use = message_pb2.ToolUse(tool_id=tool_id, name=name, input=_values.to_struct(tool_input))
-        return await self._add(_made(options, tool_use=use))
+        return await self._add(_arguments.message(options, tool_use=use))
 
     async def add_tool_result(
         self,
@@ -159,7 +107,7 @@ class AsyncConversation:
         """
         with _requests.checked():
             answer = message_pb2.ToolResult(tool_id=tool_id, result=result, is_error=is_error)
-        return await self._add(_made(options, tool_result=answer), allow_orphan=allow_orphan)
+        return await self._add(_arguments.message(options, tool_result=answer), allow_orphan=allow_orphan)
 
     async def get_messages(self, view: View = "head_path", *, message_id: str = "") -> list[message_pb2.Message]:
         """List messages, parents before children. They are copies: changing them changes nothing here.
@@ -293,17 +241,3 @@ class AsyncConversation:
 def no_server() -> RuntimeError:
     """Make the error of a conversation that is to ask a model and has no client."""
     return RuntimeError("this conversation knows no server to ask: make it with a client")
-
-
-def _made(options: MessageOptions, **content: Any) -> message_pb2.Message:
-    if unknown := options.keys() - MessageOptions.__annotations__.keys():
-        raise TypeError(f"a message has no option {', '.join(sorted(unknown))}")
-    metadata = options.get("metadata")
-    with _requests.checked():
-        return message_pb2.Message(
-            id=options.get("message_id", ""),
-            parent_id=options.get("parent_id", ""),
-            metadata=None if metadata is None else _values.to_struct(metadata),
-            create_time=_requests.timestamp(options.get("time")),
-            **content,
-        )

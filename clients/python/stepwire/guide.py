@@ -26,7 +26,7 @@ from google.protobuf import json_format
 
 import stepwire
 from stepwire import _values
-from stepwire._conversation_aio import MessageOptions
+from stepwire._arguments import MessageOptions
 from stepwire._guide_chat import ChatStep, ChatStepFactory
 from stepwire._guide_steps import AbortController, AbortError, AbortSignal, GuideStep, Steps
 from stepwire._pictures import PictureLike
