@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pytest
 from playwright.async_api import expect
 
 from tests.fakeprov.behaviours import flood, reply
@@ -71,7 +72,7 @@ ALLOWED = {
     *("tr", "ul"),
 }
 ATTRIBUTES = {
-    *("aria-hidden", "aria-label", "checked", "class", "d", "disabled", "href", "rel", "role", "scope", "start"),
+    *("aria-hidden", "aria-label", "checked", "class", "d", "dir", "disabled", "href", "rel", "role", "scope", "start"),
     *("tabindex", "target", "title", "type", "viewBox"),
 }
 TEXT = """# Title with `code`
@@ -183,6 +184,64 @@ async def test_text_that_grows_ends_as_the_same_text_does_that_is_there_at_once(
     assert finished == whole
     assert "<table>" in grown
     assert 'href="https://example.com/"' in whole
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "part"),
+    [
+        ("- one\n- two\n- three\n", "- four\n- five", "li"),
+        ("3. one\n4. two\n5. three\n", "6. four\n7. five", "li"),
+        ("| a | b |\n|---|---|\n| 1 | 2 |\n", "| 3 | 4 |\n| 5 | 6", "tbody tr"),
+        ("```\none\n", "two\nthree", "pre"),
+    ],
+    ids=["list", "numbers", "table", "code"],
+)
+async def test_what_stands_stays_the_same_element_while_its_block_grows(
+    page: Any, text: str, more: str, part: str
+) -> None:
+    kept = await page.evaluate(
+        """async ([text, more, part]) => {
+          const {Growing} = await import("/js/growing.js");
+          const box = document.createElement("div");
+          const growing = new Growing(box);
+          growing.set(text);
+          const before = box.querySelector(part);
+          for (let cut = 1; cut <= more.length; cut++) growing.set(text + more.slice(0, cut));
+          growing.finish(text + more);
+          return [before === box.querySelector(part), box.textContent.includes(more.slice(-1))];
+        }""",
+        [text, more, part],
+    )
+    assert kept == [True, True]
+
+
+async def test_text_reads_in_the_direction_of_its_letters_and_code_always_from_the_left(page: Any) -> None:
+    text = "שלום `x` עולם.\n\nHello.\n\n- שלום\n- b\n\n```\nשלום = 1\n```\n\n| שלום |\n|---|\n| a |"
+    shown = await page.evaluate(
+        """async (text) => {
+          const {Growing} = await import("/js/growing.js");
+          const box = document.createElement("div");
+          document.querySelector("#thread").append(box);
+          new Growing(box).finish(text);
+          return [...box.children].map((each) => `${each.localName} ${getComputedStyle(each).direction}`);
+        }""",
+        text,
+    )
+    assert shown == ["p rtl", "p ltr", "ul rtl", "figure ltr", "div rtl"]
+
+
+@pytest.mark.parametrize("length", [1, 30_000], ids=["coloured", "plain"])
+async def test_characters_that_turn_the_order_of_letters_are_seen_in_code_and_turn_nothing(
+    served: Served, page: Any, length: int
+) -> None:
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    code = "// admin \u202e } \u2066 if\nx = '\u202e'" + "\nlet" * length + " y\u2067z"
+    served.behave(reply(["```js\n", code, "\n```"]))
+    await ask(page, "Code?")
+    await expect(page.locator(".code-turn")).to_have_text(["\u202e", "\u2066", "\u202e", "\u2067"])
+    await page.locator("figure.code").get_by_role("button", name="Copy").click()
+    await expect(page.locator("figure.code button")).to_have_text("Copied")
+    assert await page.evaluate("navigator.clipboard.readText()") == code
 
 
 async def test_however_texts_are_cut_no_piece_of_them_fails(page: Any) -> None:

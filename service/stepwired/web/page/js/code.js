@@ -28,6 +28,9 @@ const WITH_HASH = new RegExp(String.raw`(?<comment>#[^\n]*|"""[^]*?(?:"""|$)|'''
 const WITH_SLASHES = new RegExp(String.raw`(?<comment>\/\/[^\n]*|\/\*[^]*?\*\/)${REST}`, "g");
 const WITH_DASHES = new RegExp(String.raw`(?<comment>--[^\n]*|\/\*[^]*?\*\/)${REST}`, "g");
 
+/** What could make code read as other code than it is. */
+const TURNS = /([\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069])/;
+
 /** The element of a block; its `grow(token)` takes in a later form of the same block, if it can. */
 export function codeBlock(text, info) {
   const label = info.trim().split(/[\s,{]/, 1)[0].slice(0, 24);
@@ -37,7 +40,7 @@ export function codeBlock(text, info) {
   const button = h("button", { type: "button", class: "copy", onclick: () => copy(button, shown) }, icon("copy"), "Copy");
   const head = h("figcaption", {}, h("span", {}, label || "text"), button);
   const name = `Code${label ? `, ${label}` : ""}`;
-  const element = h("figure", { class: "code" }, head, h("pre", { tabindex: "0", role: "group", "aria-label": name }, content));
+  const element = h("figure", { class: "code", dir: "ltr" }, head, h("pre", { tabindex: "0", role: "group", "aria-label": name }, content));
   element.grow = (token) => {
     const isSame = token.type === "code" && (token.lang ?? "") === info && token.text.startsWith(shown);
     if (!isSame) return false;
@@ -50,8 +53,15 @@ export function codeBlock(text, info) {
 }
 
 function append(content, text) {
-  if (content.lastChild?.nodeType === Node.TEXT_NODE) content.lastChild.appendData(text);
-  else content.append(text);
+  const isPlain = text.search(TURNS) < 0;
+  if (isPlain && content.lastChild?.nodeType === Node.TEXT_NODE) content.lastChild.appendData(text);
+  else content.append(...plain(text));
+}
+
+/** Text as it stands; characters that would have others read in another order are seen, and turn nothing around. */
+function plain(text) {
+  if (text.search(TURNS) < 0) return [text];
+  return text.split(TURNS).map((piece, at) => (at % 2 ? h("span", { class: "code-turn", title: "Turns the order of letters" }, piece) : piece));
 }
 
 function colour(content, text, label) {
@@ -59,7 +69,7 @@ function colour(content, text, label) {
   const language = ALIASES[name] ?? name;
   const keywords = KEYWORDS[language];
   if (!keywords || text.length > COLOURED_CHARACTERS) {
-    content.textContent = text;
+    content.replaceChildren(...plain(text));
     return;
   }
   const pattern = HASH_COMMENTS.has(language) ? WITH_HASH : language === "sql" ? WITH_DASHES : WITH_SLASHES;
@@ -68,10 +78,10 @@ function colour(content, text, label) {
   for (const match of text.matchAll(pattern)) {
     const kind = kindOf(match, keywords, text);
     if (!kind) continue;
-    nodes.push(text.slice(at, match.index), h("span", { class: `code-${kind}` }, match[0]));
+    nodes.push(...plain(text.slice(at, match.index)), h("span", { class: `code-${kind}` }, plain(match[0])));
     at = match.index + match[0].length;
   }
-  content.replaceChildren(...nodes, text.slice(at));
+  content.replaceChildren(...nodes, ...plain(text.slice(at)));
 }
 
 function kindOf(match, keywords, text) {

@@ -64,8 +64,8 @@ export class Growing {
     return tokens.map((token, index) => {
       const before = this.#tail[index];
       if (before?.type === token.type && before.raw === token.raw) return before;
-      // A long block of code grows by its text alone, so that what somebody has marked in it stays marked.
-      if (before?.type === "code" && before.node?.grow?.(token)) return { ...token, node: before.node };
+      // A long block of code grows by its text alone, a list by its items, so that what somebody has marked stays marked.
+      if (before?.type === token.type && before.node?.grow?.(token)) return { type: token.type, raw: token.raw, node: before.node };
       return { type: token.type, raw: token.raw, node: block(token, 0, this.#top || 1) };
     });
   }

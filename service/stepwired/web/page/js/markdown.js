@@ -42,6 +42,13 @@ function hasManyStars(text) {
  * text begins with, its headings follow those of the page without a gap.
  */
 export function block(token, depth = 0, top = 1) {
+  const element = made(token, depth, top);
+  // Its first letters say which way it reads; what is inside goes with it. Code says so itself.
+  if (depth === 0 && element && !element.dir) element.dir = "auto";
+  return element;
+}
+
+function made(token, depth, top) {
   if (depth > DEEPEST) return h("p", {}, token.raw);
   if (token.type === "heading") return h(`h${Math.min(6, 3 + Math.max(0, token.depth - top))}`, {}, inlines(token.tokens, depth + 1));
   const make = BLOCKS[token.type];
@@ -66,11 +73,33 @@ function children(tokens = [], depth) {
 
 function list(token, depth) {
   const start = token.ordered && token.start !== 1 && token.start !== "" ? String(token.start) : null;
-  const items = token.items.map((item) => {
-    const box = item.task ? checkbox(item.checked) : null;
-    return h("li", { class: item.task ? "task" : null }, box, itemChildren(item, depth));
-  });
-  return h(token.ordered ? "ol" : "ul", { start }, items);
+  const element = h(token.ordered ? "ol" : "ul", { start });
+  const make = (item) => h("li", { class: item.task ? "task" : null }, item.task ? checkbox(item.checked) : null, itemChildren(item, depth));
+  const isSame = (one, other) => one.raw === other.raw && one.loose === other.loose && one.checked === other.checked;
+  growsBy(element, token, make, ({ items }) => items, isSame, ({ ordered, start: first }) => `${ordered} ${first}`);
+  return element;
+}
+
+/**
+ * Fills an element with what it makes of a token's members, and gives it a `grow(token)` that takes in a later form of
+ * the same block: where all but the last members stay as they are, so do their elements. True if it could; it can where
+ * `kindOf` both is the same.
+ */
+function growsBy(element, token, make, membersOf, isSame, kindOf) {
+  let shown = [];
+  const take = (members) => {
+    let at = 0;
+    while (at < shown.length && at < members.length && isSame(shown[at], members[at])) at++;
+    for (let left = element.childElementCount; left > at; left--) element.lastElementChild.remove();
+    element.append(...members.slice(at).map(make));
+    shown = members;
+  };
+  take(membersOf(token));
+  element.grow = (next) => {
+    if (next.type !== token.type || kindOf(next) !== kindOf(token)) return false;
+    take(membersOf(next));
+    return true;
+  };
 }
 
 /** A tight item holds bare text; a loose one, paragraphs. */
@@ -92,10 +121,15 @@ function table(token, depth) {
     return h(tag, { class: side ? `align-${side}` : null, scope: tag === "th" ? "col" : null }, inlines(tokens, depth));
   };
   const head = h("tr", {}, token.header.map((each, column) => cell("th", each, column)));
-  const rows = token.rows.map((row) => h("tr", {}, row.map((each, column) => cell("td", each, column))));
+  const rows = h("tbody");
+  const make = (row) => h("tr", {}, row.map((each, column) => cell("td", each, column)));
+  const isSame = (one, other) => one.every(({ text }, column) => text === other[column].text);
+  growsBy(rows, token, make, (each) => each.rows, isSame, ({ header, align }) => JSON.stringify([header.map(({ text }) => text), align]));
   // Scrolls by itself when it is wide, with the keyboard too.
   const scroller = { class: "table", tabindex: "0", role: "group", "aria-label": "Table" };
-  return h("div", scroller, h("table", {}, h("thead", {}, head), h("tbody", {}, rows)));
+  const element = h("div", scroller, h("table", {}, h("thead", {}, head), rows));
+  element.grow = rows.grow;
+  return element;
 }
 
 const INLINES = {
