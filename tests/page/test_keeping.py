@@ -23,6 +23,25 @@ async def take_away(page: Page, guard: Guard) -> None:
     await page.route(CALLS, lambda route: route.abort())
 
 
+#: Ends when all that was begun before is written.
+WRITTEN = """
+() => new Promise((done, fail) => {
+  const request = indexedDB.open("stepwire", 1);
+  request.onerror = fail;
+  request.onsuccess = () => {
+    const last = request.result.transaction("pictures", "readwrite");
+    last.oncomplete = done;
+    last.objectStore("pictures").count();
+  };
+})
+"""
+
+
+async def kept(page: Page) -> None:
+    """Wait until what the browser is to keep is kept: it does in order what it is asked for."""
+    await page.evaluate(WRITTEN)
+
+
 async def begun(page: Page, text: str) -> str:
     """A conversation with one answer; its id."""
     await ask(page, text)
@@ -72,11 +91,16 @@ async def test_what_could_not_be_sent_is_a_draft_after_a_reload(
     if not is_first:
         await begun(page, "Another unlucky one")
     await take_away(page, guard)
+    await give(page, "paste", drawn("PNG"))
+    await expect(page.locator("#tray img")).to_have_count(1)
     await ask(page, "A message that is not stored")
     await expect(failure(page)).to_contain_text("cannot be reached")
+    await expect(page.locator("#tray img")).to_have_count(0)
+    await kept(page)
     await page.unroute(CALLS)
     guard.allowed = ("ERR_FAILED", "404")
     await page.reload()
+    await expect(page.locator("#tray img")).to_have_count(1)
     await expect(page.locator("#field")).to_have_value("A message that is not stored")
     await expect(page.locator("#notice")).to_contain_text("not sent")
     await expect(page.locator(".gone")).to_have_count(0)
@@ -84,9 +108,44 @@ async def test_what_could_not_be_sent_is_a_draft_after_a_reload(
     await page.locator("#field").press("Enter")
     await expect(replies(page)).to_have_count(1 if is_first else 2)
     await expect(page.locator(".stats")).to_have_count(1 if is_first else 2)
+    assert [part["type"] for part in sent(served)].count("image_url") == 1
+    await kept(page)
     await page.reload()
     await expect(replies(page)).to_have_count(1 if is_first else 2)
+    await kept(page)
     await expect(page.locator("#field")).to_have_value("")
+    await expect(page.locator("#tray img")).to_have_count(0)
+
+
+async def test_pictures_of_a_draft_outlive_the_page_until_they_are_sent_or_taken_out(served: Served, page: Any) -> None:
+    tray = page.locator("#tray img")
+    for at in range(3):
+        await give(page, "paste", drawn("PNG"), f"{at}.png")
+        await expect(tray).to_have_count(at + 1)
+    await page.get_by_role("button", name="Remove 1.png").click()
+    await kept(page)
+    await page.reload()
+    await expect(tray).to_have_count(2)
+    await new_chat(page)
+    await expect(tray).to_have_count(2)
+    await page.get_by_role("button", name="Send").click()
+    await expect(replies(page)).to_have_text("Hello.")
+    assert [part["type"] for part in sent(served)] == ["image_url"] * 2
+    await kept(page)
+    await page.reload()
+    await expect(replies(page)).to_have_text("Hello.")
+    await new_chat(page)
+    await kept(page)
+    await expect(tray).to_have_count(0)
+
+
+async def test_a_browser_that_keeps_nothing_can_send_pictures_all_the_same(served: Served, page: Any) -> None:
+    await page.add_init_script("IDBFactory.prototype.open = () => { throw new DOMException('no', 'SecurityError'); }")
+    await page.reload()
+    await give(page, "paste", drawn("PNG"))
+    await ask(page, "What is this?")
+    await expect(replies(page)).to_have_text("Hello.")
+    assert [part["type"] for part in sent(served)].count("image_url") == 1
 
 
 async def test_a_picture_is_what_it_was_when_it_was_chosen(served: Served, page: Any, tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ import base64
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.fakeprov.behaviours import in_turn, reply, stalled
 from tests.imaging.corpus import drawn
-from tests.page.conftest import Guard, Served, ask, replies
+from tests.page.conftest import Guard, Open, Served, ask, replies
 from tests.page.test_pictures import GIVE, give, sent
 
 #: Files are read only when the test says so.
@@ -96,24 +96,72 @@ async def test_a_hit_in_another_version_does_not_take_a_reply_out_of_reach(serve
     await expect(replies(page)).to_have_text(["One."])
 
 
-async def test_a_conversation_that_is_deleted_while_it_is_answered_stops_the_model(
+async def delete(page: Page, conversation: str) -> None:
+    await choose(page, conversation, "Delete")
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+
+
+async def test_a_conversation_that_is_deleted_while_it_is_answered_stops_the_model_first(
     served: Served, guard: Guard, page: Any
 ) -> None:
     guard.allowed = ("404",)  # its watch, and whatever else asked for it meanwhile
+
+    async def behind_the_end(route: Route) -> None:
+        await served.provider.closed()  # before the server has heard of the deletion
+        await route.continue_()
+
+    await page.route("**/DeleteConversation", behind_the_end)
     served.behave(in_turn(stalled(["Once"]), reply(["Else."])))
     await ask(page, "A tale to be deleted")
     await expect(replies(page)).to_have_text("Once")
-    await choose(page, "A tale to be deleted", "Delete")
-    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    await served.provider.closed()
+    await delete(page, "A tale to be deleted")
     await expect(page.locator("#empty")).to_be_visible()
     await ask(page, "Something else")
     await expect(replies(page)).to_have_text("Else.")
     await expect(page.locator(".stats")).to_be_visible()
-    await expect(page.locator("#conversations li", has_text="A tale to be deleted")).to_have_count(0)
     await page.reload()
     await expect(page.locator("#conversations li", has_text="Something else")).to_be_visible()
     await expect(page.locator("#conversations li", has_text="A tale to be deleted")).to_have_count(0)
+    assert len(served.provider.requests) == 2
+
+
+async def test_a_conversation_that_is_deleted_in_another_tab_stops_the_model_though_nobody_looks(
+    served: Served, guard: Guard, page: Any, opened: Open
+) -> None:
+    guard.allowed = ("404",)
+    served.behave(stalled(["Once"]))
+    await ask(page, "A tale in two tabs")
+    await expect(replies(page)).to_have_text("Once")
+    await page.get_by_role("button", name="New chat").first.click()
+    other = await opened(beside=page)
+    await delete(other, "A tale in two tabs")
+    await served.provider.closed()
+    await expect(page.locator("#conversations li", has_text="A tale in two tabs")).to_have_count(0)
+
+
+async def test_nothing_is_stored_of_a_reply_whose_conversation_a_program_deletes(
+    served: Served, guard: Guard, page: Any
+) -> None:
+    guard.allowed = ("404",)
+    served.behave(stalled(["Quokkas are small."]))
+    await ask(page, "A tale of a program")
+    await expect(replies(page)).to_have_text("Quokkas are small.")
+    await page.evaluate(
+        """async () => {
+          const {deleteConversation} = await import("/js/api.js");
+          await deleteConversation(location.hash.slice(1));
+        }"""
+    )
+    await served.provider.closed()
+    await expect(page.locator(".gone")).to_be_visible()
+    found = await page.evaluate(
+        """async () => {
+          const {searchMessages, getConversation} = await import("/js/api.js");
+          const hits = await searchMessages("quokkas", "");
+          return [hits, await getConversation(location.hash.slice(1)).catch((error) => error.code)];
+        }"""
+    )
+    assert found == [{}, "not_found"]
 
 
 @pytest.mark.parametrize("text", ["a" + "😀" * 80, "😀" * 80], ids=["odd", "even"])

@@ -4,7 +4,7 @@ import { icon } from "./dom.js";
 import { newId } from "./ids.js";
 import { recall, remember } from "./prefs.js";
 import { Session } from "./session.js";
-import { release, unsent } from "./unsent.js";
+import { picturesOf, release, unsent } from "./unsent.js";
 import { Composer } from "./views/composer.js";
 import { Drawer } from "./views/drawer.js";
 import { Models } from "./views/models.js";
@@ -26,9 +26,14 @@ class Page {
     for (const element of document.querySelectorAll("[data-icon]")) element.prepend(icon(element.dataset.icon));
     this.models = new Models({ picker: part("model") });
     this.watching = new Watching();
+    this.tabs = new BroadcastChannel("stepwire"); // a reply that is not looked at here may have been deleted there
     this.drawer = new Drawer({ drawer: part("drawer"), button: part("menu"), shade: part("shade"), rest: part("main") });
     this.sidebar = new Sidebar({ list: part("conversations") }, {
-      deleted: (id) => this.#forget(id),
+      deleting: (id) => this.#sessions.get(id)?.halt(), // nothing of it is paid for, or stored, behind its end
+      deleted: (id) => {
+        this.#forget(id);
+        this.tabs.postMessage({ deleted: id });
+      },
       renamed: (id, title) => this.#renamed(id, title),
     });
     this.thread = new Thread({ scroller: part("scroller"), list: part("thread"), empty: part("empty"), latest: part("latest") }, this.#actions());
@@ -83,7 +88,8 @@ class Page {
     const stored = session.tree.get(session.tree.headId);
     const error = session.reply?.reply.error ?? session.notes.get(session.tree.headId)?.error;
     const text = session.reply?.reply.text ?? stored?.text ?? "";
-    if (!error) this.#say(`Reply: ${text.slice(0, ANNOUNCED_CHARACTERS)}`); // an error's card speaks for itself
+    const wasStopped = session.reply?.reply.state === "stopped" || session.notes.get(session.tree.headId)?.wasStopped;
+    if (!error) this.#say(`${wasStopped ? "Stopped" : "Reply"}: ${text.slice(0, ANNOUNCED_CHARACTERS)}`); // an error's card speaks for itself
     this.sidebar.refresh();
   }
 
@@ -169,22 +175,24 @@ class Page {
     const session = this.#open;
     await session.load();
     if (session !== this.#open) return;
-    this.#recover(session);
+    await this.#recover(session);
     await this.#revealed();
   }
 
   /** What was sent before the page was loaded, and did not arrive, is a draft again: of a new chat if there is no other. */
-  #recover(session) {
+  async #recover(session) {
     if (session.state !== "ready" && session.state !== "gone") return;
     const isGone = session.state === "gone";
     const lost = unsent(session.id).filter(({ id }) => !session.tree.has(id));
     if (!lost.length && !(isGone && recall(`draft.${session.id}`))) return;
+    const images = (await Promise.all(lost.map(picturesOf))).flat();
+    if (session !== this.#open) return; // when it is looked at again
     for (const { id } of lost) release(session.id, id);
     if (isGone) {
       history.replaceState(null, "", location.pathname);
       this.#route();
     }
-    this.composer.giveBack(isGone ? "" : session.id, { text: lost.map(({ text }) => text).join("\n\n") }, session.id);
+    this.composer.giveBack(isGone ? "" : session.id, { text: lost.map(({ text }) => text).filter(Boolean).join("\n\n"), images }, session.id);
     this.composer.say("What is in the field was not sent.");
   }
 
@@ -204,6 +212,7 @@ class Page {
     const session = this.#open;
     const title = session.title || (session.isStored ? "Untitled" : "New chat");
     part("title").textContent = title;
+    part("title").title = title; // where there is no room for it
     document.title = session.title ? `${title} · Stepwire` : "Stepwire";
     this.composer.isBusy = session.isBusy;
     this.thread.show(session);
@@ -227,12 +236,17 @@ class Page {
 
   #listen() {
     addEventListener("hashchange", () => this.#route());
+    this.tabs.addEventListener("message", ({ data }) => {
+      this.#sessions.get(data.deleted)?.learn(data);
+      this.sidebar.forget(data.deleted);
+    });
     document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.sidebar.refresh());
     document.querySelector("[data-skip]").addEventListener("click", (event) => {
       event.preventDefault(); // the address names the conversation, not a place on the page
       this.composer.focus();
     });
     for (const element of document.querySelectorAll("[data-do]")) element.addEventListener("click", () => this.#do(element.dataset.do));
+    for (const element of document.querySelectorAll("[data-begin]")) element.addEventListener("click", () => this.composer.begin(element.dataset.begin));
     const theme = part("theme");
     theme.value = recall("theme", "system");
     theme.addEventListener("change", () => {

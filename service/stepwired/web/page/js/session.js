@@ -23,6 +23,7 @@ export class Session {
   notes = new Map(); // of stored messages: {stats, error}
   revision = 0;
   #listener;
+  #asked = null; // a promise: the last call for a reply is over
   #unstored = new Set(); // ids of messages that the server is not known to have
 
   constructor(id, listener, isStored) {
@@ -116,6 +117,13 @@ export class Session {
     if (this.isBusy) this.reply.abort.abort();
   }
 
+  /** Ends the reply that is being written; the promise is kept when nothing of it will be asked for any more. */
+  async halt() {
+    if (!this.isStored) return this.leave(); // its words are not wanted back
+    this.stop();
+    return this.#asked;
+  }
+
   /** It was deleted. */
   leave() {
     this.state = "gone";
@@ -147,7 +155,13 @@ export class Session {
     if (this.isBusy) throw new Error("A reply is being written here. Stop it first, or wait for its end.");
   }
 
-  async #ask(request, parentId) {
+  #ask(request, parentId) {
+    const asking = this.#run(request, parentId);
+    this.#asked = asking.catch(() => null);
+    return asking;
+  }
+
+  async #run(request, parentId) {
     const known = new Set(this.tree.children(parentId).map((message) => message.id));
     const reply = new Reply(performance.now());
     const abort = new AbortController();

@@ -3,12 +3,14 @@
 import { h, iconButton, place } from "../dom.js";
 import { ALL_BYTES, MOST, bytesOf, show, takeIn } from "../pictures.js";
 import { recall, remember } from "../prefs.js";
+import { shelve, shelved } from "../shelf.js";
 
 const keyOf = (id) => `draft.${id}`;
 const mebibytes = (bytes) => (bytes / 1024 / 1024).toFixed(1);
 
 export class Composer {
   #trays = new Map(); // of each draft its pictures, as messages hold them
+  #brought = new Map(); // of each draft a promise: its pictures of earlier are in the tray
   #key = null; // of the draft that is shown
   #reading = []; // keys of the drafts that files are being read for
   #isWanted = false; // to be sent as soon as its pictures are read
@@ -51,26 +53,57 @@ export class Composer {
     this.say("");
     this.#showPictures();
     this.#changed();
+    this.#bring(this.#key);
   }
 
   /** Puts what was not sent before the draft of a conversation; `from` is where the draft was until now. */
   giveBack(id, { text, images = [] }, from = id) {
-    const [key, before] = [keyOf(id), keyOf(from)];
-    const draft = [text, recall(before)].filter(Boolean).join("\n\n");
-    const pictures = [...images, ...(this.#trays.get(before) ?? [])];
-    this.forget(from);
-    remember(key, draft);
-    this.#trays.set(key, pictures);
-    if (key !== this.#key) return;
+    const keys = [...new Set([keyOf(from), keyOf(id)])];
+    const draft = [text, ...keys.map((each) => recall(each))].filter(Boolean).join("\n\n");
+    for (const each of keys) remember(each, each === keyOf(id) ? draft : "");
+    this.#giveBackPictures(keys, images);
+    if (this.#key !== keyOf(id)) return;
     this.field.value = draft;
-    this.#showPictures();
     this.#changed();
+  }
+
+  async #giveBackPictures(keys, images) {
+    await Promise.all(keys.map((each) => this.#bring(each)));
+    const pictures = [...images, ...keys.flatMap((each) => this.#trays.get(each) ?? [])];
+    for (const each of keys) this.#fill(each, each === keys.at(-1) ? pictures : []);
   }
 
   /** Forgets the draft of a conversation. */
   forget(id) {
     remember(keyOf(id), "");
-    this.#trays.delete(keyOf(id));
+    this.#brought.set(keyOf(id), Promise.resolve());
+    this.#fill(keyOf(id), []);
+  }
+
+  /** Puts the pictures that a draft had when the page was left into its tray, once. */
+  #bring(key) {
+    if (!this.#brought.has(key)) {
+      const fill = async () => {
+        const before = await shelved(key);
+        if (before.length) this.#fill(key, [...before, ...(this.#trays.get(key) ?? [])]);
+      };
+      this.#brought.set(key, this.#read(key, fill));
+    }
+    return this.#brought.get(key);
+  }
+
+  #fill(key, pictures) {
+    this.#trays.set(key, pictures);
+    shelve(key, pictures);
+    if (key === this.#key) this.#showPictures();
+  }
+
+  /** Sends nothing of a draft until `read` is done, and then, if it was to be sent meanwhile, sends it. */
+  async #read(key, read) {
+    this.#reading.push(key);
+    await read();
+    this.#reading.splice(this.#reading.indexOf(key), 1);
+    if (key === this.#key && this.#isWanted && !this.#isBusy) this.#submit();
   }
 
   /** Says above the field, for everybody, what could not be done. */
@@ -79,8 +112,18 @@ export class Composer {
     this.notice.hidden = !text;
   }
 
+  /** Puts a beginning before what the field has, for the person to go on with. */
+  begin(text) {
+    this.field.value = text + this.field.value;
+    this.#isWanted = false;
+    this.#changed();
+    this.focus();
+    this.field.setSelectionRange(this.field.value.length, this.field.value.length);
+  }
+
   set isBusy(isBusy) {
     this.#isBusy = isBusy;
+    this.form.classList.toggle("is-busy", isBusy);
     this.button.classList.toggle("is-stop", isBusy);
     this.button.setAttribute("aria-label", isBusy ? "Stop" : "Send");
     this.button.title = isBusy ? "Stop (Esc)" : "Send (Enter)";
@@ -92,23 +135,21 @@ export class Composer {
   }
 
   /** Takes files in as pictures, as far as they can be sent; says why where they cannot. */
-  async add(files) {
+  add(files) {
     const key = this.#key;
     this.say("");
-    this.#reading.push(key);
-    for (const file of files) {
-      try {
-        this.#put(key, await takeIn(file));
-      } catch (error) {
-        if (key !== this.#key) continue;
-        this.#isWanted = false; // whether it is to be sent without is for the person to say
-        this.say(error.message);
+    return this.#read(key, async () => {
+      await this.#bring(key);
+      for (const file of files) {
+        try {
+          this.#put(key, await takeIn(file));
+        } catch (error) {
+          if (key !== this.#key) continue;
+          this.#isWanted = false; // whether it is to be sent without is for the person to say
+          this.say(error.message);
+        }
       }
-    }
-    this.#reading.splice(this.#reading.indexOf(key), 1);
-    if (key !== this.#key) return;
-    this.#showPictures();
-    if (this.#isWanted && !this.#isBusy) this.#submit();
+    });
   }
 
   #put(key, picture) {
@@ -116,7 +157,7 @@ export class Composer {
     const bytes = others.reduce((sum, each) => sum + bytesOf(each), bytesOf(picture));
     if (others.length >= MOST) throw new Error(`One message has at most ${MOST} pictures.`);
     if (bytes > ALL_BYTES) throw new Error(`The pictures of one message are at most 8 MiB together; with “${picture.name}” they are ${mebibytes(bytes)}.`);
-    this.#trays.set(key, [...others, picture]);
+    this.#fill(key, [...others, picture]);
   }
 
   get #pictures() {
@@ -129,9 +170,8 @@ export class Composer {
     const images = this.#pictures;
     if (this.#isWanted || (!text && !images.length)) return;
     this.field.value = "";
-    this.#trays.delete(this.#key);
+    this.#fill(this.#key, []);
     this.say("");
-    this.#showPictures();
     this.#changed();
     this.onSend({ text, images });
   }
@@ -180,8 +220,7 @@ export class Composer {
   #showPictures() {
     const shown = this.#pictures.map((picture) => {
       const leave = () => {
-        this.#trays.set(this.#key, this.#pictures.filter((each) => each !== picture));
-        this.#showPictures();
+        this.#fill(this.#key, this.#pictures.filter((each) => each !== picture));
         this.focus();
       };
       const img = h("img", { alt: picture.name });

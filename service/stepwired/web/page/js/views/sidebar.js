@@ -17,9 +17,12 @@ export class Sidebar {
   #error = null;
   #loading = null;
 
-  /** `deleted(id)` and `renamed(id, title)` are called when the server has done so. */
-  constructor({ list }, { deleted, renamed }) {
-    Object.assign(this, { list, onDeleted: deleted, onRenamed: renamed });
+  /**
+   * `deleted(id)` and `renamed(id, title)` are called when the server has done so, `deleting(id)` before it is asked to,
+   * and is waited for.
+   */
+  constructor({ list }, { deleting, deleted, renamed }) {
+    Object.assign(this, { list, onDeleting: deleting, onDeleted: deleted, onRenamed: renamed });
   }
 
   /** Reads the newest conversations anew. What was read of older ones stays. */
@@ -83,7 +86,7 @@ export class Sidebar {
     if (this.#next) elements.push(h("button", { type: "button", class: "button more", onclick: () => this.#read(this.#next) }, "Show older"));
     if (this.#renaming && this.list.querySelector(".rename")) return; // not under somebody's fingers
     place(this.list, elements);
-    if (focused && role) this.list.querySelector(`[data-conversation="${CSS.escape(focused)}"] [data-role="${role}"]`)?.focus();
+    if (focused && role) this.#focus(focused, role);
   }
 
   #item({ id, title }) {
@@ -91,7 +94,7 @@ export class Sidebar {
     const isOpen = id === this.#openId;
     const item = h("li", { "data-conversation": id, class: isOpen ? "is-open" : null });
     // Not `#…` alone, which would be a place on this page.
-    const link = h("a", { href: `./#${encodeURIComponent(id)}`, "aria-current": isOpen ? "page" : null, "data-role": "open", title: name }, name);
+    const link = h("a", { href: `./#${encodeURIComponent(id)}`, "aria-current": isOpen ? "page" : null, "data-role": "open", title: name, dir: "auto" }, name);
     link.addEventListener("keydown", (event) => {
       if (event.key === "F2") this.#rename(item, id, name);
       if (event.key === "Delete") this.#delete(id, name);
@@ -108,7 +111,7 @@ export class Sidebar {
 
   #rename(item, id, before) {
     this.#renaming = id;
-    const field = h("input", { class: "rename", value: before, maxlength: "200", "aria-label": "New name" });
+    const field = h("input", { class: "rename", dir: "auto", value: before, maxlength: "200", "aria-label": "New name" });
     let isOver = false;
     const end = async (isKept) => {
       if (isOver) return; // leaving the field follows the key that ended it
@@ -118,7 +121,7 @@ export class Sidebar {
       field.remove();
       if (isKept && title && title !== before) await this.#keep(id, title);
       else this.#show();
-      this.list.querySelector(`[data-conversation="${CSS.escape(id)}"] a`)?.focus();
+      this.#focus(id);
     };
     field.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && !event.isComposing) end(true);
@@ -143,8 +146,10 @@ export class Sidebar {
   }
 
   async #delete(id, name) {
-    if (!(await confirm(`Delete “${name}”?`, "All its messages go with it. This cannot be undone.", "Delete"))) return;
+    if (!(await confirm(`Delete “\u2068${name}\u2069”?`, "All its messages go with it. This cannot be undone.", "Delete"))) return;
+    const next = this.#neighbour(id);
     try {
+      await this.onDeleting(id);
       await api.deleteConversation(id);
     } catch (error) {
       if (error.code !== "not_found") {
@@ -152,9 +157,26 @@ export class Sidebar {
         return this.#show();
       }
     }
+    this.forget(id);
+    if (document.activeElement === document.body) this.#focus(next); // what was held is gone
+    return this.onDeleted(id);
+  }
+
+  /** Takes one that was deleted off the list. */
+  forget(id) {
     this.#found.delete(id);
-    this.onDeleted(id);
-    return this.#show();
+    this.#show();
+  }
+
+  /** The one below a line, or above it where it is the last. */
+  #neighbour(id) {
+    const lines = [...this.list.querySelectorAll("[data-conversation]")].map((line) => line.dataset.conversation);
+    const at = lines.indexOf(id);
+    return lines[at + 1] ?? lines[at - 1];
+  }
+
+  #focus(id, role = "open") {
+    this.list.querySelector(`[data-conversation="${CSS.escape(id ?? "")}"] [data-role="${role}"]`)?.focus();
   }
 }
 
