@@ -1,6 +1,6 @@
 /** The side list on a narrow screen: over the page, and gone when it is not wanted. */
 
-const NARROW = matchMedia("(max-width: 800px)");
+const NARROW = matchMedia("(max-width: 50em)");
 
 export class Drawer {
   constructor({ drawer, button, shade, rest }) {

@@ -5,7 +5,7 @@ import { copy, h, icon } from "../dom.js";
 /** `retry` is what the button does; without it there is none. `isCut` where something had come before it went wrong. */
 export function failureCard(error, retry, isCut = false) {
   const title = isCut || error.isTruncated ? "The reply was cut off" : "That did not work";
-  const button = retry && h("button", { type: "button", class: "button retry", onclick: retry }, "Try again");
+  const button = retry && h("button", { type: "button", class: "button retry", onclick: retry, "aria-live": "off" }, "Try again");
   if (button && error.retryAfterS) countDown(button, error.retryAfterS);
   return h(
     "div",
@@ -36,7 +36,7 @@ function facts({ reason, code, requestId }) {
   return parts.length ? h("p", { class: "facts" }, parts) : null;
 }
 
-/** The server said how long to wait: until then the button counts, and cannot be pressed. */
+/** The server said how long to wait: until then the button counts, in silence, and cannot be pressed. */
 function countDown(button, seconds) {
   const until = performance.now() + seconds * 1000;
   button.disabled = true;

@@ -39,7 +39,7 @@ class Thoughts {
   kind = "reasoning";
   #title = h("span");
   #text = document.createTextNode("");
-  element = h("details", { class: "fold" }, h("summary", {}, icon("brain"), this.#title), h("div", { class: "fold-text" }, this.#text));
+  element = h("details", { class: "fold" }, h("summary", {}, icon("brain"), this.#title), h("div", { class: "fold-text", dir: "auto" }, this.#text));
 
   update({ text }, isLive) {
     this.#title.textContent = isLive ? "Thinking…" : "Thoughts";
@@ -49,7 +49,7 @@ class Thoughts {
 
 class Tool {
   kind = "tool";
-  #title = h("span");
+  #title = h("span", { class: "fold-name" });
   #state = h("span", { class: "fold-state" });
   #input = document.createTextNode("");
   #result = document.createTextNode("");

@@ -41,9 +41,10 @@ export class Search {
     if (!query) return this.#show([], "");
     this.#abort = new AbortController();
     try {
-      const { hits = [] } = await api.searchMessages(query, "", this.#abort);
+      const { hits = [], nextPageToken } = await api.searchMessages(query, "", this.#abort);
       const shown = hits.filter((hit) => !(hit.role === "system" && hit.snippet === api.ROOT.text));
-      this.#show(shown, shown.length ? `${shown.length} message${shown.length === 1 ? "" : "s"}` : "Nothing found.");
+      const count = `${shown.length} message${shown.length === 1 ? "" : "s"}`;
+      this.#show(shown, nextPageToken ? `The first ${count}. More words find fewer.` : shown.length ? count : "Nothing found.");
     } catch (error) {
       if (error.name !== "AbortError") this.#show([], error.message);
     }
@@ -68,8 +69,8 @@ export class Search {
     return h(
       "li",
       { role: "option", id: `hit-${index}`, onclick: () => this.#open(index), onpointermove: () => this.#mark(index) },
-      h("p", { class: "hit-title" }, h("strong", {}, hit.conversationTitle || "Untitled"), h("span", {}, `${who} · ${day}`)),
-      h("p", { class: "hit-text" }, highlighted(hit.snippet ?? "", hit.highlights ?? [])),
+      h("p", { class: "hit-title" }, h("strong", { dir: "auto" }, hit.conversationTitle || "Untitled"), h("span", {}, `${who} · ${day}`)),
+      h("p", { class: "hit-text", dir: "auto" }, highlighted(hit.snippet ?? "", hit.highlights ?? [])),
     );
   }
 

@@ -51,7 +51,7 @@ export class UserTurn {
     if (signature === this.#signature) return;
     this.#signature = signature;
     if (this.#save) this.#save.disabled = session.isBusy;
-    const edit = iconButton("edit", "Edit and ask again", () => this.#edit(session), { disabled: session.isBusy });
+    const edit = iconButton("edit", "Edit and ask again", () => this.#edit(session), { disabled: session.isBusy, "data-edit": true });
     const copying = iconButton("copy", "Copy", () => copy(copying, this.message.text ?? ""));
     replace(this.#foot, [versions(session, this.message.id, this.actions), copying, edit].filter(Boolean));
   }
@@ -63,17 +63,17 @@ export class UserTurn {
       show(img, image);
       return img;
     });
-    const bubble = this.message.text ? h("div", { class: "bubble" }, this.message.text) : null;
+    const bubble = this.message.text ? h("div", { class: "bubble", dir: "auto" }, this.message.text) : null;
     this.#body = h("div", { class: "said" }, pictures.length ? h("div", { class: "pictures" }, pictures) : null, bubble);
     place(this.element, [h("h2", { class: "unseen" }, "You said"), this.#body, this.#foot]);
   }
 
   #edit(session) {
-    const field = h("textarea", { class: "edit-field", "aria-label": "Your message", rows: "3" });
+    const field = h("textarea", { class: "edit-field", "aria-label": "Your message", rows: "3", dir: "auto" });
     field.value = this.message.text ?? "";
     const leave = () => {
       this.#read();
-      this.#foot.querySelector("button")?.focus();
+      this.#foot.querySelector("[data-edit]")?.focus();
     };
     const save = () => {
       if (session.isBusy) return; // one reply at a time; what was typed stays
@@ -196,7 +196,7 @@ export class SystemTurn {
   element = h("details", { class: "turn system fold" });
 
   constructor(turn) {
-    this.element.append(h("summary", {}, "Instructions"), h("div", { class: "fold-text" }, turn.messages[0].text ?? ""));
+    this.element.append(h("summary", {}, "Instructions"), h("div", { class: "fold-text", dir: "auto" }, turn.messages[0].text ?? ""));
   }
 
   update() {}
