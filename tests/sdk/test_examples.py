@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -13,15 +10,9 @@ import pytest
 
 import stepwire
 from stepwire import AsyncClient, errors
+from tests.sdk.pages import blocks, run_commands, run_program
 from tests.sdk.pictures import PNG
 from tests.sdk.test_exports import CALLS
-
-ROOT = Path(__file__).resolve().parents[2]
-DEFAULT = "localhost:50051"
-
-
-def blocks(file: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / "docs" / file).read_text(), re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -47,29 +38,9 @@ async def test_the_example_of_each_call_runs(
 
 @pytest.mark.parametrize("number", range(len(blocks("python.md", "python"))))
 def test_each_program_of_the_python_page_runs(real_target: str, number: int, tmp_path: Path) -> None:
-    program = blocks("python.md", "python")[number]
-    assert DEFAULT in program
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program.replace(DEFAULT, real_target)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    run_program(blocks("python.md", "python")[number], real_target, tmp_path)
 
 
 def test_the_commands_of_the_page_run(real_target: str, tmp_path: Path) -> None:
     [script] = blocks("cli.md", "sh")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", script],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": path, "STEPWIRE_SERVER": real_target},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
+    run_commands(script, real_target, tmp_path)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -20,7 +17,7 @@ from stepwire._pipelines import AsyncPipelines, Pipelines
 from stepwire.cli.lists import taken
 from stepwire.v1.step_run_pb2 import StepInfo
 from tests.sdk.commands import Run, on
-from tests.sdk.test_examples import DEFAULT, blocks
+from tests.sdk.pages import blocks, run_commands, run_program
 
 CALLS = ["delete", "get", "list", "save"]
 
@@ -238,30 +235,10 @@ def test_a_fault_in_a_file_is_told_with_its_line_and_the_servers_with_its_field(
 
 
 def test_the_commands_of_the_page_run(real_target: str, tmp_path: Path) -> None:
-    script = blocks("pipelines.md", "sh")[0]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", script],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": path, "STEPWIRE_SERVER": real_target},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith('shout@1\n"ONE!"\n"TWO!"\n')
+    said = run_commands(blocks("pipelines.md", "sh")[0], real_target, tmp_path)
+    assert said.startswith('shout@1\n"ONE!"\n"TWO!"\n')
 
 
 def test_the_program_of_the_page_runs(real_target: str, tmp_path: Path) -> None:
     [program] = blocks("pipelines.md", "python")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program.replace(DEFAULT, real_target)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[0] == "['HI']"
+    assert run_program(program, real_target, tmp_path).splitlines()[0] == "['HI']"
