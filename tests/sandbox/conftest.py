@@ -17,6 +17,22 @@ async def sandbox() -> AsyncGenerator[Sandbox]:
 
 
 @pytest.fixture
+async def one() -> AsyncGenerator[Sandbox]:
+    """A sandbox with one process."""
+    sandbox = await Sandbox.open(Limits(), processes_count=1)
+    yield sandbox
+    await sandbox.close()
+
+
+@pytest.fixture
+async def two() -> AsyncGenerator[Sandbox]:
+    """A sandbox with two processes."""
+    sandbox = await Sandbox.open(Limits(), processes_count=2)
+    yield sandbox
+    await sandbox.close()
+
+
+@pytest.fixture
 async def run(sandbox: Sandbox) -> AsyncGenerator[Run]:
     run = sandbox.run()
     yield run

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -29,20 +28,6 @@ COUNTING = """() => {
   while (Date.now() < end);
   return n;
 }"""
-
-
-@pytest.fixture
-async def one() -> AsyncGenerator[Sandbox]:
-    sandbox = await Sandbox.open(Limits(), processes_count=1)
-    yield sandbox
-    await sandbox.close()
-
-
-@pytest.fixture
-async def two() -> AsyncGenerator[Sandbox]:
-    sandbox = await Sandbox.open(Limits(), processes_count=2)
-    yield sandbox
-    await sandbox.close()
 
 
 class Asked:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -28,20 +27,6 @@ pytestmark = [
 #: About 20 ms of work for each call.
 SLOW = "(x) => { const end = Date.now() + 20; while (Date.now() < end); return x; }"
 IDENTITY = "(x) => x"
-
-
-@pytest.fixture
-async def one() -> AsyncGenerator[Sandbox]:
-    sandbox = await Sandbox.open(Limits(), processes_count=1)
-    yield sandbox
-    await sandbox.close()
-
-
-@pytest.fixture
-async def two() -> AsyncGenerator[Sandbox]:
-    sandbox = await Sandbox.open(Limits(), processes_count=2)
-    yield sandbox
-    await sandbox.close()
 
 
 async def test_the_processes_are_there_from_the_start_and_gone_at_the_end() -> None:
