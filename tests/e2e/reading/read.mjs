@@ -1,5 +1,6 @@
 // Reads one streamed reply as simple programs do: each read of the network is taken for whole lines.
-// Usage: node read.mjs URL LOOP MODEL. Prints what it read as JSON: the text, and how often it was told the end.
+// Usage: node read.mjs URL LOOP MODEL. Prints what it read as JSON: the text, how often it was told the end, and the size
+// of the longest reply.
 
 const [url, loop, model] = process.argv.slice(2);
 
@@ -28,16 +29,19 @@ function* contents(chunk) {
   }
 }
 
-const found = { text: "", reads: 0, ends: 0, waits: [], failed: "" };
+const found = { text: "", reads: 0, bytes: 0, ends: 0, waits: [], failed: "" };
 
 async function read(response, { stopsAtDone = false, eachRead = () => {} } = {}) {
   if (!response.ok) throw new Error(`status ${response.status}`);
   const reader = response.body.getReader();
   const decoder = new TextDecoder();
+  let bytes = 0;
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
     found.reads += 1;
+    bytes += value.length;
+    found.bytes = Math.max(found.bytes, bytes);
     for (const { content, done: isEnd } of contents(decoder.decode(value))) {
       if (isEnd) {
         found.ends += 1;
