@@ -32,10 +32,10 @@ class Example:
 
 
 @asynccontextmanager
-async def started(*command: str | Path) -> AsyncGenerator[Example]:
+async def started(*command: str | Path, stdin: int = asyncio.subprocess.DEVNULL) -> AsyncGenerator[Example]:
     """Start one; it is killed if it has not ended by then."""
     process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *command, stdin=stdin, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
         yield Example(process)

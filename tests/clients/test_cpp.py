@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import re
 import shutil
 import subprocess
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import grpc
 import pytest
 
 from stepwire import _channel
+from stepwire.v1.chat_pb2 import ConverseRequest, ConverseResponse, StreamChatRequest
 from stepwire.v1.conversation_pb2 import AppendMessagesRequest, AppendMessagesResponse
 from tests.clients import examples
 from tests.conftest import ROOT
 from tests.e2e.conftest import Scripted
+from tests.program import HANG_S
 from tests.sdk.refusing import Context
 from tests.sdk.scripted import serve
 
@@ -50,6 +55,26 @@ async def test_the_example_refuses_what_is_no_number(chat: list[str]) -> None:
     async with examples.started(*chat, "fake", "x") as example:
         assert await example.ends() == ("", "x is no number of pieces\n")
         assert example.process.returncode == 2
+
+
+async def test_the_driver_leaves_a_talk_while_a_request_waits_for_the_server_to_read() -> None:
+    driver = built("conformance-cpp")
+    come = 100
+
+    async def behave(requests: AsyncIterator[ConverseRequest], context: Context) -> AsyncGenerator[ConverseResponse]:
+        for turn in range(come):
+            yield ConverseResponse(turn=turn)
+        await asyncio.Event().wait()  # and reads no request
+
+    request = ConverseRequest(chat=StreamChatRequest(prompt="x" * 3_000_000)).SerializeToString()
+    call = {"id": "1", "call": "stepwire.v1.ChatService/Converse", "open": True, "leave_after": come}
+    command = json.dumps({**call, "requests": [base64.b64encode(request).decode()] * 8}) + "\n"
+    async with serve() as server:
+        server.on["Converse"] = behave
+        async with examples.started(driver, server.target, stdin=asyncio.subprocess.PIPE) as started:
+            said, _ = await asyncio.wait_for(started.process.communicate(command.encode()), HANG_S)
+    answer = json.loads(said)
+    assert (answer["code"], len(answer["messages"])) == ("CANCELLED", come)
 
 
 async def test_what_is_repeated_has_one_id_in_each_api_of_gRPC() -> None:

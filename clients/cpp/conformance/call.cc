@@ -58,7 +58,7 @@ void Call::stop_sending() {
   told_.notify_one();
 }
 
-bool Call::is_closed() {
+bool Call::is_over() {
   const std::lock_guard lock(telling_);
-  return !is_over_;
+  return is_over_;
 }

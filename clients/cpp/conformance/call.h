@@ -41,7 +41,7 @@ class Call {
 
   template <class Stub, class Q, class P>
   void make(Stub& stub, std::unique_ptr<grpc::ClientReader<P>> (Stub::*method)(grpc::ClientContext*, const Q&)) {
-    end([&] { return read<P>((stub.*method)(context_.get(), only<Q>()), [] {}); });
+    end([&] { return read<P>((stub.*method)(context_.get(), only<Q>()), [](bool) {}); });
   }
 
   template <class Stub, class Q, class P>
@@ -65,8 +65,11 @@ class Call {
     end([&] {
       auto both = (stub.*method)(context_.get());
       std::thread sender([this, both = both.get()] { write<Q>(*both); });
-      return read<P>(std::move(both), [&] {
+      return read<P>(std::move(both), [&](bool is_left) {
         stop_sending();
+        if (is_left) {
+          cancel();  // or a request that waits for the server to read would be waited for
+        }
         sender.join();
       });
     });
@@ -95,12 +98,12 @@ class Call {
         return;
       }
     }
-    if (is_closed()) {
+    if (!is_over()) {
       writer.WritesDone();
     }
   }
 
-  // Reads messages until the call ends or is left; `stop` is called before the stream is let go.
+  // Reads messages until the call ends or is left; `stop` is told which before the stream is let go.
   template <class P, class Reader, class Stop>
   grpc::Status read(std::unique_ptr<Reader> reader, Stop stop) {
     P message;
@@ -114,14 +117,14 @@ class Call {
     }
     if (!is_left) {
       const grpc::Status status = reader->Finish();
-      stop();
+      stop(false);
       return status;
     }
     answer_.take_headers(*context_);
-    stop();
+    stop(true);
     // Whoever leaves in C++ lets the stream and its context go.
     const std::lock_guard lock(telling_);
-    cancelled_ms_ = now_ms();
+    cancelled_ms_ = cancelled_ms_.value_or(now_ms());
     reader.reset();
     context_.reset();
     return {grpc::StatusCode::CANCELLED, "left by the caller"};
@@ -140,7 +143,7 @@ class Call {
 
   std::optional<std::string> next_request();  // waits for one; none if they have ended
   void stop_sending();
-  bool is_closed();  // by the caller
+  bool is_over();
 
   std::string method_;
   int cancel_after_;

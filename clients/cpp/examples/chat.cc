@@ -50,8 +50,8 @@ void tell(const grpc::Status& status) {
   std::cerr << std::endl;
 }
 
-// Cancels the call at Ctrl-C, and ends the program at the second. A signal's handler may do next to nothing, so a thread waits for the signal, which is
-// blocked first, for this thread and all that it will start.
+// Cancels the call at Ctrl-C, and ends the program at the second. A signal's handler may do next to nothing, so a thread
+// waits for the signal, which is blocked first, for this thread and all that it will start.
 void cancel_at_ctrl_c(std::shared_ptr<grpc::ClientContext> context) {
   sigset_t interrupt;
   sigemptyset(&interrupt);
