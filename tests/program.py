@@ -18,9 +18,13 @@ import platformdirs
 import pytest
 
 from stepwired.local import models
+from stepwired.settings import Local
 
 HANG_S = 60.0
 """Long enough on a busy machine; no test measures time with it."""
+
+MODELS = (Local().chat, Local().embed)
+"""The local models that a server without settings uses."""
 
 STEPWIRED = Path(sys.executable).with_name("stepwired")
 STEPWIRE = Path(sys.executable).with_name("stepwire")
@@ -122,9 +126,8 @@ def _http(line: str) -> str:
 def shared_models() -> Path:
     """The data folder with the local models, which are fetched once and kept."""
     folder = Path(os.environ.get("STEPWIRE_TEST_MODELS") or platformdirs.user_data_dir("stepwire"))
-    for model in models.known():
-        if not model.is_optional:
-            models.pull(folder, model.name)
+    for name in MODELS:
+        models.pull(folder, name)
     return folder
 
 

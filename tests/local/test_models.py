@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from stepwired.local import models
+from stepwired.local import catalogue, models
 from stepwired.local.catalogue import Kind
 from stepwired.local.fetch import Progress, PullError
 from tests.local.conftest import TinyGguf, left_in, sha256
+from tests.program import MODELS
 
 
 def test_the_known_models_are_installed_whole_and_nothing_else_is_kept(data_dir: Path) -> None:
-    for recipe in (model for model in models.known() if not model.is_optional):
-        model = models.find(data_dir, recipe.name)
+    for name in MODELS:
+        recipe, model = catalogue.find(name), models.find(data_dir, name)
+        assert recipe is not None
         assert model is not None
         assert (model.kind, model.licence, model.size_bytes) == (recipe.kind, recipe.licence, recipe.size_bytes)
         for part in recipe.parts:

@@ -52,7 +52,6 @@ def recipe(links: Path, monkeypatch: pytest.MonkeyPatch) -> KnownModel:
         "for tests",
         tuple(parts),
         joined_sha256=hashlib.sha256(whole).hexdigest(),
-        is_optional=True,
     )
     monkeypatch.setattr(catalogue, "KNOWN", (made,))
     return made
@@ -127,7 +126,6 @@ def test_without_room_nothing_is_fetched(tmp_path: Path, recipe: KnownModel, mon
 def test_the_known_model_in_pieces_is_as_long_as_its_file() -> None:
     model = catalogue.find("qwen2.5-coder")
     assert model is not None
-    assert model.is_optional
     assert (len(model.parts), model.size_bytes) == (22, 1_117_320_768)
     assert len({part.sha256 for part in model.parts}) == 22
 

@@ -53,9 +53,6 @@ class KnownModel:
     has_tools: bool = False
     """Whether its chat template knows tools, and it answers in the way that the template asks for."""
 
-    is_optional: bool = False
-    """Whether it is so large that nothing fetches it unasked."""
-
     @property
     def size_bytes(self) -> int:
         """What stays on disk."""
@@ -169,7 +166,6 @@ KNOWN = (
         note="code, many languages, better at facts and formats; calls tools where it has to; slow on few cores",
         parts=_qwen_parts(),
         joined_sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
-        is_optional=True,
     ),
 )
 
