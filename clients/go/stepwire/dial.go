@@ -69,6 +69,10 @@ func withRequestID(
 	case *stepwirev1.CreateConversationRequest, *stepwirev1.AppendMessagesRequest, *stepwirev1.ForkConversationRequest:
 		made := proto.Clone(request.(proto.Message)) // the caller may send its own once more, and mean it
 		fields := made.ProtoReflect()
+		if !fields.IsValid() { // no request is an empty one to gRPC, but takes no id
+			fields = fields.New()
+			made = fields.Interface()
+		}
 		if id := fields.Descriptor().Fields().ByName("request_id"); !fields.Has(id) {
 			fields.Set(id, protoreflect.ValueOfString(newRequestID()))
 		}

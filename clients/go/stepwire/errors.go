@@ -17,6 +17,13 @@ func Reason(err error) string {
 	return info.GetReason()
 }
 
+// Metadata has the facts of the cause, such as the name of the model that there is not; nil where there are none.
+func Metadata(err error) map[string]string {
+	var info *errdetails.ErrorInfo
+	find(err, func(detail any) (found bool) { info, found = detail.(*errdetails.ErrorInfo); return })
+	return info.GetMetadata()
+}
+
 // RetryDelay tells after which time the same call may succeed; false where nobody said that it would.
 func RetryDelay(err error) (time.Duration, bool) {
 	var info *errdetails.RetryInfo

@@ -102,11 +102,14 @@ func TestARepeatHasTheIDOfTheFirstAndAnotherCallOfTheSameRequestHasNot(t *testin
 	if _, err := client.CreateConversation(context.Background(), request); err != nil || s.requestIDs[3] != "mine" {
 		t.Errorf("%v %q", err, s.requestIDs)
 	}
+	if _, err := client.CreateConversation(context.Background(), nil); err != nil || s.requestIDs[4] == "" {
+		t.Errorf("%v %q", err, s.requestIDs)
+	}
 }
 
 func TestAnErrorTellsItsCauseHoweverItIsWrapped(t *testing.T) {
 	failed, err := status.New(codes.Unavailable, "overloaded").WithDetails(
-		&errdetails.ErrorInfo{Reason: "PROVIDER_OVERLOADED", Domain: "stepwire.dev"},
+		&errdetails.ErrorInfo{Reason: "PROVIDER_OVERLOADED", Domain: "stepwire.dev", Metadata: map[string]string{"model": "m"}},
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(1500 * time.Millisecond)},
 		&errdetails.RequestInfo{RequestId: "r1"},
 		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "prompt"}}},
@@ -117,6 +120,9 @@ func TestAnErrorTellsItsCauseHoweverItIsWrapped(t *testing.T) {
 	wrapped := fmt.Errorf("while chatting: %w", failed.Err())
 	if reason := stepwire.Reason(wrapped); reason != "PROVIDER_OVERLOADED" {
 		t.Error(reason)
+	}
+	if facts := stepwire.Metadata(wrapped); len(facts) != 1 || facts["model"] != "m" {
+		t.Error(facts)
 	}
 	if delay, ok := stepwire.RetryDelay(wrapped); !ok || delay != 1500*time.Millisecond {
 		t.Error(delay, ok)
@@ -132,7 +138,7 @@ func TestAnErrorTellsItsCauseHoweverItIsWrapped(t *testing.T) {
 func TestAnErrorOfAnyOtherOriginTellsNothing(t *testing.T) {
 	for _, err := range []error{nil, errors.New("no"), context.Canceled, status.Error(codes.Unavailable, "lost")} {
 		delay, ok := stepwire.RetryDelay(err)
-		if stepwire.Reason(err) != "" || stepwire.RequestID(err) != "" || delay != 0 || ok {
+		if stepwire.Reason(err) != "" || stepwire.Metadata(err) != nil || stepwire.RequestID(err) != "" || delay != 0 || ok {
 			t.Errorf("%v: %q %q %v %v", err, stepwire.Reason(err), stepwire.RequestID(err), delay, ok)
 		}
 	}
