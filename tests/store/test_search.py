@@ -242,4 +242,6 @@ async def test_hits_after_very_long_texts_show_their_beginning(
 def test_no_query_says_what_sqlite_cannot_read(query: str) -> None:
     with suppress(InvalidRequest), closing(apsw.Connection(":memory:")) as db:
         db.execute("CREATE VIRTUAL TABLE t USING fts5 (text)")
-        assert db.execute("SELECT count(*) FROM t WHERE t MATCH ?", (search.expression(query),)).fetchall() == [(0,)]
+        assert db.execute(
+            "SELECT count(*) FROM t WHERE t MATCH ?", (search.expression(search.parsed(query)),)
+        ).fetchall() == [(0,)]

@@ -75,26 +75,32 @@ def remove(db: apsw.Connection, first: int, last: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Term:
+class Term:
+    """A word or a phrase of a query."""
+
     text: str
     begins: bool
     without: bool
 
 
-def _terms(query: str) -> list[_Term]:
+def parsed(query: str) -> list[Term]:
     """Read a query: each term once.
+
+    Args:
+        query: Words that all must occur; `"a phrase"`, `begin*`, `-without`. Marks around and within words only part
+            them.
 
     Raises:
         InvalidRequest: INVALID_FILTER, there is no word that must occur, or there are too many terms.
     """
-    found: dict[_Term, _Term] = {}
+    found: dict[Term, Term] = {}
     for term in _TERM.finditer(query):
         text = term["phrase"] if term["phrase"] is not None else term["word"]
         if any(map(str.isalnum, text)):
             begins = term["word"] is not None and text.endswith("*")
             # Marks only part words: with other capitals, or marks at its ends, it would be the same term once more.
             plain = _MARKS.sub(" ", text).strip()
-            made = _Term(plain, begins, bool(term["without"]))
+            made = Term(plain, begins, bool(term["without"]))
             found.setdefault(replace(made, text=plain.casefold()), made)
     if all(term.without for term in found):
         text = "needs a word that must occur: letters or digits, without a minus before them"
@@ -105,20 +111,8 @@ def _terms(query: str) -> list[_Term]:
     return list(found.values())
 
 
-def expression(query: str) -> str:
-    """Write a query in the language of FTS5.
-
-    Args:
-        query: Words that all must occur; `"a phrase"`, `begin*`, `-without`. Marks around and within words only part
-            them.
-
-    Raises:
-        InvalidRequest: INVALID_FILTER, there is no word that must occur, or there are too many terms.
-    """
-    return _expression(_terms(query))
-
-
-def _expression(terms: Sequence[_Term]) -> str:
+def expression(terms: Sequence[Term]) -> str:
+    """Write a query in the language of FTS5."""
     written = [(term.without, f'"{term.text}"' + ("*" if term.begins else "")) for term in terms]
     found = " AND ".join(text for without, text in written if not without)
     unwanted = " OR ".join(text for without, text in written if without)
@@ -129,7 +123,7 @@ def find(
     db: apsw.Connection, check: Check, query: str, *, conversation_id: str, page_size: int, after: str
 ) -> tuple[list[Hit], str]:
     """Find messages; see `parts.Index.search`. In one read transaction, so that a hit is there to be described."""
-    terms = _terms(query)
+    terms = parsed(query)
     skip = 0
     if after:
         if not (after.isascii() and after.isdigit() and len(after) < 10 and int(after) < MAX_HITS):
@@ -143,7 +137,7 @@ def find(
     room = _SNIPPETS_CHARACTERS
     with one_moment(db):
         first, last = _range(db, conversation_id)
-        values = (_expression(terms), first, last, page_size + 1, skip)
+        values = (expression(terms), first, last, page_size + 1, skip)
         keys = [key for (key,) in db.execute(_FIND, values)]
         for key in keys[:page_size]:
             check()
