@@ -40,7 +40,6 @@ def test_a_file_says_all_that_is_known_of_a_pipeline() -> None:
     found = read(SHOUT, "shout.yaml")
     assert (found.name, found.version, found.description) == ("shout", "1.10", "The lines of a text,\nlouder.\n")
     assert (found.steps, found.labels, found.input_schema) == (STEPS, {"team": "blue"}, {"type": "string"})
-    assert found.has_input
     assert found.input == ["on", "2024-01-01", "0x1F", "yes", "1_000", 1000.0, -7, True, None]
 
 
@@ -59,7 +58,7 @@ def test_a_file_says_all_that_is_known_of_a_pipeline() -> None:
 def test_lists_and_objects_in_json_and_yaml_say_the_same(text: str, name: str) -> None:
     found = read(text, name)
     assert [step for step in found.steps if not step.HasField("named") or step.named == "lines"] == STEPS
-    assert (found.name, found.version, found.has_input, found.input_schema) == ("", "", False, None)
+    assert (found.name, found.version, found.input, found.input_schema) == ("", "", None, None)
 
 
 WRONG: list[tuple[str, str, int, str, str]] = [

@@ -49,7 +49,6 @@ class PipelineFile:
     description: str = ""
     input_schema: dict[str, Any] | None = None
     labels: dict[str, str] = field(default_factory=dict)
-    has_input: bool = False
     input: Any = None
 
 
@@ -106,7 +105,6 @@ def _pipeline(document: Document) -> PipelineFile:
         description=value.get("description", ""),
         input_schema=facts.get("input_schema"),
         labels=facts.get("labels", {}),
-        has_input="input" in value,
         input=value.get("input"),
     )
 
