@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+GONE_S = 10.0
+
 
 def is_there(pid: int) -> bool:
     try:
@@ -14,8 +16,8 @@ def is_there(pid: int) -> bool:
         return False
 
 
-def gone(pids: list[int], within_s: float = 10.0) -> bool:
-    deadline = time.monotonic() + within_s
+def gone(pids: list[int]) -> bool:
+    deadline = time.monotonic() + GONE_S
     while any(map(is_there, pids)) and time.monotonic() < deadline:
         time.sleep(0.01)
     return not any(map(is_there, pids))

@@ -144,10 +144,10 @@ async def test_functions_that_mean_harm_cost_their_own_calls_while_replies_flow(
         assert len(program.children("stepwired.sandbox")) == children
 
 
-def rss_bytes(pid: int, what: str = "VmHWM") -> int:
-    """The most memory that a process ever had; `VmRSS`: what it has."""
+def rss_bytes(pid: int) -> int:
+    """The most memory that a process ever had."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 HUNDRED: list[dict[str, Any]] = [{"javascript": "(x) => Array(100).fill(x)"}, {"spread": {}}]

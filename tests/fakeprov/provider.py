@@ -35,10 +35,8 @@ class Request:
 class Connection:
     """One connection, open or over."""
 
-    opened_at: float
     closed_at: float | None = None
     """When the client's FIN or RST arrived, or we closed."""
-    was_reset: bool = False
     sent_bytes: int = 0
     requests: int = 0
     closed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -49,7 +47,7 @@ class _Peer(asyncio.Protocol):
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
-        self.connection = Connection(time.monotonic())
+        self.connection = Connection()
         self.buffer = bytearray()
         self.arrived = asyncio.Event()
         self.writable = asyncio.Event()
@@ -60,7 +58,6 @@ class _Peer(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.connection.opened_at = time.monotonic()
         self.provider.connections.append(self.connection)
         self.provider.open[self] = asyncio.create_task(self._serve())
 
@@ -75,16 +72,15 @@ class _Peer(asyncio.Protocol):
         self.writable.set()
 
     def eof_received(self) -> bool:
-        self._over(None)
+        self._over()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._over(exc)
+        self._over()
 
-    def _over(self, exc: Exception | None) -> None:
+    def _over(self) -> None:
         if self.connection.closed_at is None:
             self.connection.closed_at = time.monotonic()
-            self.connection.was_reset = isinstance(exc, ConnectionError)
             self.connection.closed.set()
             task = self.provider.open.pop(self, None)
             if task is not None and task is not asyncio.current_task():

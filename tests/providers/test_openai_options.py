@@ -164,8 +164,8 @@ def test_an_effort_that_an_endpoint_does_not_know_is_refused() -> None:
     assert list(unsaid(ChatOptions(reasoning_effort="none"), ())) == []
 
 
-def thought(signature: bytes = b"", provider: str = "acme") -> Reasoning:
-    return Reasoning("hm", signature, provider)
+def thought(signature: bytes = b"") -> Reasoning:
+    return Reasoning("hm", signature, "acme")
 
 
 def test_reasoning_goes_back_to_the_provider_that_made_it() -> None:

@@ -124,8 +124,8 @@ def test_a_large_event_in_small_reads_costs_no_more_than_its_bytes() -> None:
     assert parser.feed(b"\n\n") == []
 
 
-def lines(*chunks: bytes, line_bytes: int = 100) -> list[bytes]:
-    splitter = Lines(line_bytes)
+def lines(*chunks: bytes) -> list[bytes]:
+    splitter = Lines(100)
     return [line for chunk in chunks for line in splitter.feed(chunk)] + splitter.end()
 
 

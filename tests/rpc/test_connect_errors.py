@@ -22,7 +22,6 @@ from tests.rpc.serving import SOON_S, STARTED, Client, Silent, Told, echo, serve
 
 C = chat_pb2
 CHAT, STREAM = C.ChatRequest(prompt="hi"), C.StreamChatRequest(prompt="hi")
-BAD_KEY = ("x-provider-key", "a" * 5000)
 BEGUN = (STARTED, TextDelta("a"))
 
 

@@ -16,7 +16,6 @@ from tests.rpc.test_convert_limits import Limit, R, ids, metadata, times
 C = conversation_pb2
 BLOB = "sha256:" + "0123456789abcdef" * 4
 BAD_BLOBS = ["sha256:" + "a" * 63, "sha256:" + "a" * 65, "sha256:" + "A" * 64, "a" * 64, "sha1:" + "a" * 64]
-GOOD_URL = "http://a.b:1/c?d=e&f=%20#g"
 BAD_URLS = [
     "ftp://a/b",
     "file:///etc/passwd",

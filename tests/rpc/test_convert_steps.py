@@ -42,8 +42,8 @@ def read(step: dict[str, Any]) -> tuple[Spec, list[tuple[str, R]]]:
     return spec, [(fault.field, fault.reason) for fault in faults.found]
 
 
-def at(path: str, kind: Kind | None = None) -> Spec:
-    return Spec(kind or Spread(), f"steps[0].{path}")
+def at(path: str) -> Spec:
+    return Spec(Spread(), f"steps[0].{path}")
 
 
 SPREAD: dict[str, Any] = {"spread": {}}

@@ -16,14 +16,14 @@ from tests.store.talk import check_whole, read_changes, read_ids
 NOW_NS = 1_700_000_000_000_000_000
 
 
-def write_schema_1(folder: Path, conversations: int = 2) -> None:
-    """What the first version of this program left behind: conversations c0, c1, …, each with a branch and a tool."""
+def write_schema_1(folder: Path) -> None:
+    """What the first version of this program left behind: conversations c0 and c1, each with a branch and a tool."""
     folder.mkdir()
     db = apsw.Connection(str(folder / "stepwire.db"))
     db.pragma("journal_mode", "wal")
     db.execute(f"BEGIN; {database.migrations()[1]}")
     db.execute(f"PRAGMA application_id = {database.APPLICATION_ID}; PRAGMA user_version = 1; COMMIT")
-    for number in range(1, conversations + 1):
+    for number in (1, 2):
         name = f"c{number - 1}"
         made = Conversation(name, "t", metadata={"user": name, "n": 1}, create_time_ns=NOW_NS + number * 1000)
         messages = [
