@@ -10,6 +10,7 @@ import com.google.rpc.RetryInfo;
 import io.grpc.protobuf.StatusProto;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 
 /** Reads what the exception of a failed call, or one that it caused, says of its cause. */
@@ -22,6 +23,11 @@ public final class Errors {
    */
   public static Optional<String> reason(Throwable error) {
     return detail(error, ErrorInfo.class).map(ErrorInfo::getReason);
+  }
+
+  /** The facts of the cause, such as the name of the model that there is not. */
+  public static Map<String, String> metadata(Throwable error) {
+    return detail(error, ErrorInfo.class).map(ErrorInfo::getMetadataMap).orElse(Map.of());
   }
 
   /** The time after which the same call may succeed; empty where nobody said that it would. */
