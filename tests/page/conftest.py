@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,6 +193,18 @@ async def ask(page: Page, text: str) -> None:
     field_ = page.get_by_label("Message", exact=True).and_(page.locator("textarea"))
     await field_.fill(text)
     await field_.press("Enter")
+
+
+async def create(page: Page, conversation_id: str, messages: Sequence[Any], title: str = "") -> None:
+    """Keep a conversation as a program would, and open it."""
+    await page.evaluate(
+        """async ([conversationId, messages, title]) => {
+          const {unary} = await import("/js/connect.js");
+          await unary("ConversationService/CreateConversation", {conversationId, messages, title});
+          location.hash = conversationId;
+        }""",
+        [conversation_id, messages, title],
+    )
 
 
 def replies(page: Page) -> Any:

@@ -10,7 +10,7 @@ from playwright.async_api import expect
 
 from tests.fakeprov import Exchange
 from tests.fakeprov.behaviours import STREAM, chunk, in_turn, paused, reply, stalled, transcript
-from tests.page.conftest import Open, Served, ask, replies
+from tests.page.conftest import Open, Served, ask, create, replies
 
 DONE = b"data: [DONE]\n\n"
 
@@ -144,14 +144,7 @@ async def test_tools_that_were_called_are_folded_with_their_answers(page: Any) -
         {"toolResult": {"toolId": "t2", "result": "too high", "isError": True}},
         {"role": "assistant", "text": "Three."},
     ]
-    await page.evaluate(
-        """async ([conversationId, messages]) => {
-          const {unary} = await import("/js/connect.js");
-          await unary("ConversationService/CreateConversation", {conversationId, messages});
-          location.hash = conversationId;
-        }""",
-        ["with-tools", messages],
-    )
+    await create(page, "with-tools", messages)
     await expect(replies(page)).to_have_text(["I look.", "Three."])
     await expect(page.locator(".turn.reply")).to_have_count(1)
     folds = page.locator("details.fold")

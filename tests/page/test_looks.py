@@ -7,7 +7,9 @@ from typing import Any
 from playwright.async_api import expect
 
 from tests.fakeprov.behaviours import in_turn, reply, stalled, status
-from tests.page.conftest import Guard, Open, Served, ask, axe, replies
+from tests.imaging.corpus import drawn
+from tests.page.conftest import Guard, Open, Served, ask, axe, create, replies
+from tests.page.test_pictures import give
 
 TEXT = """## Foxes
 
@@ -59,6 +61,42 @@ async def test_the_checker_has_nothing_to_say_in_any_state(served: Served, guard
     await page.get_by_role("button", name="Conversations").click()
     await expect(page.locator("#drawer")).to_be_in_viewport()
     found["narrow, list"] = await axe(page)
+    assert {state: said for state, said in found.items() if said} == {}
+
+
+async def test_the_checker_has_nothing_to_say_while_something_is_done(opened: Open) -> None:
+    page = await opened(color_scheme="light")
+    messages = [
+        {"text": "שלום"},
+        {"role": "assistant", "reasoning": {"text": "Well."}},
+        {"toolUse": {"toolId": "t", "name": "look", "input": {}}},
+        {"toolResult": {"toolId": "t", "result": "no", "isError": True}},
+        {"role": "assistant", "text": "שלום.\n\n```js\n// \u202e\n```"},
+    ]
+    await create(page, "to-be-checked", messages, title="To be checked")
+    await expect(page.locator(".code-turn")).to_be_visible()
+    found = {"folded": await axe(page)}
+    for fold in await page.locator(".fold summary").all():
+        await fold.click()
+    found["unfolded"] = await axe(page)
+    await page.emulate_media(color_scheme="dark")
+    found["unfolded, dark"] = await axe(page)
+    await give(page, "paste", drawn("PNG"))
+    await give(page, "drop", b"hello", "note.txt", "text/plain")
+    await expect(page.locator("#notice")).to_be_visible()
+    await expect(page.locator("#tray img")).to_be_visible()
+    found["pictures, dark"] = await axe(page)
+    await page.emulate_media(color_scheme="light")
+    found["pictures"] = await axe(page)
+    await page.get_by_role("button", name="Edit and ask again").click()
+    found["editing"] = await axe(page)
+    line = page.locator("#conversations li", has_text="To be checked").get_by_role("link")
+    await line.press("F2")
+    found["renaming"] = await axe(page)
+    await page.keyboard.press("Escape")
+    await line.press("Delete")
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    found["asked"] = await axe(page)
     assert {state: said for state, said in found.items() if said} == {}
 
 
@@ -128,21 +166,62 @@ async def test_colours_follow_the_system_or_the_persons_choice(opened: Open) -> 
     assert await page.evaluate(ground) == dark
 
 
-async def test_whoever_reads_above_is_not_carried_away_by_what_comes(served: Served, page: Any) -> None:
-    served.behave(in_turn(reply(["line\n\n"] * 80), stalled(["more\n\n"] * 40)))
-    await ask(page, "Much")
-    await expect(page.locator(".prose > p")).to_have_count(80)
-    scroller = page.locator("#scroller")
-    end = "each => each.scrollHeight - each.scrollTop - each.clientHeight < 2"
-    assert await scroller.evaluate(end)
-    await ask(page, "More")
-    await expect(page.locator(".prose > p")).to_have_count(120)
-    assert await scroller.evaluate(end)
-    await scroller.evaluate("each => { each.scrollTop = 0 }")
-    down = page.get_by_role("button", name="To the latest")
-    await expect(down).to_be_visible()
+async def test_what_is_said_aloud_is_said_once_and_not_word_by_word(served: Served, guard: Guard, page: Any) -> None:
+    guard.allowed = ("429",)
+    await page.evaluate(
+        """() => {
+          window.said = [];
+          const announcer = document.querySelector("#announcer");
+          new MutationObserver(() => window.said.push(announcer.textContent)).observe(announcer, {childList: true});
+        }"""
+    )
+    refused = status(429, {"retry-after": "100"})
+    served.behave(in_turn(reply(["word "] * 30), stalled(["Half"]), reply(["Two."]), refused))
+    await ask(page, "One?")
+    await expect(page.locator("#announcer")).to_contain_text("Reply")
+    await ask(page, "Two?")
+    await expect(replies(page).last).to_have_text("Half")
     await page.keyboard.press("Escape")
-    await expect(page.locator(".cut")).to_be_visible()
-    assert await scroller.evaluate("each => each.scrollTop") == 0
-    await down.click()
-    await expect(down).to_be_hidden()
+    await expect(page.locator("#announcer")).to_contain_text("Stopped")
+    await page.get_by_role("button", name="Answer again").last.click()
+    await expect(page.locator("#announcer")).to_have_text("Reply: Two.")
+    await page.get_by_role("button", name="Previous version").click()
+    await expect(page.locator("#announcer")).to_have_text("Version 1 of 2.")
+    answering = "The model is answering."
+    said = [
+        answering,
+        f"Reply: {'word ' * 30}",
+        answering,
+        "Stopped: Half",
+        answering,
+        "Reply: Two.",
+        "Version 1 of 2.",
+    ]
+    assert await page.evaluate("window.said") == said
+    await ask(page, "Three?")
+    # What counts down in an alert is not read with each second.
+    await expect(page.get_by_role("button", name="Try again")).to_have_attribute("aria-live", "off")
+
+
+async def test_the_keyboard_is_somewhere_sensible_after_what_it_was_on_is_gone(served: Served, page: Any) -> None:
+    field = page.locator("#field")
+    for text in ("Keys, the first", "Keys, the second"):
+        await page.get_by_role("button", name="New chat").first.click()
+        await ask(page, text)
+        await expect(page.locator(".stats")).to_be_visible()
+    await page.get_by_role("button", name="Edit and ask again").press("Enter")
+    await page.get_by_label("Your message").press("Escape")
+    await expect(page.get_by_role("button", name="Edit and ask again")).to_be_focused()
+    lines = page.locator("#conversations li")
+    below = await lines.nth(2).get_by_role("link").text_content() if await lines.count() > 2 else None
+    await lines.filter(has_text="Keys, the first").get_by_role("link").press("Delete")
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").press("Enter")
+    await expect(lines.filter(has_text="Keys, the first")).to_have_count(0)
+    other = lines.get_by_role("link", name=below or "Keys, the second").first
+    await expect(other).to_be_focused()
+    await lines.filter(has_text="Keys, the second").get_by_role("link").press("Delete")
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").press("Enter")
+    await expect(field).to_be_focused()  # it was the open one
+    await page.get_by_role("button", name="Find ideas").press("Enter")
+    await expect(field).to_be_focused()
+    await expect(field).to_have_value("Give me ten ideas for ")

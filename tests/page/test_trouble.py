@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import struct
 from collections.abc import Awaitable, Callable
@@ -77,6 +78,28 @@ async def test_a_stream_that_merely_ends_has_failed(guard: Guard, page: Any) -> 
         await expect(page.get_by_role("alert").filter(has_text="The reply was cut off")).to_be_visible()
         await expect(replies(page)).to_have_text("Half a")
         await expect(page.locator(".stats")).not_to_contain_text("tokens/s")
+
+
+async def test_arguments_of_a_tool_that_are_no_json_are_shown_as_they_came(page: Any) -> None:
+    def call(**given: Any) -> bytes:
+        return frame({"toolCall": given})
+
+    body = (
+        frame({"started": {"model": "m"}})
+        + call(index=0, toolId="t", name="<b>look</b>", argumentsDelta='{"at": <i>')
+        + call(index=0, argumentsDelta="\\u00 \u202e[[1e999")
+        + frame({"toolResult": {"toolId": "other", "result": "nobody asked"}})
+        + frame({"textDelta": {"text": "So."}})
+        + frame({"finished": {"reason": "FINISH_REASON_STOP"}})
+        + frame({}, flags=2)
+    )
+    await page.route("**/StreamChat", answering(body))
+    await ask(page, "Look!")
+    await expect(replies(page)).to_have_text("So.")
+    fold = page.locator("details.fold")
+    await expect(fold.locator("summary")).to_have_text(re.compile("<b>look</b> ?not answered"))
+    await fold.locator("summary").click()
+    await expect(fold.locator("pre").first).to_have_text('{"at": <i>\\u00 \u202e[[1e999')
 
 
 async def test_a_server_that_is_gone_is_said_to_be_gone(tmp_path: Path, browser: Browser) -> None:

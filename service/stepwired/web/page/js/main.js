@@ -100,6 +100,8 @@ class Page {
       select: this.#guarded(async (id, step) => {
         const shown = this.#open.select(id);
         this.thread.focusVersions(id, step);
+        const all = this.#open.tree.siblings(id).map((message) => message.id);
+        this.#say(`Version ${all.indexOf(id) + 1} of ${all.length}.`);
         await shown;
       }),
       edit: this.#guarded((message, text) => this.#edit(message, text)),

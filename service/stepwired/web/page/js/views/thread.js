@@ -16,6 +16,7 @@ export class Thread {
   #views = new Map();
   #live = null;
   #isPinned = true;
+  #seen = { scrollTop: 0, scrollHeight: 0 }; // where the scroller was last
   #frame = 0;
   #restUntil = 0;
 
@@ -24,10 +25,7 @@ export class Thread {
     Object.assign(this, { scroller, list, empty, actions });
     this.down = iconButton("arrowDown", "To the latest", () => this.toEnd(true), { class: "icon-button latest", hidden: true });
     latest.append(this.down);
-    scroller.addEventListener("scroll", () => {
-      this.#isPinned = this.#isNearEnd;
-      this.down.hidden = this.#isPinned;
-    }, { passive: true });
+    scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     // Pictures come late, fields grow, windows turn: whoever was at the end stays there.
     const sizes = new ResizeObserver(() => this.#follow());
     sizes.observe(list);
@@ -134,13 +132,24 @@ export class Thread {
     return error ? failureCard(error, () => this.actions.load()) : null;
   }
 
-  get #isNearEnd() {
+  get #toEndPx() {
     const { scrollHeight, scrollTop, clientHeight } = this.scroller;
-    return scrollHeight - scrollTop - clientHeight < NEAR_PX;
+    return scrollHeight - scrollTop - clientHeight;
+  }
+
+  /** One step upwards is enough to say that one reads there; going down as far as near the end, that one follows again. */
+  #scrolled() {
+    const { scrollTop, scrollHeight } = this.scroller;
+    const isUp = scrollTop < this.#seen.scrollTop && scrollHeight >= this.#seen.scrollHeight;
+    this.#seen = { scrollTop, scrollHeight };
+    this.#isPinned = this.#toEndPx < (isUp ? 2 : NEAR_PX);
+    this.down.hidden = this.#toEndPx < NEAR_PX;
   }
 
   #follow() {
     if (this.#isPinned) this.scroller.scrollTop = this.scroller.scrollHeight;
-    this.down.hidden = this.#isPinned || this.#isNearEnd;
+    const { scrollTop, scrollHeight } = this.scroller;
+    this.#seen = { scrollTop, scrollHeight };
+    this.down.hidden = this.#toEndPx < NEAR_PX;
   }
 }
