@@ -15,9 +15,10 @@ from stepwired.limits import Limits
 from stepwired.providers.base import Endpoint, ModelEntry, static
 from stepwired.providers.catalogue.catalogue import Catalogue
 from stepwired.providers.net.http import Http as ProviderHttp
+from stepwired.rpc.call import Call
 from tests.fakeprov import Provider, behaviours
 from tests.rpc.connecting import PROTOCOLS, Http, Refused, connection, listening
-from tests.rpc.serving import STARTED, Silent, serve, until, within
+from tests.rpc.serving import SOON_S, STARTED, Silent, serve, until, within
 
 C = chat_pb2
 CHAT, STREAM = C.ChatRequest(prompt="hi"), C.StreamChatRequest(prompt="hi")
@@ -74,6 +75,66 @@ async def test_hanging_up_during_a_turn_is_noticed_though_the_next_waits_unread(
                 http.send(C.ConverseRequest(chat=STREAM))
             await within(model.asked.wait())
         await within(model.stopped.wait())
+
+
+async def test_hanging_up_behind_much_that_waits_unread_stops_a_model_that_says_nothing() -> None:
+    model = Silent()
+    async with serve(model.chat) as client, listening(client.server) as port:
+        async with connection(port) as http:
+            http.begin("ChatService/Converse")
+            http.send(C.ConverseRequest(chat=STREAM))
+            await within(model.asked.wait())
+            for _ in range(9):
+                http.send(C.ConverseRequest(chat=C.StreamChatRequest(prompt="x" * 100_000)))
+            http.writer.close()  # once all of that is sent: the end comes behind it
+            await within(model.stopped.wait())
+        await until(lambda: not client.server.places.bodies.held_bytes)
+
+
+async def test_a_stream_is_read_ahead_only_as_far_as_there_is_room() -> None:
+    model = Silent()
+    limits = Limits(bodies_bytes=1_000_000)
+    async with serve(model.chat, limits=limits) as client, listening(client.server) as port:
+        bodies = client.server.places.bodies
+        async with connection(port) as http:
+            http.begin("ChatService/Converse")
+            http.send(C.ConverseRequest(chat=STREAM))
+            await within(model.asked.wait())
+            for _ in range(30):
+                http.send(C.ConverseRequest(chat=C.StreamChatRequest(prompt="x" * 100_000)))
+            await until(lambda: bodies.held_bytes > 300_000)
+            for _ in range(100):
+                await asyncio.sleep(0)
+                assert bodies.held_bytes <= 500_000 + 2 * 100_000  # the half of it, and what of a message is read
+            await client.server.places.drain(0)
+        await until(lambda: not bodies.held_bytes)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("method", METHODS[:2])
+async def test_a_request_that_is_not_whole_when_the_server_ends_is_told_why(protocol: str, method: str) -> None:
+    async with serve() as client, listening(client.server) as port, connection(port, protocol) as http:
+        http.begin(f"ChatService/{method}", is_unary=method == "Chat", size=1000)
+        http.writer.write(b"\0\0\0")
+        await until(lambda: client.server.places._live)
+        await within(client.server.places.drain(SOON_S))
+        assert not client.server.places._live
+        with pytest.raises(Refused) as caught:
+            await (http.single(C.ChatResponse) if method == "Chat" else http.all(C.StreamChatResponse))
+    said = caught.value.told
+    assert (said.code, said.reason) == (K.UNAVAILABLE, "SERVER_DRAINING")
+    assert said.request_id == said.trailers["x-request-id"] != ""
+
+
+@pytest.mark.parametrize("method", METHODS[:2])
+async def test_a_request_that_was_read_is_none_of_those_that_are_being_read(method: str) -> None:
+    model = Silent()
+    async with serve(model.chat) as client, listening(client.server) as port:
+        async with connection(port) as http:
+            ask(http, method)
+            await within(model.asked.wait())
+            assert [type(member) for member in client.server.places._live] == [Call]
+        await until(lambda: not client.server.places._live)
 
 
 def requests() -> int:

@@ -43,6 +43,10 @@ class Bodies:
             )
         self.held_bytes += size
 
+    def can_spare(self, size: int) -> bool:
+        """Whether there is room for bytes that nobody needs yet: half of it is for those that are needed."""
+        return self.held_bytes + size <= self._limit_bytes // 2
+
 
 class Share:
     """What of the body of one request is held."""
@@ -62,6 +66,17 @@ class Share:
         self._bodies.take(counted - self._counted)
         self._size += size
         self._counted = counted
+
+    def spares(self, size: int) -> bool:
+        """Count so many bytes and no others, which nobody needs yet; False if there is no room for such, and nothing
+        changes then.
+        """
+        counted = max(size - FREE_BYTES, 0)
+        if counted > self._counted and not self._bodies.can_spare(counted - self._counted):
+            return False
+        self._bodies.take(counted - self._counted)
+        self._size, self._counted = size, counted
+        return True
 
     def drop(self) -> None:
         """Count nothing of it any more: it has been read."""

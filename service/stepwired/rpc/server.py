@@ -121,7 +121,7 @@ class Server:
 
     def connect(self) -> Connect:
         """The ASGI application that serves the same over Connect and gRPC-Web, calls of both counted together."""
-        return Connect(self._gate, self._services, self._limits, self.places.bodies)
+        return Connect(self._gate, self._services, self._limits, self.places)
 
     async def drain(self, grace_s: float, *, delay_s: float = 0.0) -> None:
         """Stop: health turns NOT_SERVING, new calls are refused, running ones get `grace_s`, then all are ended.

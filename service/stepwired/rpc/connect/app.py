@@ -19,7 +19,6 @@ from stepwired.callers import crash
 from stepwired.errors import Broken, Failure, Reason
 from stepwired.limits import Limits
 from stepwired.rpc import status
-from stepwired.rpc.bodies import Bodies
 from stepwired.rpc.call import REQUEST_ID, request_id
 from stepwired.rpc.connect import plain
 from stepwired.rpc.connect.body import Format, Gzip, Raw
@@ -28,6 +27,7 @@ from stepwired.rpc.connect.errors import DETAILS, aborted
 from stepwired.rpc.connect.methods import ADMISSION, Admission, Method, failure_of
 from stepwired.rpc.connect.reading import Body, Event, Patient, Receive, Send, Unread, Wire
 from stepwired.rpc.gate import Gate
+from stepwired.rpc.places import Places
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +60,12 @@ class Connect:
         gate: Of the server.
         services: Full names of those that are served.
         limits: What calls may use.
-        bodies: The room for requests that are being read.
+        places: Those for calls, and the room for requests that are being read.
     """
 
-    def __init__(self, gate: Gate, services: Iterable[str], limits: Limits, bodies: Bodies) -> None:
+    def __init__(self, gate: Gate, services: Iterable[str], limits: Limits, places: Places) -> None:
         self._gate = gate
-        self._bodies = bodies
+        self._places = places
         self._limits = limits
         self._methods = {method.path: method for name in services for method in _methods(name)}
         self._formats = {is_json: Format(is_json=is_json, limits=limits) for is_json in (False, True)}
@@ -99,16 +99,24 @@ class Connect:
         wire: Wire | None = scope.get("extensions", {}).get("stepwire")
         if wire is not None:  # of the front, which gives silent peers up
             wire.waits_for_body = False
-        with self._bodies.share() as share, _Answered():
-            ADMISSION.set(Admission(handler, is_refused, self._formats[kind.endswith("json")], share))
+        with self._places.bodies.share() as share, _Answered():
+            form = self._formats[kind.endswith("json")]
             if is_refused:
+                ADMISSION.set(Admission(handler, is_refused, form, share))
                 await self._library(scope, Unread(receive, b"" if kind in _UNARY[:2] else bytes(5)), send)
             elif method.takes_stream:
-                await self._converse(scope, receive, send, wire)
+                ADMISSION.set(Admission(handler, is_refused, form, share))
+                with self._places.bodies.share() as ahead:
+                    await self._converse(scope, Body(receive, share, ahead, wire), send, wire)
             else:
-                await self._library(scope, Patient(receive, share, self._limits.stalled_sender_s), send)
+                body = Patient(receive, share, self._limits.stalled_sender_s, self._places)
+                ADMISSION.set(Admission(handler, is_refused, form, body))
+                try:
+                    await self._library(scope, body, send)
+                finally:
+                    body.drop()
 
-    async def _converse(self, scope: Scope, receive: Receive, send: _Sending, wire: Wire | None) -> None:
+    async def _converse(self, scope: Scope, body: Body, send: _Sending, wire: Wire | None) -> None:
         """Serve a call whose caller may hang up while it still sends, which the library would not notice."""
         loop = asyncio.get_running_loop()
         is_gone = False
@@ -121,8 +129,7 @@ class Connect:
 
         try:
             async with asyncio.timeout(None) as life:
-                body = Body(receive, ADMISSION.get().share, gone, wire)
-                reading = asyncio.create_task(body.read())
+                reading = asyncio.create_task(body.read(gone))
                 if wire is not None:
                     wire.on_hang_up = gone
                 try:

@@ -18,11 +18,10 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 
 from stepwired.errors import Failure, InvalidRequest, Reason
-from stepwired.rpc.bodies import Share
 from stepwired.rpc.connect.body import Format
 from stepwired.rpc.connect.context import ConnectContext
 from stepwired.rpc.connect.errors import Aborted
-from stepwired.rpc.connect.reading import Ahead, Decoded
+from stepwired.rpc.connect.reading import Ahead, Decoded, Held
 
 Context = RequestContext[Any, Any]
 
@@ -38,7 +37,7 @@ class Admission:
     """Whether the handler fails without looking at the request."""
 
     format: Format
-    share: Share
+    held: Held
     """Of the request that is being read."""
 
 
@@ -141,7 +140,7 @@ class _Incoming:
         try:
             return await admission.format.read(raw, self._kind, admission.handler.request_deserializer)
         finally:
-            admission.share.drop()
+            admission.held.drop()
 
     def messages(self, raw: AsyncIterator[bytes]) -> Decoded:
         return Decoded(raw, self._read_next, self._failed)

@@ -10,8 +10,10 @@ from typing import Any, Protocol, Self
 
 from connectrpc.errors import ConnectError
 
-from stepwired.limits import KIB
+from stepwired.errors import Failure
+from stepwired.limits import MIB
 from stepwired.rpc.bodies import Share
+from stepwired.rpc.places import Places
 from stepwired.rpc.stall import unsent
 from stepwired.steps.ahead import End
 
@@ -19,11 +21,19 @@ Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 
-#: What is read ahead of a stream.
-_AHEAD_BYTES = 64 * KIB
+#: What is read ahead of a stream where there is room: more than its messages need, since a caller who hangs up is
+#: noticed at once only where all that was sent before is read.
+_AHEAD_BYTES = 1 * MIB
 
 #: How often it is looked whether a caller is gone of whom nothing is read just now.
 _LOOK_S = 0.1
+
+
+class Held(Protocol):
+    """What a request takes while it is read."""
+
+    def drop(self) -> None:
+        """Take note that it has been read."""
 
 
 class Wire(Protocol):
@@ -42,35 +52,35 @@ class Body:
     Args:
         receive: The server's.
         share: Counts what is taken of it.
-        gone: Called when the caller hangs up.
+        ahead: Counts what is read ahead.
         wire: What it comes over, if that can be asked.
     """
 
-    def __init__(self, receive: Receive, share: Share, gone: Callable[[], None], wire: Wire | None) -> None:
+    def __init__(self, receive: Receive, share: Share, ahead: Share, wire: Wire | None) -> None:
         self._receive = receive
         self._share = share
-        self._gone = gone
+        self._ahead = ahead
         self._wire = wire
         self._came: deque[Event] = deque()
         self._waiting_bytes = 0
         self._news = asyncio.Event()
         self._room = asyncio.Event()
 
-    async def read(self) -> None:
-        """Read until the caller hangs up. To be run as a task, and cancelled with the call."""
+    async def read(self, gone: Callable[[], None]) -> None:
+        """Read until the caller hangs up, and call `gone` then. To be run as a task, and cancelled with the call."""
         while True:
             event = await self._receive()
             if event["type"] == "http.disconnect":
-                self._gone()
+                gone()
                 return
             self._came.append(event)
             self._waiting_bytes += len(event.get("body", b""))
             self._news.set()
-            if self._waiting_bytes > _AHEAD_BYTES:
+            if self._waiting_bytes > _AHEAD_BYTES or not self._ahead.spares(self._waiting_bytes):
                 self._room.clear()
-                await self._pause()
+                await self._pause(gone)
 
-    async def _pause(self) -> None:
+    async def _pause(self, gone: Callable[[], None]) -> None:
         """Wait until there is room. The connection is not read meanwhile, and its end not told."""
         while not self._room.is_set():
             with suppress(TimeoutError):
@@ -78,7 +88,7 @@ class Body:
                     await self._room.wait()
                     return
             if self._wire is not None and self._wire.is_deserted():
-                self._gone()
+                gone()
 
     async def __call__(self) -> Event:
         """Take the next part. After the last one, nothing comes: who hangs up is told of by `gone` alone.
@@ -92,31 +102,63 @@ class Body:
         event = self._came.popleft()
         size = len(event.get("body", b""))
         self._waiting_bytes -= size
+        self._ahead.spares(self._waiting_bytes)
         self._room.set()
         self._share.add(size)
         return event
 
 
 class Patient:
-    """A body that has to come: whoever sends nothing of it for `limit_s` is refused."""
+    """A body that has to come: whoever sends nothing of it for `limit_s` is refused, and all are when the server ends.
 
-    def __init__(self, receive: Receive, share: Share, limit_s: float) -> None:
+    One of `places` until it is dropped, although it takes none: no call has begun.
+    """
+
+    has_place = False
+    is_endless = True
+    """Not waited for: a call that begins after the server began to end is refused."""
+
+    is_serving = False
+
+    def __init__(self, receive: Receive, share: Share, limit_s: float, places: Places) -> None:
         self._receive = receive
         self._share = share
         self._limit_s = limit_s
+        self._places = places
         self._has_ended = False
+        self._ended_by: Failure | None = None
+        self._patience: asyncio.Timeout | None = None
+        places.enter(self)
+
+    def end(self, failure: Failure) -> None:
+        """Have it fail unless it is whole. The first to ask wins."""
+        self._ended_by = self._ended_by or failure
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(asyncio.get_running_loop().time())
+
+    def drop(self) -> None:
+        """Take note that it has been read, or is not wanted any more."""
+        self._share.drop()
+        self._places.leave(self)
 
     async def __call__(self) -> Event:
         if self._has_ended:
             return await self._receive()
+        if self._ended_by is not None:
+            raise self._ended_by
         try:
-            async with asyncio.timeout(self._limit_s):
+            async with asyncio.timeout(self._limit_s) as self._patience:
                 event = await self._receive()
         except TimeoutError:
-            raise unsent(self._limit_s) from None
+            raise self._why() from None
+        finally:
+            self._patience = None
         self._has_ended = not event.get("more_body", False)
         self._share.add(len(event.get("body", b"")))
         return event
+
+    def _why(self) -> Failure:
+        return self._ended_by or unsent(self._limit_s)
 
 
 class Unread:
