@@ -44,8 +44,6 @@ export interface Blocking extends Lanes {
     method: Method<I, O>,
     options?: Pick<BlockingOptions, "timeoutMs">,
   ): BlockingTalk<I, O>;
-  /** Ends the thread. */
-  close(): void;
 }
 
 /** A call in which both sides talk. */

@@ -157,15 +157,22 @@ export class Client {
   }
 
   /**
-   * Ends the connection and all calls on it; nothing can be called afterwards. What was added to a `Conversation` and is
-   * not sent yet is lost: `await conversation.flush()` first.
+   * Ends the connection and all calls on it at once; nothing can be called afterwards. What was added to a
+   * `Conversation` and is not sent yet, is sent nevertheless; for that the process stays, at most 30 s.
+   *
+   * @returns When that is done; need not be awaited.
+   * @throws {StepwireError} Something was refused, and nobody was told yet, or could not be sent: then it is lost.
    */
-  close(): void {
-    this.#core.close();
+  close(): Promise<void> {
+    return this.#core.close();
   }
 
   [Symbol.dispose](): void {
-    this.close();
+    void this.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   #composed(step: StepLike | readonly StepLike[]): StepLike {

@@ -15,7 +15,7 @@ export class Core {
   /** The services, typed; calls fail with `StepwireError`, and end when the reader of a stream leaves it. */
   readonly services: Services;
   readonly #link: Link;
-  #isClosed = false;
+  #closing: Promise<void> | undefined;
   #blocking: Blocking | undefined;
   #local: Lanes | undefined;
 
@@ -28,7 +28,7 @@ export class Core {
 
   /** Whether nothing can be called any more. */
   get isClosed(): boolean {
-    return this.#isClosed;
+    return this.#closing !== undefined;
   }
 
   /** For calls with stubs of one's own: Connect's errors, Connect's rules. */
@@ -38,7 +38,7 @@ export class Core {
 
   /** Calls that block this thread; its own thread and connection are made by the first use. Throws in browsers. */
   get blocking(): Blocking {
-    if (this.#isClosed) throw new ClientClosed();
+    if (this.isClosed) throw new ClientClosed();
     this.#blocking ??= platform.blocking(this.address, this.options);
     return this.#blocking;
   }
@@ -51,15 +51,22 @@ export class Core {
   /** For calls to be made in order while nobody waits for each; where this thread can be blocked, by the other one. */
   get lanes(): Lanes {
     if (platform.canBlock) return this.blocking;
-    this.#local ??= new LocalLanes(this.transport, this.address);
+    if (this.isClosed) throw new ClientClosed();
+    this.#local ??= new LocalLanes(platform.link(this.address, this.options), this.address);
     return this.#local;
   }
 
-  /** Ends the connection and all calls on it. What waits in lanes is not sent any more. */
-  close(): void {
-    this.#isClosed = true;
+  /** Ends the connection and all calls on it, sends what waits in lanes, and rejects with what could not be sent. */
+  close(): Promise<void> {
+    if (!this.#closing) {
+      this.#closing = this.#end();
+      this.#closing.catch(() => undefined); // it is for those who want to know
+    }
+    return this.#closing;
+  }
+
+  async #end(): Promise<void> {
     this.#link.close();
-    this.#blocking?.close();
-    this.#blocking = undefined;
+    await (this.#blocking ?? this.#local)?.close();
   }
 }

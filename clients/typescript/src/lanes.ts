@@ -1,12 +1,12 @@
 /** Calls that are made one after the other, in the order they were given, while nobody waits for each. */
 
 import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import type { Transport } from "@connectrpc/connect";
 
 import type { Method } from "./blocking.js";
 import { invoke } from "./calls.js";
-import { ofCall, type StepwireError, unlessEnded } from "./errors.js";
+import { ofCall, StepwireError, toFacts, unlessEnded } from "./errors.js";
 import type { CallOptions } from "./options.js";
+import type { Link } from "./platform.js";
 import { LaneQueues } from "./queues.js";
 
 /** How a call is made behind others. */
@@ -41,7 +41,17 @@ export interface Lanes {
     request: MessageInitShape<I>,
     options?: LaneOptions,
   ): Promise<MessageShape<O>[]>;
+  /**
+   * Ends what is waited for, and takes nothing more. What was posted is sent within `FAREWELL_MS`, as far as that can
+   * be. Rejects with what was refused, that nobody was told of, and with what is lost.
+   */
+  close(): Promise<void>;
 }
+
+/** How long a client that is closed waits for a server that takes what was queued and does not answer. */
+export const FAREWELL_MS = 30_000;
+
+const NOT_STORED = "the client was closed before all that was added to a conversation was stored";
 
 /** Failures that nobody has been told of. */
 const MAX_UNTOLD = 100;
@@ -58,27 +68,50 @@ export class Untold {
 
   /** Throws all failures of a lane, as one that has the others beside it. */
   throw(lane: string): void {
-    const [first, ...others] = this.#failures.get(lane) ?? [];
+    const failures = this.#failures.get(lane) ?? [];
     this.#failures.delete(lane);
-    if (first) throw Object.assign(first, { others });
+    throwAll(failures);
+  }
+
+  /** The same of all lanes, with some beside. */
+  throwWith(failures: readonly StepwireError[]): void {
+    const all = [...[...this.#failures.values()].flat(), ...failures];
+    this.#failures.clear();
+    throwAll(all);
   }
 }
 
-/** Lanes of this thread, over a connection of this thread. */
+function throwAll([first, ...others]: readonly StepwireError[]): void {
+  if (first) throw Object.assign(first, { others });
+}
+
+/** Waits until lanes are emptied, and throws what was refused in any, or could not be sent and never will be. */
+export async function unsent(emptied: readonly Promise<void>[], untold: Untold): Promise<void> {
+  const lost: StepwireError[] = [];
+  for (const each of await Promise.allSettled(emptied)) {
+    if (each.status === "fulfilled") continue;
+    const error = each.reason as StepwireError;
+    lost.push(new StepwireError(`${NOT_STORED}: ${error.message}`, toFacts(error)));
+  }
+  untold.throwWith(lost);
+}
+
+/** Lanes of this thread, over a connection of their own, which ends with them. */
 export class LocalLanes implements Lanes {
-  readonly #transport: Transport;
+  readonly #link: Link;
   readonly #target: string;
   readonly #queues: LaneQueues;
   readonly #untold = new Untold();
+  readonly #closed = new AbortController();
 
-  constructor(transport: Transport, target: string) {
-    this.#transport = transport;
+  constructor(link: Link, target: string) {
+    this.#link = link;
     this.#target = target;
     this.#queues = new LaneQueues(target);
   }
 
   post(lane: string, method: DescMethod, request: unknown, refused?: Refused): void {
-    const call = () => invoke(this.#transport, method, request);
+    const call = () => invoke(this.#link.transport, method, request);
     this.#queues.post(lane, call, (said) => {
       if (said === undefined || said === "held") return;
       refused?.(said);
@@ -101,14 +134,28 @@ export class LocalLanes implements Lanes {
     request: MessageInitShape<I>,
     options: LaneOptions = {},
   ): Promise<MessageShape<O>[]> {
-    const call = () => invoke(this.#transport, method, request, options.timeoutMs);
+    const call = () => invoke(this.#link.transport, method, request, options.timeoutMs);
     return this.#after(lane, call, options) as Promise<MessageShape<O>[]>;
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort();
+    const emptied = this.#queues.names.map(async (name) => {
+      const done = this.#queues.after(name, async () => undefined);
+      await unlessEnded(done, { timeoutMs: FAREWELL_MS }, this.#target);
+    });
+    try {
+      await unsent(emptied, this.#untold);
+    } finally {
+      this.#link.close();
+    }
   }
 
   async #after<T>(lane: string, call: () => Promise<T>, options: LaneOptions): Promise<T> {
     let isTold = false;
+    const signal = options.signal ? AbortSignal.any([options.signal, this.#closed.signal]) : this.#closed.signal;
     try {
-      const answer = await unlessEnded(this.#queues.after(lane, call), options, this.#target);
+      const answer = await unlessEnded(this.#queues.after(lane, call), { ...options, signal }, this.#target);
       isTold = true;
       if (!options.isAlone) this.#untold.throw(lane);
       return answer;

@@ -28,6 +28,11 @@ export class LaneQueues {
     this.#target = target;
   }
 
+  /** Those in which something is left to do. */
+  get names(): string[] {
+    return [...this.#lanes.keys()];
+  }
+
   /** Makes a call behind all others of the lane; while something before it is held, so is this. */
   post(name: string, call: () => Promise<unknown>, told: (outcome: Outcome) => void): void {
     const posted = { call, told };

@@ -7,6 +7,7 @@ import { ConversationService } from "stepwire/v1";
 
 import { LocalLanes } from "../dist/lanes.js";
 import node from "../dist/node/platform.js";
+import { client } from "./serve.ts";
 import { relay } from "./relay.ts";
 
 const { createConversation, appendMessages, streamMessages } = ConversationService.method;
@@ -19,7 +20,7 @@ describe("a lane of the only thread", () => {
       link.close();
       far.close();
     });
-    const lanes = new LocalLanes(link.transport, far.address);
+    const lanes = new LocalLanes(link, far.address);
     const conversationId = crypto.randomUUID();
     const append = (text: string, role = "user") => {
       const request = { conversationId, messages: [{ role, text }], requestId: crypto.randomUUID() };
@@ -50,5 +51,13 @@ describe("a lane of the only thread", () => {
     const error = await lanes.flush(conversationId).catch((thrown: unknown) => thrown as StepwireError);
     assert.deepEqual([error?.reason, error?.others.map(({ reason }) => reason)], ["INVALID_MESSAGE", ["MINE"]]);
     assert.deepEqual([await read(), refused], [["a", "b", "c", "d"], ["INVALID_MESSAGE"]]);
+
+    append("e");
+    const last = read();
+    const closed = lanes.close();
+    await assert.rejects(last, { name: "AbortError" });
+    await closed;
+    const { conversation } = await client().services.conversations.getConversation({ conversationId });
+    assert.equal(conversation?.messageCount, 5);
   });
 });

@@ -33,8 +33,8 @@ const WHOLE = { format: ConversationFormat.PROTO_JSON };
  *
  * What the server refuses is told once, by the next `flush`, read or chat, and dropped; several refusals are told as one,
  * with `others`. What could not be sent because there was no server (`isTransient`) stays queued, and so does all behind
- * it: the next `flush`, read or chat sends it, in order and once. What is queued when the program ends is lost, as is what
- * nobody asks after: end with `await flush()`.
+ * it: the next `flush`, read or chat sends it, in order and once. End with `await flush()`
+ * or `await client.close()`: what `process.exit` finds in the queue is lost, and of what nobody asks after nobody is told.
  */
 export class GuideConversation {
   /** Of the conversation, at the server. */

@@ -1,62 +1,45 @@
 /** Calls that block: handed to a thread of their own, and waited for with Atomics.wait. */
 
 import { type DescMessage, fromBinary, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
-import { existsSync } from "node:fs";
-import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
+import { MessageChannel, type MessagePort } from "node:worker_threads";
 
 import type { Blocking, BlockingOptions, BlockingTalk, Method } from "../blocking.js";
 import { packed } from "../calls.js";
 import { ClientClosed, StepwireError, toFacts, unlessEnded } from "../errors.js";
-import { type LaneOptions, type Refused, Untold, whyItFailed } from "../lanes.js";
+import { FAREWELL_MS, type LaneOptions, type Refused, Untold, unsent, whyItFailed } from "../lanes.js";
 import type { CallOptions } from "../options.js";
 import type { ConnectOptions } from "../platform.js";
-import { Bell, makeCells } from "./bell.js";
-import type { Answered, Ask, Birth, SentError } from "./messages.js";
+import type { Answered, Ask, SentError } from "./messages.js";
 import { WorkerTalk } from "./talk.js";
-
-const WORKER = new URL("./blocking-worker.js", import.meta.url);
-const NO_WORKER =
-  `${WORKER.pathname} is missing, which is the thread that makes blocking calls: ` +
-  "a bundler has to leave the package `stepwire` out of what it makes for Node";
-
-/** The number under which the thread says that it has begun. */
-const READY = 0;
+import { READY, Thread } from "./thread.js";
 
 export function makeBlocking(address: string, options: ConnectOptions): Blocking {
   return new WorkerCalls(address, options);
 }
 
+/** Who waits for an answer. */
+interface Waiting {
+  readonly settle: (answered: Answered) => void;
+  /** Where it was posted; absent if it is a call, whose caller waits. */
+  readonly lane?: string | undefined;
+}
+
 class WorkerCalls implements Blocking {
-  readonly #worker: Worker;
-  readonly #port: MessagePort;
-  readonly #bell: Bell;
   readonly #address: string;
+  readonly #options: ConnectOptions;
   readonly #talks = new Set<{ lose(error: SentError): void }>();
-  readonly #open = new Map<number, (answered: Answered) => void>();
+  readonly #open = new Map<number, Waiting>();
   /** What there was no server for, and which keeps no process. */
-  readonly #held = new Map<number, (answered: Answered) => void>();
+  readonly #held = new Map<number, Waiting>();
   readonly #untold = new Untold();
+  /** Begun by the first use, and anew by the next use after its end. */
+  #thread: Thread | undefined;
   #lastId = READY;
   #isClosed = false;
-  #broken: SentError | undefined;
 
   constructor(address: string, options: ConnectOptions) {
-    if (!existsSync(WORKER)) throw new StepwireError(NO_WORKER, { code: "INTERNAL" });
-    const { port1, port2 } = new MessageChannel();
-    const cells = makeCells();
-    const birth: Birth = { address, options, port: port2, bell: cells };
     this.#address = address;
-    this.#port = port1;
-    this.#bell = new Bell(cells, () => this.#port.postMessage({ id: READY, kind: "ping" } satisfies Ask));
-    this.#worker = new Worker(WORKER, {
-      workerData: birth,
-      transferList: [port2],
-      execArgv: [], // what this process was started with, such as --input-type, is not for the worker
-    });
-    this.#worker.on("error", (error) => this.#broke(error.message));
-    this.#worker.on("exit", () => this.#broke("it is gone"));
-    this.#port.on("message", (answered: Answered) => this.#take(answered));
-    this.#rest();
+    this.#options = options;
   }
 
   call<I extends DescMessage, O extends DescMessage>(
@@ -85,12 +68,13 @@ class WorkerCalls implements Blocking {
     request: MessageInitShape<I> | MessageInitShape<I>[],
     refused?: Refused,
   ): void {
-    this.#send({ ...this.#asked(method, request), kind: "post", lane }, ({ error }) => this.#note(lane, error, refused));
+    const settle = ({ error }: Answered) => this.#note(lane, error, refused);
+    this.#send({ ...this.#asked(method, request), kind: "post", lane }, { settle, lane });
   }
 
   fail(lane: string, error: StepwireError): void {
     const ask: Ask = { id: this.#nextId(), kind: "fail", lane, error: toFacts(error) };
-    this.#send(ask, () => this.#note(lane, error));
+    this.#send(ask, { settle: () => this.#note(lane, error), lane });
   }
 
   async flush(lane: string, options: CallOptions = {}): Promise<void> {
@@ -121,35 +105,51 @@ class WorkerCalls implements Blocking {
       method: `${typeName}/${method.name}`,
       port: port2,
     };
-    this.#send(ask, () => {}, [port2]);
-    const talk = new WorkerTalk(method, port1, this.#bell, {
-      wait: (rung) => this.#listen(rung),
+    const thread = this.#send(ask, { settle: () => {} }, [port2]);
+    const talk = new WorkerTalk(method, port1, thread.bell, {
+      wait: (rung) => this.#listen(thread, rung),
       closed: () => this.#talks.delete(talk),
     });
     this.#talks.add(talk);
     return talk;
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#isClosed = true;
-    void this.#worker.terminate();
-    this.#port.close();
-    const error = toFacts(new ClientClosed());
-    this.#lose(error);
+    this.#lose(toFacts(new ClientClosed()), ({ lane }) => lane === undefined);
+    const lanes = new Set([...this.#held.values(), ...this.#open.values()].map(({ lane }) => lane ?? ""));
+    try {
+      await unsent([...lanes].map((lane) => this.#emptied(lane)), this.#untold);
+    } finally {
+      this.#thread?.end();
+      this.#thread = undefined;
+    }
   }
 
-  #lose(error: SentError): void {
-    const open = [...this.#held, ...this.#open];
-    this.#held.clear();
-    this.#open.clear();
-    for (const [id, settle] of open) settle({ id, error });
+  /** Sends what is left of a lane. */
+  async #emptied(lane: string): Promise<void> {
+    const ask: Ask = { id: this.#nextId(), kind: "flush", lane };
+    const answered = new Promise<Answered>((settle) => this.#hand(ask, { settle }));
+    const { error } = await unlessEnded(answered, { timeoutMs: FAREWELL_MS }, this.#address);
+    if (error) throw new StepwireError(error.message, error);
+  }
+
+  /** Fails what is open, or what of it is meant. */
+  #lose(error: SentError, isMeant: (waiting: Waiting) => boolean = () => true): void {
+    for (const waiting of [this.#held, this.#open]) {
+      for (const [id, each] of [...waiting]) {
+        if (!isMeant(each)) continue;
+        waiting.delete(id);
+        each.settle({ id, error });
+      }
+    }
     for (const talk of this.#talks) talk.lose(error);
-    this.#rest();
+    if (this.#open.size === 0) this.#thread?.rest();
   }
 
   /** Waits for an answer without blocking this thread. */
   #answer(ask: Ask, options: CallOptions): Promise<Answered> {
-    const answered = new Promise<Answered>((resolve) => this.#send(ask, resolve));
+    const answered = new Promise<Answered>((settle) => this.#send(ask, { settle }));
     return unlessEnded(answered, options, this.#address);
   }
 
@@ -192,53 +192,61 @@ class WorkerCalls implements Blocking {
     return this.#lastId;
   }
 
-  /** Hands over; as long as something is open, the process stays. */
-  #send(ask: Ask, settle: (answered: Answered) => void, transferred: readonly MessagePort[] = []): void {
+  /** Hands over, unless this is closed. */
+  #send(ask: Ask, waiting: Waiting, transferred?: readonly MessagePort[]): Thread {
     if (this.#isClosed) throw new ClientClosed();
-    if (this.#broken) throw new StepwireError(this.#broken.message, this.#broken);
-    this.#open.set(ask.id, settle);
-    this.#port.ref();
-    this.#port.postMessage(ask, transferred);
+    return this.#hand(ask, waiting, transferred);
+  }
+
+  /** Hands over; as long as something is open, the process stays. */
+  #hand(ask: Ask, waiting: Waiting, transferred?: readonly MessagePort[]): Thread {
+    this.#thread ??= this.#born();
+    this.#open.set(ask.id, waiting);
+    this.#thread.send(ask, transferred);
+    return this.#thread;
+  }
+
+  #born(): Thread {
+    const thread: Thread = new Thread(this.#address, this.#options, {
+      answered: (answered) => this.#take(answered),
+      ended: (why) => this.#broke(thread, why),
+    });
+    return thread;
   }
 
   #take(answered: Answered): void {
     const { id, isHeld } = answered;
-    const settle = this.#open.get(id) ?? this.#held.get(id);
+    const waiting = this.#open.get(id) ?? this.#held.get(id);
     this.#open.delete(id);
-    if (settle && isHeld) this.#held.set(id, settle);
+    if (waiting && isHeld) this.#held.set(id, waiting);
     else this.#held.delete(id);
-    if (!isHeld) settle?.(answered);
-    if (this.#open.size === 0) this.#rest();
-  }
-
-  #rest(): void {
-    this.#port.unref();
-    this.#worker.unref();
+    if (!isHeld) waiting?.settle(answered);
+    if (this.#open.size === 0) this.#thread?.rest();
   }
 
   /** Blocks this thread until the answer is there. */
   #wait(ask: Ask): Answered {
     let mine: Answered | undefined;
-    this.#send(ask, (answered) => {
-      mine = answered;
-    });
+    const thread = this.#send(ask, { settle: (answered) => void (mine = answered) });
     while (!mine) {
-      const { rung } = this.#bell;
-      const received = receiveMessageOnPort(this.#port) as { message: Answered } | undefined;
-      if (received) this.#take(received.message);
-      else this.#listen(rung);
+      const { rung } = thread.bell;
+      const said = thread.said();
+      if (said) this.#take(said);
+      else this.#listen(thread, rung);
     }
     return mine;
   }
 
   /** Blocks this thread until something comes; if nothing can, all that is open fails. */
-  #listen(rung: number): void {
-    if (!this.#bell.wait(rung)) this.#broke("it gives no sign");
+  #listen(thread: Thread, rung: number): void {
+    if (!thread.bell.wait(rung)) this.#broke(thread, "it gives no sign");
   }
 
-  #broke(why: string): void {
-    if (this.#isClosed || this.#broken) return;
-    this.#broken = toFacts(new StepwireError(`the thread that makes the calls ended: ${why}`, { code: "INTERNAL" }));
-    this.#lose(this.#broken);
+  /** Fails what a thread has not answered that has ended. Another one is begun when there is something to do. */
+  #broke(thread: Thread, why: string): void {
+    if (thread !== this.#thread) return;
+    this.#thread = undefined;
+    thread.end();
+    this.#lose(toFacts(new StepwireError(`the thread that makes the calls ended: ${why}`, { code: "INTERNAL" })));
   }
 }

@@ -76,9 +76,10 @@ export class WorkerTalk<I extends DescMessage, O extends DescMessage> implements
     this.#closed();
   }
 
-  /** Ends it from this side: the other thread is gone. */
+  /** Ends it from this side, for whoever waits: the other thread is gone, or everything is closed. */
   lose(error: SentError): void {
     this.#end ??= { kind: "end", error };
+    this.#port.close();
   }
 
   #wish(wish: Wish): void {

@@ -1,5 +1,6 @@
 /** The connection from Node: gRPC over HTTP/2, watched with pings as often as the server allows. */
 
+import { Code, ConnectError } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import type { ClientHttp2Stream } from "node:http2";
 
@@ -29,17 +30,25 @@ export function link(address: string, options: ConnectOptions): Link {
     acceptCompression: [], // of a token at a time there is nothing to compress
     ...(options.timeoutMs === undefined ? {} : { defaultTimeoutMs: options.timeoutMs }),
   });
-  return { transport, close: () => sessionManager.abort() };
+  return { transport, close: () => sessionManager.end() };
 }
 
 /**
  * Connect stops listening to a session that it gives up while that still closes, after a GOAWAY for example. The error
- * with which it closes would then end the whole process.
+ * with which it closes would then end the whole process. And what it has aborted, it begins anew for the next request.
  */
 class SessionManager extends Http2SessionManager {
   readonly #heard = new WeakSet<object>();
+  #hasEnded = false;
+
+  /** Ends it and all calls on it, those too that were about to begin. */
+  end(): void {
+    this.#hasEnded = true;
+    this.abort();
+  }
 
   override async request(...given: Parameters<Http2SessionManager["request"]>): Promise<ClientHttp2Stream> {
+    if (this.#hasEnded) throw new ConnectError("the connection was closed", Code.Canceled);
     const stream = await super.request(...given);
     const { session } = stream;
     if (session && !this.#heard.has(session)) {

@@ -11,4 +11,4 @@ const ways = {
   },
 };
 
-if (!isMainThread) setTimeout(ways[process.env.DIES], 300);
+if (!isMainThread && process.env.DIES) setTimeout(ways[process.env.DIES], 300);
