@@ -6,13 +6,13 @@ import traceback
 
 from stepwired.errors import InvalidRequest, Reason
 
-_REQUEST_ID_CHARACTERS = 36
+REQUEST_ID_CHARACTERS = 36
 _KEY_CHARACTERS = 4096
 
 
 def is_request_id(given: str) -> bool:
     """Whether an id that a caller chose is one that is safe to repeat and to log."""
-    return 0 < len(given) <= _REQUEST_ID_CHARACTERS and given.isascii() and given.isprintable()
+    return 0 < len(given) <= REQUEST_ID_CHARACTERS and given.isascii() and given.isprintable()
 
 
 def checked_key(given: str, name: str) -> str:

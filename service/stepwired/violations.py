@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from stepwired import jsonvalue
+from stepwired.callers import REQUEST_ID_CHARACTERS, is_request_id
 from stepwired.conversation.metadata import key_count
 from stepwired.errors import InvalidRequest, Reason, Violation
 from stepwired.events import Json
 from stepwired.limits import Limits
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_REQUEST_ID_CHARACTERS = 36
 T = TypeVar("T")
 
 _json = msgspec.json.Encoder()
@@ -58,8 +58,8 @@ class Faults:
 
     def request_id(self, path: str, value: str) -> None:
         """Check the id that makes a call safe to repeat; it may be empty."""
-        if len(value) > _REQUEST_ID_CHARACTERS or not (value.isascii() and value.isprintable()):
-            self.add(path, f"must be 1 to {_REQUEST_ID_CHARACTERS} printable ASCII characters")
+        if value and not is_request_id(value):
+            self.add(path, f"must be 1 to {REQUEST_ID_CHARACTERS} printable ASCII characters")
 
     def text(
         self, path: str, value: str, limit_bytes: int, reason: Reason = Reason.FIELD_INVALID, *, required: bool = False

@@ -91,7 +91,7 @@ def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, File]:
     found = {
         "/": _file("index.html", b"<!doctype html>"),
         "/js/app.js": script,
-        "/a.png": _file("a.png", b"\x89PNG" * 99),
+        "/a.svg": _file("a.svg", b"<svg/>"),
     }
     monkeypatch.setattr(web_server, "page", lambda: found)
     return found
@@ -99,14 +99,14 @@ def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, File]:
 
 async def test_the_page_is_served_with_what_keeps_strangers_scripts_out(files: dict[str, File]) -> None:
     async with serve(settings=Settings()) as front:
-        page, script, picture = [await front.ask("GET", path) for path in ("/", "/js/app.js", "/a.png")]
+        page, script, picture = [await front.ask("GET", path) for path in ("/", "/js/app.js", "/a.svg")]
         packed = await front.ask("GET", "/js/app.js", headers={"Accept-Encoding": "br, gzip"})
         head = await front.ask("HEAD", "/js/app.js")
     assert page.body == b"<!doctype html>"
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.headers["content-security-policy"].startswith("default-src 'self';")
     assert script.headers["content-type"] == "text/javascript; charset=utf-8"
-    assert picture.headers["content-type"] == "image/png"
+    assert picture.headers["content-type"] == "image/svg+xml"
     assert packed.headers["content-encoding"] == "gzip"
     assert gzip.decompress(packed.body) == script.body == files["/js/app.js"].plain
     assert head.headers["content-length"] == str(len(script.body))
@@ -115,11 +115,29 @@ async def test_the_page_is_served_with_what_keeps_strangers_scripts_out(files: d
         assert reply.headers["cache-control"] == "no-cache"
 
 
+@pytest.mark.parametrize(
+    ("accepted", "is_packed"),
+    [
+        ("gzip", True),
+        ("br;q=1.0, GZIP ; q=0.5", True),
+        ("gzip;q=0", False),
+        ("br, gzip; q=0.000", False),
+        ("br, x-gzip", False),
+        ("", False),
+    ],
+)
+async def test_only_who_takes_gzip_gets_it(files: dict[str, File], accepted: str, is_packed: bool) -> None:
+    async with serve(settings=Settings()) as front:
+        reply = await front.ask("GET", "/js/app.js", headers={"Accept-Encoding": accepted})
+    assert ("content-encoding" in reply.headers) == is_packed
+    assert len(reply.body) == len(files["/js/app.js"].packed if is_packed else files["/js/app.js"].plain)
+
+
 async def test_what_a_browser_has_is_not_sent_again(files: dict[str, File]) -> None:
-    etag = f'"{hashlib.sha256(files["/"].plain).hexdigest()[:32]}"'
+    etag = f'W/"{hashlib.sha256(files["/"].plain).hexdigest()[:32]}"'
     async with serve(settings=Settings()) as front:
         first = await front.ask("GET", "/")
-        for known in (etag, f'"other", W/{etag}'):
+        for known in (etag, f'"other", {etag}'):
             again = await front.ask("GET", "/", headers={"If-None-Match": known})
             assert (again.status, again.body) == (304, b"")
         changed = await front.ask("GET", "/", headers={"If-None-Match": '"other"'})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,17 +15,11 @@ from stepwired.web.exchange import Exchange, Headers
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
-    ".ico": "image/x-icon",
     ".js": "text/javascript; charset=utf-8",
-    ".json": "application/json",
-    ".png": "image/png",
     ".svg": "image/svg+xml",
-    ".txt": "text/plain; charset=utf-8",
-    ".webmanifest": "application/manifest+json",
-    ".woff2": "font/woff2",
 }
 _OTHER = "application/octet-stream"
-_PACKED = frozenset({".png", ".woff2"})
+_REFUSED = re.compile(rb"q=0(\.0*)?")
 
 _HEADERS: Headers = [
     (
@@ -52,17 +47,18 @@ class File:
 
     kind: bytes
     etag: bytes
+    """A weak one: it stands for both forms."""
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
         known = exchange.headers.get(b"if-none-match", b"")
         headers: Headers = [*_HEADERS, (b"etag", self.etag)]
-        if self.etag in [each.strip().removeprefix(b"W/") for each in known.split(b",")]:
+        if self.etag in [each.strip() for each in known.split(b",")]:
             await exchange.start(304, headers)
             await exchange.send({"type": "http.response.body"})
             return
         body = self.plain
-        if self.packed and b"gzip" in exchange.headers.get(b"accept-encoding", b""):
+        if self.packed and _takes_gzip(exchange.headers.get(b"accept-encoding", b"")):
             body = self.packed
             headers.append((b"content-encoding", b"gzip"))
         await exchange.answer(200, body, [*headers, (b"content-type", self.kind)])
@@ -79,6 +75,15 @@ def page() -> Mapping[str, File]:
     return found
 
 
+def _takes_gzip(accepted: bytes) -> bool:
+    """Whether `Accept-Encoding` has gzip, and does not name it in order to refuse it."""
+    for each in accepted.lower().split(b","):
+        name, _, weight = each.partition(b";")
+        if name.strip() == b"gzip":
+            return _REFUSED.fullmatch(weight.strip()) is None
+    return False
+
+
 def _below(folder: Traversable, path: str) -> Iterator[tuple[str, File]]:
     for each in folder.iterdir():
         if each.name.startswith((".", "__")):
@@ -91,10 +96,10 @@ def _below(folder: Traversable, path: str) -> Iterator[tuple[str, File]]:
 
 def _file(name: str, plain: bytes) -> File:
     _, dot, suffix = name.rpartition(".")
-    packed = b"" if dot + suffix in _PACKED else gzip.compress(plain, mtime=0)
+    packed = gzip.compress(plain, mtime=0)
     return File(
         plain,
         packed if len(packed) < len(plain) else b"",
         _TYPES.get(dot + suffix, _OTHER).encode(),
-        b'"%b"' % hashlib.sha256(plain).hexdigest()[:32].encode(),
+        b'W/"%b"' % hashlib.sha256(plain).hexdigest()[:32].encode(),
     )

@@ -18,15 +18,7 @@ from stepwired.web.status import Refused
 
 
 class Connection(Refusing):
-    """One connection.
-
-    Args:
-        config: Of uvicorn.
-        state: What all connections share.
-        loop: Runs it.
-        bounds: What it may take.
-        origins: The pages that may read what it refuses.
-    """
+    """One connection, which hands its requests to the application; made as `Refusing` is."""
 
     def __init__(
         self, config: Config, state: ServerState, loop: asyncio.AbstractEventLoop, bounds: Bounds, origins: Origins

@@ -30,7 +30,6 @@ from stepwired.web.text import WIDEST_BYTES, cut, quoted
 
 EVENT_BYTES = 1024
 _APART_S = 0.001
-_SLEEPS = 2  # the first may end early, by the millisecond that timers of the loop count in
 
 #: Silence after which a comment is written, for proxies that close what is silent.
 PING_S = 15.0
@@ -170,9 +169,8 @@ class Stream:
 
     async def _paced(self, event: bytes) -> None:
         """Write an event, but not within a millisecond of the one before."""
-        for _ in range(_SLEEPS):
-            if time.monotonic() - self._written_s < _APART_S:
-                await asyncio.sleep(_APART_S)
+        while time.monotonic() - self._written_s < _APART_S:  # noqa: ASYNC110  no event tells that time has passed
+            await asyncio.sleep(_APART_S)  # may end early, by the millisecond that timers of the loop count in
         await self._event(event)
 
     async def _event(self, event: bytes) -> None:

@@ -26,7 +26,7 @@ from stepwired.chat_checks import (
     schema_of_text,
 )
 from stepwired.errors import Reason
-from stepwired.events import ChatOptions, ChatRequest, Json, ResponseFormat, Tool
+from stepwired.events import ChatOptions, ChatRequest, Json, Message, ResponseFormat, Tool
 from stepwired.jsonvalue import kind
 from stepwired.limits import Limits
 from stepwired.violations import Faults
@@ -60,7 +60,7 @@ def chat_request(given: dict[str, Json], limits: Limits) -> tuple[ChatRequest, b
     fields = Fields(given, "", faults)
     model = fields.text("model")
     faults.text("model", model, MODEL_BYTES)
-    said = messages(fields.items("messages"), limits, faults) if _is_list(fields, "messages", faults) else ()
+    said = _messages(fields, limits, faults)
     options = _options(fields, faults)
     is_streamed = bool(fields.flag("stream"))
     has_usage = False
@@ -80,11 +80,12 @@ def chat_request(given: dict[str, Json], limits: Limits) -> tuple[ChatRequest, b
     return ChatRequest(model=model, messages=said, options=options), is_streamed, has_usage
 
 
-def _is_list(fields: Fields, name: str, faults: Faults) -> bool:
-    """Whether a list is there that can be read; one that is missing is a fault."""
-    if not fields.has(name):
-        faults.add(name, "is needed", Reason.FIELD_REQUIRED)
-    return isinstance(fields.get(name), list) or bool(fields.items(name))
+def _messages(fields: Fields, limits: Limits, faults: Faults) -> tuple[Message, ...]:
+    if not fields.has("messages"):
+        faults.add("messages", "is needed", Reason.FIELD_REQUIRED)
+        return ()
+    given = fields.items("messages")
+    return messages(given, limits, faults) if isinstance(fields.get("messages"), list) else ()
 
 
 def _options(fields: Fields, faults: Faults) -> ChatOptions:
