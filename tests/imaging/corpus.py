@@ -13,9 +13,7 @@ from typing import Any
 from PIL import Image
 
 from stepwired.errors import Reason
-from stepwired.limits import Limits
 
-LIMITS = Limits()
 MIB = 1024 * 1024
 
 TOO_LARGE = Reason.IMAGE_TOO_LARGE

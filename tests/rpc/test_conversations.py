@@ -18,8 +18,6 @@ from stepwired.store.base import ConversationStore
 from stepwired.store.sqlite import SqliteStore
 from tests.rpc.serving import Client, serve, told
 
-HI = message_pb2.Message(text="hi")
-
 
 @asynccontextmanager
 async def stored(folder: Path, limits: Limits | None = None) -> AsyncIterator[Client]:

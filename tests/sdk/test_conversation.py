@@ -15,8 +15,6 @@ from stepwire import AsyncClient, AsyncConversation, Client, Conversation, Messa
 from stepwire.v1.message_pb2 import MESSAGE_STATUS_COMPLETE
 from tests.sdk.pictures import PNG
 
-Make = Callable[[], Conversation]
-
 
 @pytest.fixture
 def client(real_target: str) -> Generator[Client]:

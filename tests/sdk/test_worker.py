@@ -14,12 +14,9 @@ import pytest
 
 import stepwire
 from stepwire import AsyncClient, Client, errors, steps
-from stepwire.v1 import step_run_pb2
 from tests.program import running
 from tests.sdk.conftest import real_server
 from tests.sdk.stepping import ALONE, HANG_S, program
-
-V = step_run_pb2
 
 
 @asynccontextmanager

@@ -13,8 +13,6 @@ from stepwired.store.nouns import Request
 from stepwired.store.sqlite import SqliteStore
 from tests.store.talk import TABLES, check_whole, count_rows, on_writer, read_ids, said
 
-US = 1000
-
 
 async def test_an_update_changes_what_it_names_as_one_change(store: SqliteStore) -> None:
     await store.create("c", title="t", metadata={"a": 1, "b": {"x": 1, "y": 2}}, messages=said("m", "n"))
