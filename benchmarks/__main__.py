@@ -48,7 +48,7 @@ async def _measure(options: argparse.Namespace, folder: Path) -> list[Line]:
         bare_http = await children.enter_async_context(
             child([*python, "benchmarks.bare_http", str(provider.port)], r"^ready (\d+)", folder / "bare_http.log")
         )
-        service = await children.enter_async_context(_service(options, provider, folder))
+        service = await children.enter_async_context(_service(provider, folder))
         front_port = re.search(r"HTTP on http://127\.0\.0\.1:(\d+)", service.line)
         assert front_port
         await asyncio.sleep(1.0)
@@ -71,7 +71,7 @@ async def _measure(options: argparse.Namespace, folder: Path) -> list[Line]:
         return lines
 
 
-def _service(options: argparse.Namespace, provider: Child, folder: Path) -> AbstractAsyncContextManager[Child]:
+def _service(provider: Child, folder: Path) -> AbstractAsyncContextManager[Child]:
     settings = folder / "stepwire.toml"
     settings.write_text(_SETTINGS.format(port=provider.port))
     command = [sys.executable, "-m", "stepwired", "serve", "--port", "0", "--http-port", "0"]
