@@ -29,7 +29,6 @@ def behaviours() -> dict[str, Any]:
         "Search": _search,
         **kept.behaviours(),
         "RunStep": _run_step,
-        "CollectStep": _collect_step,
         "ListSteps": _list_steps,
         "ValidateStep": _validate_step,
     }
@@ -180,16 +179,6 @@ async def _run_step(
     good = len(results) - failed
     end = step_run_pb2.RunFinished(results=good, errors=failed, metadata=_metadata(good))
     yield step_run_pb2.RunStepResponse(finished=end)
-
-
-async def _collect_step(request: step_run_pb2.CollectStepRequest, _: object) -> step_run_pb2.CollectStepResponse:
-    results = [
-        step_run_pb2.StepResult(path=path, value=result)
-        if isinstance(result, Value)
-        else step_run_pb2.StepResult(path=path, failure=result)
-        for path, result in _results(request.steps, request.input)
-    ]
-    return step_run_pb2.CollectStepResponse(results=results, metadata=_metadata(len(results)), run_id="r1")
 
 
 async def _list_steps(request: step_run_pb2.ListStepsRequest, _: object) -> step_run_pb2.ListStepsResponse:

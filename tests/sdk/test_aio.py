@@ -275,7 +275,7 @@ async def test_collected_results_are_a_list_of_values_with_metadata(client: Asyn
     assert collected == ["A", "B"]
     assert collected.metadata.steps[0].outputs == 2
     assert collected.results[1].path == (1,)
-    assert server.script.last("CollectStep").error_mode == step_run_pb2.ERROR_MODE_FAIL_FAST
+    assert server.script.last("RunStep").error_mode == step_run_pb2.ERROR_MODE_FAIL_FAST
 
 
 async def test_an_error_may_keep_its_place_among_collected_results(client: AsyncClient) -> None:

@@ -93,7 +93,7 @@ async def test_a_deadline_is_an_error_of_ours(client: AsyncClient, server: Serve
 
 async def test_quick_calls_and_long_calls_have_their_own_deadlines(client: AsyncClient, server: Server) -> None:
     left: dict[str, float | None] = {}
-    for name in ("ListSteps", "Chat", "Embed", "CollectStep", "StreamChat"):
+    for name in ("ListSteps", "Chat", "Embed", "RunStep", "StreamChat"):
         behaviour = server.on[name]
 
         def noting(name: str, behaviour: Any) -> Any:
@@ -111,7 +111,7 @@ async def test_quick_calls_and_long_calls_have_their_own_deadlines(client: Async
     async for _ in client.stream_chat("hi"):
         pass
     assert 50 < (left["ListSteps"] or 0) < 61
-    assert all(590 < (left[name] or 0) < 601 for name in ("Chat", "Embed", "CollectStep"))
+    assert all(590 < (left[name] or 0) < 601 for name in ("Chat", "Embed", "RunStep"))
     assert left["StreamChat"] is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import time
 import uuid
@@ -26,7 +27,13 @@ def failing_first(server: Server, method: str, failures: int, **how: Any) -> Non
             await refuse(context, **how)
         return await behaviour(request, context)  # type: ignore[misc]
 
-    server.on[method] = unary
+    async def stream(request: Any, context: Any) -> Any:
+        if server.script.count(method) <= failures:
+            await refuse(context, **how)
+        async for response in behaviour(request, context):  # type: ignore[union-attr]
+            yield response
+
+    server.on[method] = stream if inspect.isasyncgenfunction(behaviour) else unary
 
 
 OVERLOADED = {"code": grpc.StatusCode.UNAVAILABLE, "reason": "SERVER_DRAINING"}
@@ -60,7 +67,7 @@ async def test_a_negative_push_back_ends_the_attempts(client: AsyncClient, serve
     assert server.script.count("ListSteps") == 1
 
 
-@pytest.mark.parametrize("method", ["Chat", "UpdateConversation", "DeleteConversation", "UpdateMessage", "CollectStep"])
+@pytest.mark.parametrize("method", ["Chat", "UpdateConversation", "DeleteConversation", "UpdateMessage", "RunStep"])
 async def test_what_may_have_happened_is_not_repeated(client: AsyncClient, server: Server, method: str) -> None:
     failing_first(server, method, failures=9, **OVERLOADED)
     calls: dict[str, Callable[[], Awaitable[object]]] = {
@@ -68,7 +75,7 @@ async def test_what_may_have_happened_is_not_repeated(client: AsyncClient, serve
         "UpdateConversation": lambda: client.update_conversation("c1", title="t"),
         "DeleteConversation": lambda: client.delete_conversation("c1"),
         "UpdateMessage": lambda: client.update_message("c1", "m1", metadata={}),
-        "CollectStep": lambda: client.collect("upper", "a"),
+        "RunStep": lambda: client.collect("upper", "a"),
     }
     with pytest.raises(errors.Unavailable):
         await calls[method]()

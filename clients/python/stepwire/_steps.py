@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, TypeAlias
@@ -97,6 +98,7 @@ class StepCalls:
         on_error: ErrorMode,
         run_id: str,
         timeout_s: float | None,
+        idle_s: float | None = None,
     ) -> AsyncGenerator[results.RunEvent, None]:
         functions = Functions()
         with _requests.checked():
@@ -109,7 +111,7 @@ class StepCalls:
             )
         _watching.locate(request.steps, functions)
         event: results.RunEvent | None = None
-        async with aclosing(self._responses(request, functions, timeout_s)) as responses:
+        async with aclosing(self._responses(request, functions, timeout_s, idle_s)) as responses:
             watching = _watching.Watching(functions.watchers, request.steps)
             try:
                 async for response in responses:
@@ -130,11 +132,15 @@ class StepCalls:
             raise errors.ServerError("the run ended without its last event", code="INTERNAL")
 
     def _responses(
-        self, request: step_run_pb2.RunStepRequest, functions: Functions, timeout_s: float | None
+        self,
+        request: step_run_pb2.RunStepRequest,
+        functions: Functions,
+        timeout_s: float | None,
+        idle_s: float | None,
     ) -> AsyncGenerator[step_run_pb2.RunStepResponse, None]:
         if len(functions):
             return _interactive.run(self._connection, request, functions, timeout_s)
-        return self._connection.stream(self._connection.steps.RunStep, request, timeout_s)
+        return self._connection.stream(self._connection.steps.RunStep, request, timeout_s, idle_s=idle_s)
 
     async def collect(
         self,
@@ -158,34 +164,17 @@ class StepCalls:
             timeout_s: Seconds until this fails with `DeadlineExceeded`; None for the client's `long_timeout_s`.
 
         Returns:
-            A list of the values, with `metadata` (how the run went), `results` (with their paths) and `run_id`.
+            A list of the values, as many as there are, in the order of their paths, with `metadata` (how the run went),
+            `results` (with their paths) and `run_id`.
 
         Raises:
             errors.Error: An item or the whole call failed; the subclass says what to do.
         """
-        functions = Functions()
-        with _requests.checked():
-            made = _requests.steps(steps, functions)
-        if len(functions) or functions.watchers:  # which takes a stream
-            limit_s = self._connection.long_timeout_s if timeout_s is None else timeout_s
-            return await self._gather(steps, input, on_error, run_id, limit_s)
-        with _requests.checked():
-            request = step_run_pb2.CollectStepRequest(
-                steps=made,
-                input=_values.to_value(input),
-                error_mode=_requests.choice("on_error", on_error, _ERROR_MODES),
-                run_id=run_id,
-            )
-        response = await self._connection.unary(self._connection.steps.CollectStep, request, timeout_s, is_long=True)
-        items = [results.step_result(item, item.WhichOneof("result")) for item in response.results]
-        return results.RunResults(items, response.metadata, response.run_id)
-
-    async def _gather(
-        self, steps: StepLike | Sequence[StepLike], value: Any, on_error: ErrorMode, run_id: str, timeout_s: float
-    ) -> results.RunResults:
         items: list[results.StepResult] = []
         metadata = step_run_pb2.StepMetadata()
-        async with aclosing(self._run(steps, value, False, on_error, run_id, timeout_s)) as events:
+        # As a stream: an answer of one message ends at 10,000 results and 4 MiB, when all the work is done.
+        limit_s = self._connection.long_timeout_s if timeout_s is None else timeout_s
+        async with aclosing(self._run(steps, input, False, on_error, run_id, limit_s, idle_s=math.inf)) as events:
             async for event in events:
                 match event:
                     case results.StepResult():
@@ -194,6 +183,7 @@ class StepCalls:
                         run_id = event.run_id
                     case results.RunFinished():
                         metadata = event.metadata
+        items.sort(key=lambda result: result.path)  # where a step is `as_completed`
         return results.RunResults(items, metadata, run_id)
 
     async def list_steps(self, *, timeout_s: float | None = None) -> list[step_run_pb2.StepInfo]:

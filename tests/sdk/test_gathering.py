@@ -1,0 +1,68 @@
+"""`collect` and the blocking forms give all values there are, in the order of their paths, however many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.protobuf.struct_pb2 import Value
+
+from stepwire import AsyncClient, Client, errors, steps
+from stepwire.v1 import step_run_pb2
+from tests.sdk.scripted import Server
+
+MANY = 10_001
+"""More than one answer holds."""
+
+
+def test_more_results_than_one_answer_holds_are_collected(target: str) -> None:
+    items = list(range(MANY))
+    with Client(target) as client:
+        collected = client.collect([{"spread": {}}], items)
+        assert collected == items
+        assert collected.metadata.outputs == MANY
+        assert collected.results[-1].path == (MANY - 1,)
+        assert collected.run_id
+        assert steps.spread().on(client).start_blocking(items) == items
+
+
+async def test_results_larger_than_one_answer_are_collected(target: str) -> None:
+    flow = steps.compose([steps.spread(), steps.render("{{.}}{{.}}{{.}}")])
+    async with AsyncClient(target) as client:
+        collected = await flow.on(client).start_async([letter * 300_000 for letter in "abcdef"])
+    assert collected == [letter * 900_000 for letter in "abcdef"]
+
+
+def _result(number: int) -> step_run_pb2.RunStepResponse:
+    return step_run_pb2.RunStepResponse(path=[number], value=Value(number_value=number))
+
+
+async def test_results_that_came_as_they_were_ready_are_in_the_order_of_their_paths(
+    client: AsyncClient, server: Server
+) -> None:
+    async def as_completed(request: Any, context: Any) -> Any:
+        yield step_run_pb2.RunStepResponse(started=step_run_pb2.RunStarted(run_id="r1"))
+        for number in (2, 0, 10, 1):
+            yield _result(number)
+        yield step_run_pb2.RunStepResponse(finished=step_run_pb2.RunFinished(results=4))
+
+    server.on["RunStep"] = as_completed
+    assert await client.collect("upper") == [0, 1, 2, 10]
+    assert [result.value async for result in client.run("upper")] == [2, 0, 10, 1]
+
+
+async def test_a_collected_run_may_be_silent_for_as_long_as_it_takes(server: Server) -> None:
+    async with AsyncClient(server.target, idle_s=0) as client:
+        assert await client.collect("upper", "a") == ["A"]
+        with pytest.raises(errors.DeadlineExceeded):
+            async for _ in client.run("upper", "a"):
+                pass
+
+
+async def test_a_collected_run_that_ends_without_its_end_has_failed(client: AsyncClient, server: Server) -> None:
+    async def cut(request: Any, context: Any) -> Any:
+        yield _result(0)
+
+    server.on["RunStep"] = cut
+    with pytest.raises(errors.ServerError, match="without its last event"):
+        await client.collect("upper")
