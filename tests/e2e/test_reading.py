@@ -64,7 +64,7 @@ async def test_none_of_six_thousand_tokens_is_lost(scripted: Scripted, node: str
     scripted.behave(SHAPES[shape](said))
     found = await read(node, scripted.program.http, loop)
     assert found["failed"] == ""
-    # One that is this far behind reads it at once; behind by more than fits in a read, such loops lose text of any server.
+    # So much is one read, however late the reader is. What takes more, such loops lose text of, with any server.
     assert found["bytes"] < ONE_READ_BYTES - 4096
     assert found["text"] == "".join(said) * LOOPS[loop]
     assert found["ends"] == LOOPS[loop]
