@@ -24,10 +24,7 @@ import {
 } from "./embeddings.js";
 import type { ChatEvent, Reply } from "./events.js";
 import type { Model } from "./gen/stepwire/v1/chat_pb.js";
-import type {
-  Conversation as Info,
-  MessageHit,
-} from "./gen/stepwire/v1/conversation_pb.js";
+import type { Conversation as Info, MessageHit } from "./gen/stepwire/v1/conversation_pb.js";
 import type { EmbeddingModel } from "./gen/stepwire/v1/embed_pb.js";
 import type { Image } from "./gen/stepwire/v1/message_pb.js";
 import { type ChatStepFactoryClass, makeChatStepFactory } from "./guide/chat-step-factory.js";
@@ -35,6 +32,7 @@ import { type ConversationClass, makeConversation } from "./guide/conversation.j
 import { type Embeddings, makeEmbeddings } from "./guide/embeddings.js";
 import { makeSteps, type Steps } from "./guide/steps.js";
 import { type CallOptions, callOptions } from "./options.js";
+import { pages } from "./pages.js";
 import type { PictureLike } from "./pictures.js";
 import type { ConnectOptions } from "./platform.js";
 import type { Services } from "./services.js";
@@ -102,14 +100,8 @@ export class Client {
 
   /** The server's language models, by name. */
   async models(options: CallOptions = {}): Promise<Model[]> {
-    const found: Model[] = [];
-    let pageToken = "";
-    do {
-      const page = await this.services.chat.listModels({ pageToken }, callOptions(options));
-      found.push(...page.models);
-      pageToken = page.nextPageToken;
-    } while (pageToken);
-    return found;
+    const read = (pageToken: string) => this.services.chat.listModels({ pageToken }, callOptions(options));
+    return (await Array.fromAsync(pages(read))).flatMap(({ models }) => models);
   }
 
   /** Runs a step, or several one after the other, and returns all results. Functions among them are called here. */
@@ -137,9 +129,7 @@ export class Client {
   }
 
   /** Lists conversations, newest first, without their messages. */
-  listConversations(
-    args: ListArguments = {},
-  ): AsyncGenerator<Info, void, undefined> {
+  listConversations(args: ListArguments = {}): AsyncGenerator<Info, void, undefined> {
     return listConversations(this.services, args);
   }
 

@@ -14,6 +14,7 @@ import {
 } from "./gen/stepwire/v1/conversation_pb.js";
 import { type Image, ImageSchema, type Message } from "./gen/stepwire/v1/message_pb.js";
 import { type CallOptions, callOptions } from "./options.js";
+import { pages } from "./pages.js";
 import { image, pieces, type PictureLike } from "./pictures.js";
 import type { Services } from "./services.js";
 import { type ConversationChange, watch, type WatchArguments } from "./watch.js";
@@ -137,7 +138,8 @@ export async function createConversation(services: Services, args: CreateArgumen
 }
 
 /** Which conversations to list; the pages are turned by themselves. */
-export type ListArguments = CallOptions & Omit<MessageInitShape<typeof ListConversationsRequestSchema>, "pageToken" | "$typeName">;
+export type ListArguments = CallOptions &
+  Omit<MessageInitShape<typeof ListConversationsRequestSchema>, "pageToken" | "$typeName">;
 
 /** Lists conversations, newest first, without their messages. */
 export async function* listConversations(
@@ -145,12 +147,9 @@ export async function* listConversations(
   args: ListArguments,
 ): AsyncGenerator<Conversation, void, undefined> {
   const { signal: _signal, timeoutMs: _timeoutMs, ...filters } = args;
-  for (let pageToken = ""; ; ) {
-    const page = await services.conversations.listConversations({ ...filters, pageToken }, callOptions(args));
-    yield* page.conversations;
-    pageToken = page.nextPageToken;
-    if (!pageToken) return;
-  }
+  const read = (pageToken: string) =>
+    services.conversations.listConversations({ ...filters, pageToken }, callOptions(args));
+  for await (const { conversations } of pages(read)) yield* conversations;
 }
 
 /** Finds messages by their words, best match first: the first `pageSize` of them. */

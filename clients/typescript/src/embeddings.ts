@@ -85,7 +85,8 @@ export async function search(
   args: SearchArguments,
 ): Promise<SearchHit[]> {
   const { model = "", topK } = args;
-  const request = { query: checked(query), documents: documents.map(checked), model, ...(topK === undefined ? {} : { topK }) };
+  const texts = { query: checked(query), documents: documents.map(checked) };
+  const request = { ...texts, model, ...(topK === undefined ? {} : { topK }) };
   const { hits } = await services.embed.search(request, callOptions(args));
   return hits.map(({ index = 0, score = 0 }) => ({ index, score, text: documents[index] ?? "" }));
 }

@@ -27,6 +27,8 @@ export interface Platform {
   blocking(address: string, options: ConnectOptions): Blocking;
   /** Whether `blocking` works here. */
   readonly canBlock: boolean;
+  /** Whether a call can still send once it has begun to read. */
+  readonly canTalk: boolean;
   /** The bytes of a file. Browsers refuse that. */
   readFile(path: string): Uint8Array<ArrayBuffer>;
   /** The SHA-256 of bytes, in hexadecimal digits. Browsers have none that answers at once. */

@@ -20,7 +20,10 @@ const CUT = new Set(["UNAVAILABLE", "INTERNAL", "UNKNOWN", "CANCELLED"]);
 export interface WatchArguments extends CallOptions {
   /** The changes after this revision; 0 for all that there ever were. Default: those from now on. */
   readonly afterRevision?: bigint | number;
-  /** How often the server shows that it is there, 1,000 to 600,000. Without a sign for three times as long, a new connection is made. */
+  /**
+   * Milliseconds between the signs that the server gives, 1,000 to 600,000. Without one for three times as long, a new
+   * connection is made. Default: 30,000.
+   */
   readonly heartbeatMs?: number;
 }
 
@@ -61,7 +64,8 @@ export async function* watch(
       if (ended.aborted || !isCut(thrown)) throw thrown;
       waitMs = (thrown as StepwireError).retryDelayMs ?? 0;
     }
-    if (performance.now() - since > STEADY_MS) failures = 0; // else a server that ends each call would be asked without end
+    // Else a server that ends each call would be asked without a pause.
+    if (performance.now() - since > STEADY_MS) failures = 0;
     const longest = failures ? Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures - 1, 30)) : 0;
     failures += 1;
     await pause(Math.max(Math.random() * longest, waitMs), ended).catch(() => {

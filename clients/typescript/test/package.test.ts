@@ -16,8 +16,21 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 
 import { VERSION } from "../dist/version.js";
+import { address } from "./serve.ts";
 
 const PACKAGE = join(import.meta.dirname, "..");
+
+/** A folder of somebody's who has installed the package. */
+function project(after: (end: () => void) => void): string {
+  const folder = mkdtempSync(join(tmpdir(), "stepwire-"));
+  after(() => rmSync(folder, { recursive: true }));
+  mkdirSync(join(folder, "node_modules"));
+  symlinkSync(PACKAGE, join(folder, "node_modules", "stepwire"));
+  for (const scope of ["@bufbuild", "@connectrpc"]) {
+    symlinkSync(join(PACKAGE, "node_modules", scope), join(folder, "node_modules", scope));
+  }
+  return folder;
+}
 
 describe("the package", () => {
   test("knows its version", () => {
@@ -48,13 +61,7 @@ describe("the package", () => {
   });
 
   test("is complete: a library compiles that exports what it makes of it", (t) => {
-    const folder = mkdtempSync(join(tmpdir(), "stepwire-"));
-    t.after(() => rmSync(folder, { recursive: true }));
-    mkdirSync(join(folder, "node_modules"));
-    symlinkSync(PACKAGE, join(folder, "node_modules", "stepwire"));
-    for (const scope of ["@bufbuild", "@connectrpc"]) {
-      symlinkSync(join(PACKAGE, "node_modules", scope), join(folder, "node_modules", scope));
-    }
+    const folder = project((end) => t.after(end));
     copyFileSync(join(PACKAGE, "test", "consumer", "library.ts"), join(folder, "library.mts"));
     const options = {
       ...{ strict: true, exactOptionalPropertyTypes: true, declaration: true, preserveSymlinks: true, skipLibCheck: false },
@@ -64,6 +71,22 @@ describe("the package", () => {
     const tsc = join(PACKAGE, "node_modules", ".bin", "tsc");
     const { status, stdout } = spawnSync(process.execPath, [tsc, "-p", folder], { encoding: "utf8" });
     assert.equal(status, 0, stdout);
+  });
+
+  test("does what its README shows", (t) => {
+    const folder = project((end) => t.after(end));
+    const text = readFileSync(join(PACKAGE, "README.md"), "utf8");
+    const blocks = [...text.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, block = ""]) => block);
+    const programs = blocks.filter((block) => !block.includes("serveSteps")); // which does not end
+    const said = programs.map((program) => {
+      assert.match(program, /"localhost:50051"/);
+      writeFileSync(join(folder, "program.mts"), program.replaceAll("localhost:50051", address));
+      const options = { cwd: folder, encoding: "utf8", timeout: 120_000 } as const;
+      const { status, stdout, stderr } = spawnSync(process.execPath, ["program.mts"], options);
+      assert.equal(status, 0, stderr);
+      return stdout;
+    });
+    assert.deepEqual(said, ["Hello", "Hello\n[ 2, 4, 6 ]\n"]);
   });
 
   test("has nothing in it that has no source any more", () => {

@@ -109,6 +109,7 @@ describe("a restart, of which nothing here would tell", () => {
       await assert.rejects(Array.fromAsync(step.stream("a")), refused);
       assert.ok(refused(await new Promise((resolve) => step.startWithCallbacks("a", { onError: resolve }))));
     }
+    assert.throws(() => steps.withRetry("upper", { emitted: "restart" as never }), refused);
   });
 
   test("is refused in pieces of a chat, and not in whole messages", async () => {

@@ -23,6 +23,7 @@ const browser: Platform = {
     return { transport, close: () => closed.abort() };
   },
   canBlock: false,
+  canTalk: false,
   blocking(): never {
     throw new TypeError(ADVICE);
   },

@@ -38,7 +38,7 @@ export async function* interact(
   functions: Functions,
   options: CallOptions,
 ): AsyncGenerator<RunStepResponse, void, undefined> {
-  if (!platform.canBlock) throw refused(ADVICE, "FIELD_INVALID", "UNIMPLEMENTED"); // a browser, that is
+  if (!platform.canTalk) throw refused(ADVICE, "FIELD_INVALID", "UNIMPLEMENTED");
   const outbox = new Outbox<RunInteractiveRequest>();
   const calls = new Calls(functions, (reply) => outbox.send(replyOf(reply)));
   void outbox.send(startOf(start));

@@ -17,7 +17,14 @@ import type { CallOptions } from "../options.js";
 import { image, MAX_INLINE_BYTES, pieces, type PictureLike } from "../pictures.js";
 import { falseIfMissing, joined, needed, textIn, textOf, unlessMissing } from "./answers.js";
 import { type BothCasings, bothCasings } from "./casings.js";
-import { type GuideMessage, jsonObject, madeMessage, type MessageOptions, type Metadata, readMessages } from "./message.js";
+import {
+  type GuideMessage,
+  jsonObject,
+  madeMessage,
+  type MessageOptions,
+  type Metadata,
+  readMessages,
+} from "./message.js";
 
 const calls = ConversationService.method;
 
@@ -33,8 +40,8 @@ const WHOLE = { format: ConversationFormat.PROTO_JSON };
  *
  * What the server refuses is told once, by the next `flush`, read or chat, and dropped; several refusals are told as one,
  * with `others`. What could not be sent because there was no server (`isTransient`) stays queued, and so does all behind
- * it: the next `flush`, read or chat sends it, in order and once. End with `await flush()`
- * or `await client.close()`: what `process.exit` finds in the queue is lost, and of what nobody asks after nobody is told.
+ * it: the next `flush`, read or chat sends it, in order and once. What is queued when the program ends is lost, and what
+ * nobody asks after is told to nobody: end with `await flush()`, or `await client.close()`.
  */
 export class GuideConversation {
   /** Of the conversation, at the server. */

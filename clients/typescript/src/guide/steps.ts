@@ -4,6 +4,7 @@ import type { Core } from "../core.js";
 import type { SearchHit } from "../embeddings.js";
 import { type CallOptions, callOptions } from "../options.js";
 import type { Violation } from "../errors.js";
+import { pages } from "../pages.js";
 import { Functions } from "../functions/functions.js";
 import type { StepInfo } from "../gen/stepwire/v1/step_run_pb.js";
 import * as leaves from "../steps/leaves.js";
@@ -183,13 +184,9 @@ export class StepMaker {
 
   /** Lists the steps of the server that can be named. */
   async list(options: CallOptions = {}): Promise<StepInfo[]> {
-    const found: StepInfo[] = [];
-    for (let pageToken = ""; ; ) {
-      const page = await this.#core.services.stepRuns.listSteps({ pageSize: PAGE_SIZE, pageToken }, callOptions(options));
-      found.push(...page.steps);
-      pageToken = page.nextPageToken;
-      if (!pageToken) return found;
-    }
+    const { stepRuns } = this.#core.services;
+    const read = (pageToken: string) => stepRuns.listSteps({ pageSize: PAGE_SIZE, pageToken }, callOptions(options));
+    return (await Array.fromAsync(pages(read))).flatMap(({ steps }) => steps);
   }
 
   /** Reports every fault of a step without running it; none for one that can run. */

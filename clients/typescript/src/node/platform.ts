@@ -11,6 +11,7 @@ const node: Platform = {
   link,
   blocking: makeBlocking,
   canBlock: true,
+  canTalk: true,
   readFile: (path: string): Uint8Array<ArrayBuffer> => new Uint8Array(readFileSync(path)),
   sha256: (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex"),
 };

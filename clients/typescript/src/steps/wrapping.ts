@@ -2,10 +2,11 @@
 
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 
-import type { StepwireError } from "../errors.js";
+import { refused, type StepwireError } from "../errors.js";
 import type { CallContext } from "../functions/functions.js";
 import { SHOULD_RETRY, STATEFUL } from "../functions/manners.js";
 import { RetryEmitted } from "../gen/stepwire/v1/step_run_pb.js";
+import { RESTARTS } from "./restarts.js";
 import { type Make, making, type StepLike, type StepSpec } from "./spec.js";
 import { toValue } from "./values.js";
 
@@ -19,7 +20,8 @@ export interface RetryOptions {
   readonly shouldRetry?: ((error: StepwireError, attempt: number) => unknown) | StepSpec;
   /**
    * What to do if it fails after it has made results: `fail`; `buffer` holds results back until it is through.
-   * The wire's third mode, which begins again, is for `services.stepRuns.runStep` only.
+   * The wire's third mode, which takes results back that were given, is for `services.stepRuns.runStep` only: nothing
+   * here could tell which. Where all results are waited for, `buffer` comes to the same.
    */
   readonly emitted?: "fail" | "buffer";
   /** Milliseconds before the second attempt. Default: 1000. */
@@ -49,6 +51,7 @@ const EMITTED = { fail: RetryEmitted.FAIL, buffer: RetryEmitted.BUFFER } as cons
 /** Runs a step again when it fails. */
 export function retry(step: StepLike, options: RetryOptions): Make {
   const { maxAttempts = 3, multiplier, jitter, emitted = "fail", initialDelayMs, maxDelayMs } = options;
+  if ((emitted as string) === "restart") throw refused(RESTARTS, "STEP_GRAPH_INVALID");
   if (!Object.hasOwn(EMITTED, emitted)) throw new TypeError(`emitted: \`${emitted}\` is none of fail, buffer`);
   return making((within) => {
     const backoff = within.maybe(options.backoff);

@@ -5,6 +5,7 @@ import { StepwireError } from "../errors.js";
 import type { Functions } from "../functions/functions.js";
 import type { WorkerRegistration } from "../gen/stepwire/v1/step_run_pb.js";
 import type { ConnectOptions } from "../platform.js";
+import { pause } from "../retry.js";
 import type { Services } from "../services.js";
 import { registration, type WorkerSteps } from "./registration.js";
 import { Session } from "./session.js";
@@ -76,10 +77,10 @@ export class StepWorker {
         if (this.#drained.signal.aborted) return;
         delayMs = session.wasAccepted ? FIRST_DELAY_MS : Math.min(MAX_DELAY_MS, Math.max(FIRST_DELAY_MS, delayMs * 2));
         this.#tell(why);
-        await pause(delayMs * (0.5 + Math.random() / 2), this.#drained.signal);
+        await pause(delayMs * (0.5 + Math.random() / 2), this.#drained.signal).catch(() => undefined);
       }
     } finally {
-      own?.close();
+      void own?.close();
     }
   }
 
@@ -143,17 +144,4 @@ export async function serveSteps(
   } finally {
     for (const signal of signals) process.off(signal, end);
   }
-}
-
-function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, milliseconds);
-    signal.addEventListener("abort", end);
-    if (signal.aborted) end();
-  });
 }
