@@ -6,8 +6,8 @@ import asyncio
 import os
 import secrets
 import stat
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from errno import EACCES
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,12 @@ Target: TypeAlias = str | os.PathLike[str] | IO[bytes]
 
 CHUNK_BYTES = 256 * 1024
 """The most that a server takes in one piece."""
+
+MAX_NAME_LENGTH = 512
+"""How long a file's name is that an error repeats in full."""
+
+CUT_NAME_LENGTH = 64
+"""How much an error repeats of one that is longer."""
 
 CLEAN_UP_S = 1.0
 """How long a call that failed waits for what it had written to be removed; a folder far away may take for ever."""
@@ -161,9 +167,22 @@ def as_bytes(piece: object) -> bytes:
     return bytes(piece)
 
 
+@contextmanager
+def naming_briefly() -> Generator[None]:
+    """Cut the name of the file in an error: who gives a file's content for its name shall not find it in a log."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename
+        if not isinstance(name, str) or len(name) <= MAX_NAME_LENGTH:
+            raise
+        raise OSError(error.errno, error.strerror, f"{name[:CUT_NAME_LENGTH]}…") from None
+
+
 def _opened(path: Path, mode: Literal["rb", "wb", "xb"]) -> IO[bytes]:
-    # Without a buffer: the pieces are large, and its lock would be waited for when the process ends.
-    return path.open(mode, buffering=0)
+    with naming_briefly():
+        # Without a buffer: the pieces are large, and its lock would be waited for when the process ends.
+        return path.open(mode, buffering=0)
 
 
 def _close(files: list[IO[bytes]]) -> None:
