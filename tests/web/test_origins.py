@@ -60,19 +60,20 @@ async def test_pages_that_are_allowed_may_read_answers_and_errors() -> None:
                 assert "Origin" in reply.headers["vary"]
 
 
-REFUSED_BY_THE_PROTOCOL = {
+REFUSED_EARLY = {
     431: b"X-Large: " + b"x" * 66_000,
     400: b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
     408: b"Content-Length: 100\r\n\r\n{",
+    413: b"Content-Length: 100000000\r\n\r\n{",
 }
 
 
 async def refused(origin: bytes, status: int) -> Reply:
-    """What a page of an origin gets for a request that is refused before anybody looks at it."""
+    """What a page of an origin gets for a request that is refused before it is whole."""
     bounds = Bounds(body_idle_s=0.05) if status == 408 else Bounds()
     settings = Settings(page=False, allow_origins=["http://localhost:3000"], bounds=bounds)
     async with asyncio.timeout(SOON_S), serve(settings=settings) as front, front.connection() as connection:
-        await connection.send(POSTED + origin + b"\r\n" + REFUSED_BY_THE_PROTOCOL[status])
+        await connection.send(POSTED + origin + b"\r\n" + REFUSED_EARLY[status])
         reply = await connection.reply()
     assert reply.status == status
     assert reply.error
@@ -80,15 +81,15 @@ async def refused(origin: bytes, status: int) -> Reply:
     return reply
 
 
-@pytest.mark.parametrize("status", REFUSED_BY_THE_PROTOCOL)
-async def test_pages_that_are_allowed_may_read_what_the_connection_itself_refuses(status: int) -> None:
+@pytest.mark.parametrize("status", REFUSED_EARLY)
+async def test_pages_that_are_allowed_may_read_why_no_whole_request_of_theirs_came(status: int) -> None:
     reply = await refused(b"http://localhost:3000", status)
     assert reply.headers["access-control-allow-origin"] == "http://localhost:3000"
     assert "X-Request-Id" in reply.headers["access-control-expose-headers"]
 
 
-@pytest.mark.parametrize("status", REFUSED_BY_THE_PROTOCOL)
-async def test_other_pages_may_not_read_what_the_connection_itself_refuses(status: int) -> None:
+@pytest.mark.parametrize("status", REFUSED_EARLY)
+async def test_other_pages_may_not_read_why_no_whole_request_of_theirs_came(status: int) -> None:
     reply = await refused(b"http://localhost:3001", status)
     assert not [name for name in reply.headers if name.startswith("access-control")]
 

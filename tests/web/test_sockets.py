@@ -211,6 +211,17 @@ async def test_more_connections_than_there_may_be_are_refused() -> None:
         assert (await front.ask("GET", "/v1/models")).status == 200
 
 
+async def test_who_says_nothing_is_told_that_there_is_no_room_too() -> None:
+    model = Silent()
+    settings = bounded(connections=1, linger_s=0.05)
+    async with asyncio.timeout(SOON_S), serve(model.chat, settings=settings) as front, front.connection() as one:
+        await one.ask("POST", CHAT, HI)
+        await until(lambda: model.running == 1)
+        async with front.connection() as silent:
+            assert (await silent.reply()).status == 503
+            assert await silent.ended() == b""
+
+
 async def test_the_connection_that_is_idle_for_longest_gives_way_to_a_new_one() -> None:
     settings = bounded(connections=2)
     async with asyncio.timeout(SOON_S), serve(settings=settings) as front, AsyncExitStack() as callers:

@@ -18,7 +18,7 @@ _FAREWELL_S = 1.0
 
 
 class Member(Protocol):
-    """A call that is being served, by gRPC or by another front."""
+    """A call that is being served, by gRPC or by another front, or a request that is being read."""
 
     has_place: bool
     """Whether it takes one of the places of `max_calls`. For `Places` to write."""
