@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -19,7 +19,6 @@ from stepwired.local.supervisor import Supervisor
 from stepwired.models import catalogue_of
 from stepwired.observe.metrics import NoMetrics
 from stepwired.providers.catalogue.catalogue import Catalogue
-from stepwired.providers.catalogue.pictures import Resolve
 from stepwired.providers.counting.counting import Counting
 from stepwired.providers.net.http import Http
 from stepwired.rpc.convert.chat import chat_request_of_json
@@ -36,7 +35,6 @@ from stepwired.steps.registry import Registry
 from stepwired.steps.tools import Tools
 from stepwired.steps.workers import Workers
 from stepwired.store.keeper import DiskKeeper
-from stepwired.store.parts import Blobs
 from stepwired.store.repeating import repeatable
 from stepwired.store.replies import recorded
 from stepwired.store.sqlite import SqliteStore
@@ -91,7 +89,7 @@ async def service(settings: config.Settings, environ: Mapping[str, str] = os.env
         keeper = keeper_of(settings)
         if keeper is not None:
             parts.push_async_callback(keeper.close)
-        catalogue = catalogue_of(settings, supervisor, http, environ, blob_bytes(store), keeper)
+        catalogue = catalogue_of(settings, supervisor, http, environ, store, keeper)
         pictures = Pictures(images, store, settings.limits)
         counting = Counting(catalogue.place)
         is_tool = settings.tools.allow.__contains__
@@ -206,13 +204,3 @@ def images_of(settings: config.Settings) -> Images:
         except ValueError as error:
             raise config.ConfigError([f"images.allow_hosts: {error}"]) from error
     return Images(Decoders(settings.limits), Files(settings.images.roots, settings.limits), fetch, settings.limits)
-
-
-def blob_bytes(store: Blobs) -> Resolve:
-    """How the bytes of a stored picture are read, whole."""
-
-    async def read(blob_id: str) -> bytes:
-        async with aclosing(store.blob_chunks(blob_id)) as chunks:
-            return b"".join([chunk async for chunk in chunks])
-
-    return read

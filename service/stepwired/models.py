@@ -19,7 +19,7 @@ from stepwired.providers.catalogue.catalogue import Catalogue
 from stepwired.providers.catalogue.endpoints import KINDS
 from stepwired.providers.catalogue.endpoints import Kind as Server
 from stepwired.providers.catalogue.known import known
-from stepwired.providers.catalogue.pictures import Resolve
+from stepwired.providers.catalogue.pictures import Kept
 from stepwired.providers.net.http import Http
 from stepwired.providers.wires.quirks import VENDORS, Quirks
 
@@ -46,7 +46,7 @@ def catalogue_of(
     supervisor: Supervisor,
     http: Http,
     environ: Mapping[str, str],
-    resolve: Resolve | None = None,
+    kept: Kept | None = None,
     keeper: Keeper | None = None,
 ) -> Catalogue:
     """All models: the configured ones, then those of this machine.
@@ -56,7 +56,7 @@ def catalogue_of(
         supervisor: Starts those of this machine.
         http: Connections to the others.
         environ: Holds their keys.
-        resolve: The bytes of a stored picture.
+        kept: Where stored pictures are.
         keeper: Where vectors are kept, if not in memory.
 
     Raises:
@@ -76,7 +76,7 @@ def catalogue_of(
     if keeper is None and cache.embeddings == "memory":
         keeper = InMemory(cache.embeddings_bytes)
     try:
-        return Catalogue(endpoints, models, http, resolve, replies=replies, vectors=Vectors(keeper))
+        return Catalogue(endpoints, models, http, kept, replies=replies, vectors=Vectors(keeper))
     except ValueError as error:
         raise config.ConfigError([str(error)]) from error
 

@@ -10,12 +10,14 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import grpc
+import httpx
 import pytest
 
 from stepwire.v1 import chat_pb2, chat_pb2_grpc, conversation_pb2, conversation_pb2_grpc, message_pb2
+from stepwired.limits import MIB
 from tests.e2e.conftest import Scripted, settings
 from tests.fakeprov import Provider, behaviours
-from tests.imaging.corpus import CORPUS, drawn, noise
+from tests.imaging.corpus import CORPUS, drawn, noise, png_of_bytes
 from tests.processes import gone
 from tests.program import HANG_S, running
 from tests.rpc.serving import told
@@ -84,6 +86,45 @@ async def test_a_model_is_sent_the_pictures_of_its_conversation(seeing: Scripted
         "data:image/gif;base64",
     ]
     assert [base64.b64decode(url.partition(",")[2]) for url in urls] == [by_path, by_upload, in_message]
+
+
+async def test_a_stored_picture_that_a_request_over_http_names_is_sent_with_its_type(seeing: Scripted) -> None:
+    picture = drawn("JPEG")
+    async with seeing.program.channel() as channel:
+        conversations = conversation_pb2_grpc.ConversationServiceStub(channel)
+        uploaded = await conversations.UploadImage(pieces(picture), timeout=HANG_S)
+    parts = [
+        {"type": "text", "text": "Look."},
+        {"type": "image_url", "image_url": {"url": uploaded.image.blob_id, "detail": "low"}},
+    ]
+    body = {"model": "seer", "messages": [{"role": "user", "content": parts}]}
+    async with httpx.AsyncClient(timeout=HANG_S) as http:
+        reply = await http.post(f"{seeing.program.http}/v1/chat/completions", json=body)
+    assert reply.status_code == 200, reply.text
+    sent = seeing.provider.requests[0].json()["messages"][0]["content"][1]["image_url"]
+    assert sent == {"url": "data:image/jpeg;base64," + base64.b64encode(picture).decode(), "detail": "low"}
+
+
+async def test_pictures_that_a_request_names_are_counted_before_any_is_read(seeing: Scripted) -> None:
+    picture = png_of_bytes(13 * MIB)
+    async with seeing.program.channel() as channel:
+        conversations = conversation_pb2_grpc.ConversationServiceStub(channel)
+        uploaded = await conversations.UploadImage(pieces(picture), timeout=HANG_S)
+        named = message_pb2.Image(blob_id=uploaded.image.blob_id)
+
+        async def ask(images_count: int) -> None:
+            said = message_pb2.Message(text="Look.", images=[named] * images_count)
+            request = chat_pb2.StreamChatRequest(model="seer", messages=[said])
+            async for _ in chat_pb2_grpc.ChatServiceStub(channel).StreamChat(request, timeout=HANG_S):
+                pass
+
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await ask(5)
+        assert told(caught.value).reason == "IMAGE_TOO_LARGE"
+        assert seeing.provider.requests == []
+        await ask(1)
+    url = seeing.provider.requests[0].json()["messages"][0]["content"][1]["image_url"]["url"]
+    assert url == "data:image/png;base64," + base64.b64encode(picture).decode()
 
 
 async def test_a_model_without_eyes_is_refused_before_anything_is_stored(seeing: Scripted) -> None:

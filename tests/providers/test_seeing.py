@@ -7,6 +7,7 @@ import base64
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
@@ -23,19 +24,50 @@ MODELS = [
     ModelEntry("seer", "chat", "acme", "s", images=True),
 ]
 STALL_S = 0.05
+HANG_S = 60.0
 
 BLOBS = {"sha256:1": b"one", "sha256:2": b"two"}
 STORED = tuple(Image(blob_id=blob_id, media_type="image/png", size_bytes=3) for blob_id in BLOBS)
+NAMED = tuple(Image(blob_id=blob_id, detail="high") for blob_id in BLOBS)
 
 
-async def resolve(blob_id: str) -> bytes:
-    if blob_id not in BLOBS:
-        raise NotFound(Reason.BLOB_NOT_FOUND, "no such picture")
-    return BLOBS[blob_id]
+class Pictures:
+    """The pictures that are stored."""
+
+    def __init__(self, size_bytes: int = 3) -> None:
+        self._size_bytes = size_bytes
+        self.described: list[str] = []
+        self.read: list[str] = []
+
+    async def blob(self, blob_id: str) -> Image:
+        self.described.append(blob_id)
+        if blob_id not in BLOBS:
+            raise NotFound(Reason.BLOB_NOT_FOUND, "no such picture")
+        return Image(blob_id=blob_id, media_type="image/png", width=4, height=4, size_bytes=self._size_bytes)
+
+    async def blob_chunks(self, blob_id: str) -> AsyncGenerator[bytes, None]:
+        self.read.append(blob_id)
+        if blob_id not in BLOBS:
+            raise NotFound(Reason.BLOB_NOT_FOUND, "no such picture")
+        yield BLOBS[blob_id][:1]
+        yield BLOBS[blob_id][1:]
 
 
-def catalogue(http: Http, base_url: str = "http://127.0.0.1:9/v1") -> Catalogue:
-    return Catalogue([Endpoint("acme", static(base_url))], MODELS, http, resolve)
+class SlowPictures(Pictures):
+    """Pictures that are not read before they may be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def blob_chunks(self, blob_id: str) -> AsyncGenerator[bytes, None]:
+        self.reading.set()
+        await self.go_on.wait()
+        yield BLOBS[blob_id]
+
+
+def catalogue(http: Http, base_url: str = "http://127.0.0.1:9/v1", kept: Pictures | None = None) -> Catalogue:
+    return Catalogue([Endpoint("acme", static(base_url))], MODELS, http, kept or Pictures())
 
 
 def asking(*images: Image, model: str = "seer") -> ChatRequest:
@@ -80,9 +112,15 @@ async def test_it_refuses_before_anything_is_done_with_them(http: Http) -> None:
     assert len(stored) == 2
 
 
-async def test_the_bytes_of_stored_pictures_are_sent(http: Http) -> None:
+@pytest.mark.parametrize(
+    ("given", "described"), [(STORED, []), (NAMED, list(BLOBS)), ((*STORED[:1], *NAMED[1:]), ["sha256:2"])]
+)
+async def test_stored_pictures_are_sent_with_their_type_also_where_a_request_only_names_them(
+    http: Http, given: tuple[Image, ...], described: list[str]
+) -> None:
+    kept = Pictures()
     async with Provider(behaviours.reply()) as provider:
-        await all_of(catalogue(http, provider.base_url).chat(asking(*STORED, Image(uri="http://x/"))))
+        await all_of(catalogue(http, provider.base_url, kept).chat(asking(*given, Image(uri="http://x/"))))
         sent = provider.requests[0].json()["messages"]
     assert [message["content"] for message in (sent[0], sent[2])] == ["first", "so?"]
     assert [part["image_url"]["url"] for part in sent[1]["content"][1:]] == [
@@ -90,46 +128,52 @@ async def test_the_bytes_of_stored_pictures_are_sent(http: Http) -> None:
         "data:image/png;base64," + base64.b64encode(b"two").decode(),
         "http://x/",
     ]
+    assert [part["image_url"].get("detail", "auto") for part in sent[1]["content"][1:3]] == [
+        image.detail for image in given
+    ]
+    assert kept.described == described
 
 
-async def test_a_picture_that_is_gone_is_said_to_be(http: Http) -> None:
+@pytest.mark.parametrize(
+    "gone", [Image(blob_id="sha256:3", media_type="image/png", size_bytes=1), Image(blob_id="sha256:3")]
+)
+async def test_a_picture_that_is_gone_is_said_to_be(http: Http, gone: Image) -> None:
     with pytest.raises(NotFound) as caught:
-        await all_of(catalogue(http).chat(asking(Image(blob_id="sha256:3", media_type="image/png", size_bytes=1))))
+        await all_of(catalogue(http).chat(asking(gone)))
     assert caught.value.reason is Reason.BLOB_NOT_FOUND
 
 
-async def test_more_pictures_than_memory_is_for_are_refused_before_they_are_read(http: Http) -> None:
-    pictures = [Image(blob_id="sha256:3", media_type="image/png", size_bytes=16 * MIB)] * 5
+@pytest.mark.parametrize("given", [STORED[0], NAMED[0]])
+async def test_more_pictures_than_memory_is_for_are_refused_before_they_are_read(http: Http, given: Image) -> None:
+    pictures, kept = [replace(given, size_bytes=16 * MIB if given.size_bytes else 0)] * 5, Pictures(16 * MIB)
     with pytest.raises(InvalidRequest) as caught:
-        await all_of(catalogue(http).chat(asking(*pictures)))
+        await all_of(catalogue(http, kept=kept).chat(asking(*pictures)))
     assert caught.value.reason is Reason.IMAGE_TOO_LARGE
+    assert caught.value.metadata == {"limitBytes": str(64 * MIB)}
+    assert kept.described == ([] if given.size_bytes else [given.blob_id])  # one look at a picture shown five times
+    assert kept.read == []
 
 
+@pytest.mark.parametrize("given", [STORED, NAMED])
 async def test_pictures_of_all_requests_share_the_memory_until_they_are_sent(
-    http: Http, monkeypatch: pytest.MonkeyPatch
+    http: Http, monkeypatch: pytest.MonkeyPatch, given: tuple[Image, ...]
 ) -> None:
-    monkeypatch.setattr("stepwired.providers.catalogue.pictures._ALL_IMAGES_BYTES", 2 * len(STORED) * 3 - 1)
-    reading, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slowly(blob_id: str) -> bytes:
-        reading.set()
-        await go_on.wait()
-        return BLOBS[blob_id]
-
+    monkeypatch.setattr("stepwired.providers.catalogue.pictures._ALL_IMAGES_BYTES", 2 * len(given) * 3 - 1)
+    kept = SlowPictures()
     async with Provider(behaviours.reply()) as provider:
-        models = Catalogue([Endpoint("acme", static(provider.base_url))], MODELS, http, slowly)
-        first = asyncio.create_task(all_of(models.chat(asking(*STORED))))
-        await reading.wait()
+        models = catalogue(http, provider.base_url, kept)
+        first = asyncio.create_task(all_of(models.chat(asking(*given))))
+        await kept.reading.wait()
         with pytest.raises(Throttled) as caught:
-            await all_of(models.chat(asking(*STORED)))
+            await asyncio.wait_for(all_of(models.chat(asking(*given))), HANG_S)
         assert caught.value.reason is Reason.CONCURRENCY_LIMITED
         first.cancel()
         await asyncio.wait([first])
-        go_on.set()
-        sent = models.chat(asking(*STORED))
+        kept.go_on.set()
+        sent = models.chat(asking(*given))
         async with aclosing(sent):
             await anext(sent)  # from here on the first one holds nothing
-            await all_of(models.chat(asking(*STORED)))
+            await all_of(models.chat(asking(*given)))
 
 
 async def test_a_large_picture_is_written_without_holding_up_anybody(http: Http) -> None:

@@ -17,7 +17,8 @@ from stepwired.errors import InvalidRequest, Reason
 from stepwired.events import Batch, ChatRequest, Embeddings, EmbedRequest, Message, TokenCount, UsageSource, time_left_s
 from stepwired.limits import Limits
 from stepwired.store.sqlite import SqliteStore
-from tests.rpc.keeping import refused, stored
+from tests.imaging.corpus import drawn
+from tests.rpc.keeping import Asking, refused, stored
 from tests.rpc.serving import STARTED, count, echo, finished, serve, within
 
 CANARY = "sk-canary-0123456789"
@@ -157,6 +158,24 @@ async def test_a_stored_conversation_is_counted_as_it_would_be_sent_and_stays_as
             ({"prompt": "x", "options": {"top_p": 2}}, "MODEL_CONFIG_INVALID"),
         ):
             assert (await refused(client.chat.CountTokens(counting(**fields)))).reason == reason
+
+
+async def test_a_stored_picture_costs_what_its_size_does_wherever_it_is_named(tmp_path: Path) -> None:
+    seen = Seen()
+    store = await SqliteStore.open(tmp_path)
+    async with serve(seen, store=store, count_tokens=seen.count) as client:
+        ask = Asking(client)
+        image = {"blob_id": (await ask.upload(drawn("PNG", (40, 30)))).blob_id, "detail": "high"}
+        await ask.CreateConversation(conversation_id="c", messages=[{"text": "this", "images": [image]}])
+        await client.chat.CountTokens(counting(conversation_id="c", messages=[{"text": "and this", "images": [image]}]))
+        error = await refused(
+            client.chat.CountTokens(counting(messages=[{"images": [{"blob_id": "sha256:" + "0" * 64}]}]))
+        )
+    await store.close()
+    assert error.reason == "BLOB_NOT_FOUND"
+    (asked,) = seen.asked
+    shown = [image for message in asked.messages for image in message.images]
+    assert [(image.width, image.height, image.detail) for image in shown] == [(40, 30, "high")] * 2
 
 
 async def test_a_conversation_longer_than_any_request_is_not_counted(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from stepwire.v1 import chat_pb2
 from stepwired.errors import InvalidRequest, Reason, Violation
-from stepwired.events import ChatRequest, CountTokens, TokenCount
+from stepwired.events import ChatRequest, CountTokens, Message, TokenCount
 from stepwired.limits import Limits
 from stepwired.rpc import aside
 from stepwired.rpc.convert.chat import count_request
@@ -33,10 +33,23 @@ class Counter:
 
         Raises:
             InvalidRequest: The request is wrong; CONTEXT_LENGTH_EXCEEDED, the conversation is longer than any request.
-            NotFound: MODEL_NOT_FOUND, CONVERSATION_NOT_FOUND or MESSAGE_NOT_FOUND.
+            NotFound: MODEL_NOT_FOUND, CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND or BLOB_NOT_FOUND.
         """
         asked = await aside.read(count_request, given, self._limits)
+        asked = replace(asked, messages=tuple([await self._described(message) for message in asked.messages]))
         return await self._count(replace(await self._whole(asked), caller_key=caller_key))
+
+    async def _described(self, message: Message) -> Message:
+        """The message with the size of its stored pictures, which is what they cost."""
+        if not message.images:
+            return message
+        images = [
+            replace(await self._store.blob(given.blob_id), name=given.name, detail=given.detail)
+            if given.blob_id
+            else given
+            for given in message.images
+        ]
+        return replace(message, images=tuple(images))
 
     async def _whole(self, asked: ChatRequest) -> ChatRequest:
         """The request as a model would be sent it."""

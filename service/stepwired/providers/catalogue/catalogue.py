@@ -23,7 +23,7 @@ from stepwired.providers.caching.memory import digest
 from stepwired.providers.caching.replies import Replies
 from stepwired.providers.caching.vectors import Vectors
 from stepwired.providers.catalogue.abilities import abilities, refusal
-from stepwired.providers.catalogue.pictures import Resolve, StoredPictures
+from stepwired.providers.catalogue.pictures import Kept, StoredPictures
 from stepwired.providers.cost import priced
 from stepwired.providers.counting.counting import guard
 from stepwired.providers.net.http import Http
@@ -47,7 +47,7 @@ class Catalogue:
         endpoints: Servers, each name once.
         models: Models, each name and alias once; at most one default of a kind, else the first is it.
         http: Connections; closed by whoever made them.
-        resolve: The bytes of a stored picture, by its `blob_id`; raises NotFound BLOB_NOT_FOUND.
+        kept: Where stored pictures are; None: there are none.
         retry: What tries again.
         replies: Whole replies that are kept; None: none are.
         vectors: Vectors that are kept or being made; None: each call makes its own.
@@ -61,13 +61,13 @@ class Catalogue:
         endpoints: Iterable[Endpoint],
         models: Iterable[ModelEntry],
         http: Http,
-        resolve: Resolve | None = None,
+        kept: Kept | None = None,
         *,
         retry: Retry | None = None,
         replies: Replies | None = None,
         vectors: Vectors | None = None,
     ) -> None:
-        self._pictures = StoredPictures(resolve)
+        self._pictures = StoredPictures(kept)
         self._retry = retry or Retry()
         self._replies = replies
         self._vectors = vectors

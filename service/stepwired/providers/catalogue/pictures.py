@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Protocol
 
 from stepwired.errors import InvalidRequest, Reason, Subject, Throttled
 from stepwired.events import Batch, Chat, ChatRequest, Image, Message
@@ -16,19 +17,26 @@ _IMAGES_BYTES = 64 * MIB
 _ALL_IMAGES_BYTES = 512 * MIB
 """Of the stored pictures of all requests that are not yet sent, together."""
 
-#: The bytes of a stored picture.
-Resolve = Callable[[str], Awaitable[bytes]]
+
+class Kept(Protocol):
+    """Where stored pictures are. Both raise NotFound BLOB_NOT_FOUND."""
+
+    async def blob(self, blob_id: str) -> Image:
+        """What is known of a picture. Cheap: its bytes are not read."""
+
+    def blob_chunks(self, blob_id: str) -> AsyncGenerator[bytes, None]:
+        """Yield its bytes."""
 
 
 class StoredPictures:
     """Pictures of all requests that are being sent.
 
     Args:
-        resolve: The bytes of a stored picture, by its `blob_id`; raises NotFound BLOB_NOT_FOUND.
+        kept: Where they are; None where none are stored.
     """
 
-    def __init__(self, resolve: Resolve | None) -> None:
-        self._resolve = resolve
+    def __init__(self, kept: Kept | None) -> None:
+        self._kept = kept
         self._held_bytes = 0
 
     def chat(self, chat: Chat, request: ChatRequest) -> AsyncGenerator[Batch, None]:
@@ -38,16 +46,11 @@ class StoredPictures:
         return chat(request)
 
     async def _chat(self, chat: Chat, request: ChatRequest) -> AsyncGenerator[Batch, None]:
-        size = sum(image.size_bytes for message in request.messages for image in message.images)
-        if size > _IMAGES_BYTES:
-            text = f"these messages have {size} bytes of images, and a model is sent at most {_IMAGES_BYTES}"
-            raise InvalidRequest(Reason.IMAGE_TOO_LARGE, text, metadata={"limitBytes": str(_IMAGES_BYTES)})
+        messages, size = await self._described(request.messages)
         self._hold(size)
         try:
             # Without a name for what is large: only the wire has it, until it is sent.
-            batches = chat(
-                replace(request, messages=tuple([await self._with_bytes(message) for message in request.messages]))
-            )
+            batches = chat(replace(request, messages=tuple([await self._with_bytes(message) for message in messages])))
             async with aclosing(batches):
                 async for batch in batches:
                     self._held_bytes -= size  # an answer comes, so all is sent
@@ -55,6 +58,29 @@ class StoredPictures:
                     yield batch
         finally:
             self._held_bytes -= size
+
+    async def _described(self, messages: Sequence[Message]) -> tuple[list[Message], int]:
+        """The messages with all that is known of their pictures, and the bytes of these; none of them is read.
+
+        What a conversation shows is known already. Of a picture that a request itself names, only the name is, and its
+        media type is part of what a provider is told.
+        """
+        known: dict[str, Image] = {}
+        described, size = [], 0
+        for message in messages:
+            images = []
+            for given in message.images:
+                image, blob_id = given, given.blob_id
+                if _is_stored(given) and not (given.media_type and given.size_bytes):
+                    if blob_id not in known:
+                        known[blob_id] = await self._there.blob(blob_id)
+                    image = replace(known[blob_id], name=given.name, detail=given.detail)
+                size += image.size_bytes
+                if size > _IMAGES_BYTES:
+                    raise _too_large()
+                images.append(image)
+            described.append(replace(message, images=tuple(images)) if images else message)
+        return described, size
 
     def _hold(self, size: int) -> None:
         if self._held_bytes + size > _ALL_IMAGES_BYTES:
@@ -70,12 +96,25 @@ class StoredPictures:
     async def _with_bytes(self, message: Message) -> Message:
         if not any(map(_is_stored, message.images)):
             return message
-        assert self._resolve is not None, "who lets pictures be stored also says how they are read"
         images = [
-            replace(image, data=await self._resolve(image.blob_id)) if _is_stored(image) else image
+            replace(image, data=await self._read(image.blob_id)) if _is_stored(image) else image
             for image in message.images
         ]
         return replace(message, images=tuple(images))
+
+    async def _read(self, blob_id: str) -> bytes:
+        async with aclosing(self._there.blob_chunks(blob_id)) as chunks:
+            return b"".join([chunk async for chunk in chunks])
+
+    @property
+    def _there(self) -> Kept:
+        assert self._kept is not None, "who lets pictures be stored also says where they are"
+        return self._kept
+
+
+def _too_large() -> InvalidRequest:
+    text = f"these messages have more than the {_IMAGES_BYTES} bytes of images that a model is sent at most"
+    return InvalidRequest(Reason.IMAGE_TOO_LARGE, text, metadata={"limitBytes": str(_IMAGES_BYTES)})
 
 
 def _is_stored(image: Image) -> bool:
