@@ -51,7 +51,8 @@ async def test_draining_with_five_hundred_streams_leaves_no_one_in_the_dark() ->
         ]
         await asyncio.gather(*(read(call) for call in calls))
         assert entered == 500
-        draining = asyncio.create_task(client.server.drain(3))  # the short ones end well within it, on a busy machine too
+        # The short ones end well within it, on a busy machine too.
+        draining = asyncio.create_task(client.server.drain(3))
         go.set()
         outcomes = await asyncio.gather(*(outcome(call) for call in calls))
         await within(draining)
