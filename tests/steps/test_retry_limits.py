@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 
 import pytest
 
@@ -13,7 +13,8 @@ from stepwired.events import Json
 from stepwired.limits import Limits
 from stepwired.steps.named import NamedStep
 from stepwired.steps.registry import Registry
-from stepwired.steps.spec import Javascript, Named, Parallel, Retry, Spec, Timeout
+from stepwired.steps.remote import Facts
+from stepwired.steps.spec import Emitted, Javascript, Named, Parallel, Retry, Spec, Timeout
 from tests.steps.conftest import Functions, Scripted, events_of, finished_in, placed, registry_of, results_in
 
 BUSY = Spec(Named("busy"), "busy")
@@ -66,3 +67,33 @@ async def test_a_wait_beyond_the_limit_of_a_timeout_around_fails_at_once_and_say
     assert isinstance(failure, Unavailable)
     assert failure.retry_after_s == 600.0
     assert time.monotonic() - begun_s < 60
+
+
+@pytest.mark.parametrize("emitted", Emitted)
+@pytest.mark.parametrize(("most", "attempts"), [(1, {}), (2, {"attempts": "2"}), (3, {"attempts": "3"})])
+async def test_a_failure_says_how_often_it_was_tried(emitted: Emitted, most: int, attempts: dict[str, str]) -> None:
+    step = placed(Retry(BUSY, max_attempts=most, initial_delay_s=0.0, emitted=emitted))
+    [failure] = results_in(await events_of(registry(busy()), step, 1, events=True))
+    assert isinstance(failure, Unavailable)
+    assert failure.metadata == {"stepPath": BUSY.path, **attempts}
+
+
+async def test_of_two_retries_the_outer_one_says_how_often_it_tried() -> None:
+    inner = Spec(Retry(BUSY, max_attempts=3, initial_delay_s=0.0), "inner")
+    step = placed(Retry(inner, max_attempts=2, initial_delay_s=0.0))
+    [failure] = results_in(await events_of(registry(busy()), step, 1))
+    assert isinstance(failure, Unavailable)
+    assert failure.metadata["attempts"] == "2"
+
+
+async def test_a_failure_behind_a_result_says_it_too() -> None:
+    def function(value: Json, facts: Facts) -> Iterator[Json]:
+        if facts.attempt > 1:
+            yield "made"
+        raise Unavailable(Reason.PROVIDER_OVERLOADED, "busy")
+
+    flaky = registry(NamedStep("busy", function, quick=True, takes_facts=True))
+    made, failure = results_in(await events_of(flaky, placed(Retry(BUSY, initial_delay_s=0.0)), 1))
+    assert made == "made"
+    assert isinstance(failure, Unavailable)
+    assert failure.metadata["attempts"] == "2"

@@ -111,6 +111,8 @@ class Policy:
 def retry(step: Step, policy: Policy, meter: Meter, memories: Sequence[Memory]) -> Step:
     """Run `step` on each input until it does not fail, or may not be tried again. The first failure decides.
 
+    A failure that is given after more than one attempt has their number in its metadata, as `attempts`.
+
     Args:
         step: What to run.
         policy: When to try again, and what to do with results that were made before a failure.
@@ -137,6 +139,7 @@ def retry(step: Step, policy: Policy, meter: Meter, memories: Sequence[Memory]) 
                                 break
                             is_last = True
                             result = _in_place_of(made, decided)
+                        _count(result, attempt)
                         if emitted is Emitted.BUFFER:
                             if not held.add(result) or is_last:
                                 break
@@ -223,6 +226,12 @@ def _is_final(failure: Failure) -> bool:
 def _failure_of(result: Value | Failure | Placed) -> Failure | None:
     found = result.result if isinstance(result, Placed) else result
     return found if isinstance(found, Failure) else None
+
+
+def _count(result: Value | Failure | Placed, attempt: int) -> None:
+    """Say of a failure that is given after which attempt it is."""
+    if attempt > 1 and (failure := _failure_of(result)) is not None:
+        failure.metadata["attempts"] = str(attempt)
 
 
 def _in_place_of(result: Value | Failure | Placed, failure: Failure) -> Failure | Placed:
