@@ -151,7 +151,9 @@ def test_both_conversations_have_these_methods_and_the_guide_its_own() -> None:
         "ChatStep",
         "ChatStepFactory",
         "Conversation",
+        "Embeddings",
         "GuideStep",
+        "ModelInfo",
         "Steps",
     ]
     assert public(guide.Conversation) == [
@@ -164,7 +166,15 @@ def test_both_conversations_have_these_methods_and_the_guide_its_own() -> None:
         "GetSinglePrompt",
         "ToGoConversation",
         "UpdateMetadata",
+        "addMessage",
+        "addMessageWithImage",
+        "addToolResult",
+        "addToolUse",
+        "getMessageView",
+        "getMessages",
+        "getSinglePrompt",
         "toGoConversation",
+        "updateMetadata",
     ]
     assert all(inspect.getdoc(getattr(stepwire.Conversation, name)) for name in TALKS)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -32,8 +32,8 @@ class Manner:
     arguments: Callable[[Any], tuple[Any, ...]]
     """Makes its arguments of the value that the server sends."""
 
-    result: Callable[[Any], Any]
-    """Makes the value that the server wants of what it returned."""
+    result: Callable[[Any, tuple[Any, ...]], Any]
+    """Makes the value that the server wants of what it returned, and of its arguments, which it may have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +155,20 @@ def _error(said: dict[str, Any]) -> errors.Error:
     )
 
 
-def _state(returned: Any) -> Any:
+def _state(returned: Any, _: tuple[Any, ...]) -> Any:
     if isinstance(returned, tuple) and len(returned) == 2:
         return {"output": returned[0], "state": returned[1]}
     return returned
 
 
-def _same(value: Any) -> Any:
+def _changed_state(returned: Any, given: tuple[Any, ...]) -> Any:
+    whole = _state(returned, given)
+    if isinstance(whole, Mapping) and set(whole) in ({"output", "state"}, {"outputs", "state"}):
+        return whole
+    return {"output": returned, "state": given[1]}
+
+
+def _same(value: Any, _: tuple[Any, ...]) -> Any:
     return value
 
 
@@ -180,3 +187,7 @@ WHEN_ERROR = Manner(lambda value: (_error(value["error"]),), _same)
 
 #: Called with the input and the state; may return a pair of output and state.
 STATE = Manner(lambda value: (value["input"], value["state"]), _state)
+
+#: As the guide has it: called with the input and the state, which it may change. What it returns is the one result,
+#: unless that is a pair of output and state, or an object of exactly `state` and one of `output` and `outputs`.
+CHANGES_STATE = Manner(lambda value: (value["input"], value["state"]), _changed_state)

@@ -53,8 +53,16 @@ class ChatStep(GuideStep):
     def startBlocking(self, input: Any = None) -> RunResults:  # noqa: A002
         return self._started(self._whole()).startBlocking(self._request(input))
 
-    def startWithCallbacks(self, input: Any, callbacks: Mapping[str, Callable[..., object]]) -> Callable[[], None]:  # noqa: A002
+    def startWithCallbacks(
+        self,
+        input: Any = None,  # noqa: A002
+        callbacks: Mapping[str, Callable[..., object]] | None = None,
+    ) -> Callable[[], None]:
         return self._started(steps.chat(emit="deltas")).startWithCallbacks(self._request(input), callbacks)
+
+    StartAsync = startAsync
+    StartBlocking = startBlocking
+    StartWithCallbacks = startWithCallbacks
 
     def _started(self, step: StepLike) -> GuideStep:
         return GuideStep(steps.compose([step]), self._client)
@@ -72,11 +80,11 @@ class ChatStep(GuideStep):
         if isinstance(value, Mapping) and "role" not in value:
             _put(request, {name: each for name, each in value.items() if name not in {"messages", "prompt"}})
             if "messages" in value:
-                request["messages"] = [_message(each) for each in value["messages"]]
+                request["messages"] = _said(value["messages"])
             if "prompt" in value:
                 request["prompt"] = value["prompt"]
             return request
-        return {**request, "messages": [_message(each) for each in _several(value)]}
+        return {**request, "messages": _said(_several(value))}
 
 
 class ChatStepFactory:
@@ -117,6 +125,7 @@ class ChatStepFactory:
         return step
 
     new_step = newStep
+    NewStep = newStep
 
 
 def _put(request: dict[str, Any], options: Mapping[str, Any]) -> None:
@@ -152,6 +161,21 @@ def _conversation(value: Any) -> Sequence[Message] | None:
 
 def _several(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list | tuple) else [value]
+
+
+def _said(messages: Iterable[Any]) -> list[Any]:
+    """Write messages, but no empty replies: a chat that was cancelled before its first word leaves them behind."""
+    return [_message(each) for each in messages if not _is_empty_reply(each)]
+
+
+def _is_empty_reply(value: Any) -> bool:
+    if isinstance(value, Message):
+        return value.role == "assistant" and not (
+            value.text or value.images or value.HasField("tool_use") or value.HasField("tool_result")
+        )
+    if not isinstance(value, Mapping) or value.get("role") != "assistant" or value.keys() - {"role", "content", "text"}:
+        return False
+    return not (value.get("content") or value.get("text"))
 
 
 def _message(value: Any) -> Any:

@@ -22,6 +22,7 @@ logger = logging.getLogger("stepwire")
 
 #: Sends a reply, when there is room for it.
 Send = Callable[[step_run_pb2.CallReply], Awaitable[None]]
+Arguments = tuple[Any, ...]
 
 MAX_VALUE_BYTES = 16 * 2**20 - 2**10
 """Of one value. A server takes no larger message: it would end the stream, and with it all other calls on it."""
@@ -177,39 +178,41 @@ class Calls:
             raise LookupError(f"there is no function {call.function!r} here")
         arguments = found.manner.arguments(_values.from_value(call.input))
         if _is_made_in_the_loop(found.function):
-            return await self._rest(call, found, found.function(*arguments))
+            return await self._rest(call, found, arguments, found.function(*arguments))
         async with self._threads.lend() as thread:
             made = await thread.do(partial(found.function, *arguments))
             if inspect.isgenerator(made):
                 try:
                     while not isinstance(item := await thread.do(partial(next, made, _END)), _End):
-                        await self._output(call, found, item)
+                        await self._output(call, found, arguments, item)
                 finally:
                     thread.later(made.close)
                 return step_run_pb2.CallDone()
-        return await self._rest(call, found, made)
+        return await self._rest(call, found, arguments, made)
 
-    async def _rest(self, call: step_run_pb2.Call, found: Function, made: Any) -> step_run_pb2.CallDone:
+    async def _rest(
+        self, call: step_run_pb2.Call, found: Function, arguments: Arguments, made: Any
+    ) -> step_run_pb2.CallDone:
         if inspect.isawaitable(made):
             made = await made
         if inspect.isasyncgen(made):
             async with aclosing(made):
                 async for item in made:
-                    await self._output(call, found, item)
+                    await self._output(call, found, arguments, item)
             return step_run_pb2.CallDone()
-        return step_run_pb2.CallDone(outputs=[_value(found, made)])
+        return step_run_pb2.CallDone(outputs=[_value(found, arguments, made)])
 
-    async def _output(self, call: step_run_pb2.Call, found: Function, item: Any) -> None:
-        await self._say(call, output=_value(found, item))
+    async def _output(self, call: step_run_pb2.Call, found: Function, arguments: Arguments, item: Any) -> None:
+        await self._say(call, output=_value(found, arguments, item))
 
     async def _say(self, call: step_run_pb2.Call, **kind: Any) -> None:
         await self._send(step_run_pb2.CallReply(call_id=call.call_id, **kind))
 
 
-def _value(found: Function, returned: Any) -> Value:
+def _value(found: Function, arguments: Arguments, returned: Any) -> Value:
     """What a function returned or yielded, as the wire has it."""
     with _requests.checked():
-        value = _values.to_value(found.manner.result(returned))
+        value = _values.to_value(found.manner.result(returned, arguments))
     if (size_bytes := value.ByteSize()) > MAX_VALUE_BYTES:
         raise ValueError(f"the function made a value of {size_bytes} bytes: a message carries {MAX_VALUE_BYTES}")
     return value

@@ -82,9 +82,14 @@ def with_state(initial_state: Any, step: StepLike) -> Flow:
         step: A function of input and state. It returns a pair of one output and the new state, or
             `{"outputs": [...], "state": ...}`. A step that is no function of this program gets an object of both.
     """
+    return stateful(initial_state, step, STATE)
+
+
+def stateful(initial_state: Any, step: StepLike, manner: Manner) -> Flow:
+    """As `with_state`; a function is called in this manner."""
     return flow(
         lambda inner: Step(
-            state=step_run_pb2.StateStep(step=inner(step, STATE), initial_state=_values.to_value(initial_state))
+            state=step_run_pb2.StateStep(step=inner(step, manner), initial_state=_values.to_value(initial_state))
         )
     )
 

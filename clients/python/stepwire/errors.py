@@ -97,6 +97,23 @@ class Error(Exception):
         """Whether the same call may succeed later, unchanged."""
         return self.retry_after_s is not None or (self.code == "UNAVAILABLE" and not self.reason)
 
+    @property
+    def name(self) -> str:
+        """What handlers of the guide look at: `AbortError` where the call was cancelled, else `StepwireError`."""
+        return "AbortError" if self.code == "CANCELLED" else "StepwireError"
+
+    @property
+    def isTransient(self) -> bool:  # noqa: N802  the guide's name
+        """The guide's name of `is_transient`."""
+        return self.is_transient
+
+    def includes(self, text: str) -> bool:
+        """Whether the message has `text` in it, as handlers of the guide ask.
+
+        `rate limit`, `context length` and `invalid api key` are always worded so.
+        """
+        return text in self.message
+
     def __str__(self) -> str:
         facts = [self.reason or self.code]
         if self.request_id:

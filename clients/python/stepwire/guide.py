@@ -9,8 +9,14 @@ print(conv.GetSinglePrompt())
 steps = Steps(client)
 print(steps.createMapStep(lambda x: x * 2).startBlocking([1, 2, 3]))  # [2, 4, 6]
 
+embeddings = Embeddings(client)
+print(embeddings.getModel().name, embeddings.generateEmbedding("Hello, world!"))
+
 chat = ChatStepFactory(client).newStep([{"temperature": 0.7, "maxTokens": 40}])
 print("".join(chat.startBlocking(conv)))
+
+Every method answers to both spellings of the guide, `createMapStep` and `CreateMapStep`. Errors have `name`, `reason`,
+`isTransient` and `includes(text)`.
 """
 
 # ruff: noqa: N802, N815  the guide's names
@@ -18,6 +24,7 @@ print("".join(chat.startBlocking(conv)))
 from __future__ import annotations
 
 import base64
+import uuid
 from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
@@ -27,8 +34,10 @@ from google.protobuf import json_format
 import stepwire
 from stepwire import _values
 from stepwire._arguments import MessageOptions
+from stepwire._guide_abort import AbortController, AbortError, AbortSignal
 from stepwire._guide_chat import ChatStep, ChatStepFactory
-from stepwire._guide_steps import AbortController, AbortError, AbortSignal, GuideStep, Steps
+from stepwire._guide_embeddings import Embeddings, ModelInfo
+from stepwire._guide_steps import GuideStep, Steps
 from stepwire._pictures import PictureLike
 from stepwire.v1.message_pb2 import Image, Message
 
@@ -39,7 +48,9 @@ __all__ = [
     "ChatStep",
     "ChatStepFactory",
     "Conversation",
+    "Embeddings",
     "GuideStep",
+    "ModelInfo",
     "Steps",
 ]
 
@@ -56,20 +67,38 @@ class Conversation:
 
     def __init__(self, client: stepwire.Client | None = None, conversation_id: str = "") -> None:
         self._conversation = stepwire.Conversation(client, conversation_id)
+        self._last = ""
+        """The message that was added last; empty before the first."""
+
+        self._skipped: dict[str, str] = {}
+        """Ids of messages that were not kept, with the message that was the last then."""
 
     def AddMessage(self, role: str, text: str, options: Mapping[str, Any] | None = None) -> str:
-        return self._conversation.add_message(role, text, **_options(options))
+        """Add what somebody says; the id of the message.
+
+        An empty reply without options, as a chat that is cancelled before its first word leaves behind, is not kept: as
+        `parentID`, its id stands for the message before it.
+        """
+        if role == "assistant" and text == "" and not options:
+            return self._skip()
+        return self._added(self._conversation.add_message(role, text, **self._options(options)))
 
     def AddMessageWithImage(
         self, role: str, text: str, image: PictureLike, options: Mapping[str, Any] | None = None
     ) -> str:
-        return self._conversation.add_message_with_image(role, text, image, **_options(options))
+        return self._added(self._conversation.add_message_with_image(role, text, image, **self._options(options)))
 
-    def AddToolUse(self, toolID: str, name: str, input: dict[str, Any]) -> str:  # noqa: A002, N803
-        return self._conversation.add_tool_use(toolID, name, input)
+    def AddToolUse(
+        self,
+        toolID: str,  # noqa: N803
+        name: str,
+        input: dict[str, Any],  # noqa: A002
+        options: Mapping[str, Any] | None = None,
+    ) -> str:
+        return self._added(self._conversation.add_tool_use(toolID, name, input, **self._options(options)))
 
-    def AddToolResult(self, toolID: str, result: str) -> str:  # noqa: N803
-        return self._conversation.add_tool_result(toolID, result)
+    def AddToolResult(self, toolID: str, result: str, options: Mapping[str, Any] | None = None) -> str:  # noqa: N803
+        return self._added(self._conversation.add_tool_result(toolID, result, **self._options(options)))
 
     def GetMessages(self) -> list[dict[str, Any]]:
         """List the messages as the guide's objects; times are `datetime` with their zone."""
@@ -88,20 +117,38 @@ class Conversation:
         """Return all messages as the server exports them: `{"messages": […]}`, each in proto JSON."""
         return {"messages": [json_format.MessageToDict(message) for message in self._conversation.get_messages("all")]}
 
+    addMessage = AddMessage
+    addMessageWithImage = AddMessageWithImage
+    addToolUse = AddToolUse
+    addToolResult = AddToolResult
+    getMessages = GetMessages
+    getMessageView = GetMessageView
+    updateMetadata = UpdateMetadata
+    getSinglePrompt = GetSinglePrompt
     toGoConversation = ToGoConversation
 
     def _protos(self) -> list[Message]:
         """List the messages as the wire has them, for a chat step."""
         return self._conversation.get_messages()
 
+    def _skip(self) -> str:
+        id = str(uuid.uuid4())  # noqa: A001
+        self._skipped[id] = self._last
+        return id
 
-def _options(given: Mapping[str, Any] | None) -> MessageOptions:
-    made: MessageOptions = {}
-    for name, value in (given or {}).items():
-        if name not in _OPTIONS:
-            raise TypeError(f"`{name}` is no option: there are {', '.join(_OPTIONS)}")
-        made[_OPTIONS[name]] = value  # type: ignore[literal-required]
-    return made
+    def _added(self, id: str) -> str:  # noqa: A002
+        self._last = id
+        return id
+
+    def _options(self, given: Mapping[str, Any] | None) -> MessageOptions:
+        made: MessageOptions = {}
+        for name, value in (given or {}).items():
+            if name not in _OPTIONS:
+                raise TypeError(f"`{name}` is no option: there are {', '.join(_OPTIONS)}")
+            made[_OPTIONS[name]] = value  # type: ignore[literal-required]
+        if (parent_id := made.get("parent_id", "")) in self._skipped:
+            made["parent_id"] = self._skipped[parent_id]
+        return made
 
 
 def _object(message: Message) -> dict[str, Any]:
