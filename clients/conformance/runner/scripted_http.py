@@ -97,7 +97,7 @@ async def serving(scripted: ScriptedServer) -> AsyncGenerator[str]:
     services = {method.containing_service.full_name for method in wire.methods()}
     gate: Any = _Gate(scripted)
     places = Places(limits)
-    connect: Any = Connect(gate, services, limits, places.bodies)
+    connect: Any = Connect(gate, services, limits, places)
     none: Any = None  # chats and models of OpenAI's kind, for which nobody asks here
     beside = dict.fromkeys((f"/{name}/" for name in services), _Older(connect, scripted))
     parts = Parts(none, none, none, _Server(places), beside)

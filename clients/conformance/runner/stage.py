@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from clients.conformance.runner import cases, scripted, scripted_http
@@ -26,6 +26,8 @@ class Stage:
     scripted: scripted.ScriptedServer
     scripted_http: str
     """Where the scripted server's answers are served over HTTP."""
+    starting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a server starts: on a busy machine, several at once would none of them be there in time."""
 
 
 @asynccontextmanager
@@ -66,11 +68,9 @@ class Troupe:
         """The server of this language alone, which cases may end; it runs, and is the same for all of them."""
         if self._own is None:
             folder = self.stage.folder / self.name
-            folder.mkdir()
-            settings = self.stage.provider.settings()
-            self._own = await self._stack.enter_async_context(
-                OwnServer.running(folder, settings, is_http=self._language.is_http)
-            )
+            folder.mkdir(exist_ok=True)  # of a server that could not be started
+            own = OwnServer.running(self.stage, folder, is_http=self._language.is_http)
+            self._own = await self._stack.enter_async_context(own)
         elif not self._own.is_running:
             await self._own.start()
         return self._own
@@ -90,9 +90,9 @@ class OwnServer:
     The address is that of a relay, so that nobody else can take it while the server is away.
     """
 
-    def __init__(self, folder: Path, settings: str, stack: AsyncExitStack, *, is_http: bool) -> None:
+    def __init__(self, stage: Stage, folder: Path, stack: AsyncExitStack, *, is_http: bool) -> None:
         self.address = ""
-        self._folder, self._settings, self._is_http = folder, settings, is_http
+        self._stage, self._folder, self._is_http = stage, folder, is_http
         self._stack = stack
         self._program: Program | None = None
         self._leaving: Program | None = None
@@ -100,10 +100,10 @@ class OwnServer:
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, folder: Path, settings: str, *, is_http: bool) -> AsyncGenerator[OwnServer]:
+    async def running(cls, stage: Stage, folder: Path, *, is_http: bool) -> AsyncGenerator[OwnServer]:
         """Start one, at whose address is gRPC, or HTTP."""
         async with AsyncExitStack() as stack:
-            own = cls(folder, settings, stack, is_http=is_http)
+            own = cls(stage, folder, stack, is_http=is_http)
             await own.start()
             relay = await asyncio.start_server(own._relay, "127.0.0.1", 0)
             own.address = f"127.0.0.1:{relay.sockets[0].getsockname()[1]}"
@@ -124,7 +124,9 @@ class OwnServer:
     async def start(self) -> None:
         """Start it, on the data that is there."""
         await self.gone()  # only one can have the data
-        self._program = await self._stack.enter_async_context(running(self._folder, self._settings))
+        async with self._stage.starting:
+            started = running(self._folder, self._stage.provider.settings())
+            self._program = await self._stack.enter_async_context(started)
 
     async def kill(self) -> None:
         """End it without warning."""
