@@ -108,7 +108,10 @@ class Steps:
         return self._made(_wrapping.stateful(given.get("initialState"), given["step"], CHANGES_STATE))
 
     def withEvents(self, step: StepLike, events: Mapping[str, Callable[..., object]]) -> GuideStep:
-        """Tell `onStart(input)`, `onResult(value)`, `onComplete()` and `onError(error)` what happens at it."""
+        """Tell `onStart(input)`, `onResult(value)`, `onComplete()` and `onError(error)` what happens at it.
+
+        Of many quick items, not every input and value is told; the results of the run are all there.
+        """
         told = known(events, {"onStart", "onResult", "onComplete", "onError"})
         return self._made(
             steps.with_events(

@@ -75,6 +75,9 @@ class StepCalls:
                 if isinstance(event, stepwire.StageEvent):
                     print(event.text, end="", flush=True)
 
+        A loop that is slower than the run loses events, never results; the next `StageEvent` says how many, as
+        `dropped_before`.
+
         Args:
             steps: One step or several, first to last: names of steps, JSON, what `stepwire.steps` makes, or
                 functions of this program, which are called here.

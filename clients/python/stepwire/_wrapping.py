@@ -105,7 +105,9 @@ def with_events(
     """Run a step and tell functions of this program what happens at it, one at a time.
 
     They are called before the caller of the run sees what comes next, so a slow one slows the run. What one raises ends
-    the run and is raised there. Values of more than 4 KiB, vectors and bytes are told as None.
+    the run and is raised there. Values of more than 4 KiB, vectors and bytes are told as None. Only so many events wait
+    for them, and those beyond are lost: of many quick items, not every input and value is told, but always the end.
+    Results are never lost.
 
     Args:
         step: What to run.

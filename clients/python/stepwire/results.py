@@ -98,7 +98,7 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class StageEvent:
-    """Something happened at a step. A slow reader loses events, never results."""
+    """Something happened at a step. A slow reader loses events, never results: `dropped_before` says how many."""
 
     step_path: str
     """The step: its position in the spec, as in `steps[1].map.step`."""
@@ -120,6 +120,9 @@ class StageEvent:
 
     attempt: int
     """The attempt that comes next, from 2, with `retrying` and `restarted`; otherwise 0."""
+
+    dropped_before: int
+    """How many events were lost before this one because the reader was slow."""
 
     proto: step_run_pb2.StageEvent = field(repr=False, compare=False)
 
@@ -177,8 +180,18 @@ def run_event(proto: step_run_pb2.RunStepResponse) -> RunEvent | None:
 def _stage_event(stage: step_run_pb2.StageEvent, path: tuple[int, ...]) -> StageEvent:
     kind: StageKind = _STAGE_KINDS.get(stage.kind, "unknown")
     error = _status.of_item(stage.failure) if stage.HasField("failure") else None
-    value = _values.from_value(stage.value)
-    return StageEvent(stage.step_path, kind, stage.name, path, stage.text_delta, value, error, stage.attempt, stage)
+    return StageEvent(
+        step_path=stage.step_path,
+        kind=kind,
+        name=stage.name,
+        path=path,
+        text=stage.text_delta,
+        value=_values.from_value(stage.value),
+        error=error,
+        attempt=stage.attempt,
+        dropped_before=stage.dropped_before,
+        proto=stage,
+    )
 
 
 def step_result(proto: step_run_pb2.RunStepResponse | step_run_pb2.StepResult, kind: str | None) -> StepResult:
