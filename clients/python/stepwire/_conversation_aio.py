@@ -57,8 +57,8 @@ class AsyncConversation:
         Args:
             role: Who speaks.
             text: What is said; may be empty.
-            image: Path of a local file, which is read here and now, an `http` or `https` URL, bytes, a file opened for
-                reading bytes, or what `stepwire.image` made.
+            image: Path of a local file or its `file` URL, which is read here, an `http` or `https` URL, a `data`
+                URL in base64, bytes, a file opened for reading bytes, or what `stepwire.image` made.
             detail: How closely the model should look: `auto`, `low` or `high`.
             options: As for `add_message`.
 
