@@ -67,10 +67,13 @@ export class Composer {
     this.#changed();
   }
 
-  async #giveBackPictures(keys, images) {
-    await Promise.all(keys.map((each) => this.#bring(each)));
-    const pictures = [...images, ...keys.flatMap((each) => this.#trays.get(each) ?? [])];
-    for (const each of keys) this.#fill(each, each === keys.at(-1) ? pictures : []);
+  #giveBackPictures(keys, images) {
+    const fill = async () => {
+      await Promise.all(keys.map((each) => this.#bring(each)));
+      const pictures = [...images, ...keys.flatMap((each) => this.#trays.get(each) ?? [])];
+      for (const each of keys) this.#fill(each, each === keys.at(-1) ? pictures : []);
+    };
+    return this.#read(keys.at(-1), fill);
   }
 
   /** Forgets the draft of a conversation. */
