@@ -185,6 +185,11 @@ CALL = {"id": "call_1", "function": {"name": "look", "arguments": "{}"}}
             "messages[1].content[0].type",
             "MODEL_FEATURE_UNSUPPORTED",
         ),
+        (
+            [{"role": "user", "content": [{"type": "image_url", "image_url": "ftp://example.com/a.png"}]}],
+            "messages[0].content[0].image_url",
+            "FIELD_INVALID",
+        ),
         ([{"role": "tool", "content": "x"}], "messages[0].tool_call_id", "FIELD_REQUIRED"),
         ([{"role": "user", "content": "x", "tool_calls": [CALL]}], "messages[0].tool_calls", "INVALID_MESSAGE"),
         ([{"role": "assistant", "tool_calls": [{**CALL, "id": ""}]}], "messages[0].tool_calls[0].id", "FIELD_REQUIRED"),

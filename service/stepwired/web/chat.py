@@ -7,11 +7,12 @@ from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 
-from stepwired.errors import Broken, Reason, Throttled
+from stepwired.errors import Broken, Failure, Reason, Throttled
 from stepwired.events import Chat, ChatRequest, Finished, Restarted, TextDelta
 from stepwired.limits import Limits
 from stepwired.web.body import read_object
 from stepwired.web.convert.chat import chat_request
+from stepwired.web.convert.naming import told_by
 from stepwired.web.convert.replies import completion
 from stepwired.web.exchange import Exchange
 from stepwired.web.status import Refused
@@ -35,20 +36,26 @@ class ChatCompletions:
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
-        request, is_streamed, has_usage = await read_object(
+        request, is_streamed, has_usage, names = await read_object(
             exchange, self._body_bytes, self._limits, partial(chat_request, limits=self._limits)
         )
         if key := exchange.provider_key():
             request = replace(request, caller_key=key)
         # Callers may choose the request's id, of any characters.
         reply_id, created = quoted(f"chatcmpl-{exchange.request_id}")[1:-1], int(time.time())
-        if is_streamed:
-            if exchange.is_oldest_http:
-                text = "a stream needs HTTP/1.1: older forms cannot tell its end"
-                raise Refused(505, "http_version_not_supported", text)
-            await self._stream(request, Stream(exchange, reply_id, created, has_usage=has_usage))
-        else:
-            await self._whole(request, exchange, reply_id, created)
+        if is_streamed and exchange.is_oldest_http:
+            text = "a stream needs HTTP/1.1: older forms cannot tell its end"
+            raise Refused(505, "http_version_not_supported", text)
+        try:
+            if is_streamed:
+                await self._stream(request, Stream(exchange, reply_id, created, has_usage=has_usage))
+            else:
+                await self._whole(request, exchange, reply_id, created)
+        except Failure as failure:
+            # What a provider itself calls a field may already be what the caller calls it: theirs is OpenAI's form too.
+            if not failure.violations or failure.reason is Reason.PROVIDER_REJECTED_REQUEST:
+                raise
+            raise told_by(failure, names.renamed) from failure
 
     async def _stream(self, request: ChatRequest, stream: Stream) -> None:
         try:

@@ -12,13 +12,14 @@ from functools import partial
 import msgspec
 
 from stepwired.chat_checks import MODEL_BYTES
-from stepwired.errors import Reason, Throttled
+from stepwired.errors import Failure, Reason, Throttled
 from stepwired.events import Embed, Embeddings, EmbedRequest, Json
 from stepwired.jsonvalue import kind
 from stepwired.limits import Limits
 from stepwired.violations import Faults
 from stepwired.web.body import read_object
 from stepwired.web.convert.fields import MOST_FAULTS, Fields
+from stepwired.web.convert.naming import renamed_texts, told_by
 from stepwired.web.exchange import Exchange
 from stepwired.web.status import JSON
 from stepwired.web.text import quoted
@@ -37,6 +38,8 @@ class Asked:
     model: str
     is_base64: bool
     dimensions: int | None
+    is_one: bool
+    """Whether the text came without a list around it."""
 
 
 class EmbeddingList:
@@ -56,7 +59,7 @@ class EmbeddingList:
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
         asked = await read_object(exchange, self._body_bytes, self._limits, partial(embed_request, limits=self._limits))
-        made = await self._embed(EmbedRequest(asked.texts, asked.model, exchange.provider_key()))
+        made = await self._made(asked, exchange.provider_key())
         if asked.dimensions not in {None, made.dimensions}:
             text = f"is {asked.dimensions}, and {made.model} makes vectors of {made.dimensions} numbers: leave it out"
             faults = Faults()
@@ -67,6 +70,14 @@ class EmbeddingList:
             text = f"{len(made.rows)} vectors of {made.dimensions} numbers are more than {most} numbers: send fewer"
             raise Throttled(Reason.RESPONSE_TOO_LARGE, text, metadata={"limitBytes": str(4 * most)})
         await _answer(exchange, made, embeddings_json(made, is_base64=asked.is_base64))
+
+    async def _made(self, asked: Asked, key: str) -> Embeddings:
+        try:
+            return await self._embed(EmbedRequest(asked.texts, asked.model, key))
+        except Failure as failure:
+            if not failure.violations:
+                raise
+            raise told_by(failure, partial(renamed_texts, is_one=asked.is_one)) from failure
 
 
 async def _answer(exchange: Exchange, made: Embeddings, written: Iterator[bytes]) -> None:
@@ -114,7 +125,7 @@ def embed_request(given: dict[str, Json], limits: Limits) -> Asked:
     if dimensions is not None:
         faults.within("dimensions", dimensions, 1, 65_536)
     faults.stop()
-    return Asked(tuple(texts), model, written == "base64", dimensions)
+    return Asked(tuple(texts), model, written == "base64", dimensions, isinstance(value, str))
 
 
 def embeddings_json(made: Embeddings, *, is_base64: bool) -> Iterator[bytes]:

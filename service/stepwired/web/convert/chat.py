@@ -6,7 +6,7 @@ What is known and cannot be done is refused, so that nobody takes an answer for 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -26,12 +26,13 @@ from stepwired.chat_checks import (
     schema_of_text,
 )
 from stepwired.errors import Reason
-from stepwired.events import ChatOptions, ChatRequest, Json, Message, ResponseFormat, Tool
+from stepwired.events import ChatOptions, ChatRequest, Json, ResponseFormat, Tool
 from stepwired.jsonvalue import kind
 from stepwired.limits import Limits
 from stepwired.violations import Faults
 from stepwired.web.convert.fields import MOST_FAULTS, Fields
-from stepwired.web.convert.messages import messages
+from stepwired.web.convert.messages import Said, messages
+from stepwired.web.convert.naming import Names
 
 _sorted = msgspec.json.Encoder(order="sorted").encode
 
@@ -50,8 +51,20 @@ _REFUSED = {
 }
 
 
-def chat_request(given: dict[str, Json], limits: Limits) -> tuple[ChatRequest, bool, bool]:
-    """Read what to reply to; whether the reply is to be streamed, and with its usage at the end.
+class Asked(NamedTuple):
+    """What to reply to, and how."""
+
+    request: ChatRequest
+    is_streamed: bool
+    has_usage: bool
+    """Whether the stream ends with what was used."""
+
+    names: Names
+    """For failures: of the request's fields, as they were sent."""
+
+
+def chat_request(given: dict[str, Json], limits: Limits) -> Asked:
+    """Read what to reply to, and how.
 
     Raises:
         InvalidRequest: With every fault, up to `MOST_FAULTS`.
@@ -77,15 +90,28 @@ def chat_request(given: dict[str, Json], limits: Limits) -> tuple[ChatRequest, b
         if modality != "text":
             faults.add(f"modalities[{index}]", "must be text", Reason.MODEL_FEATURE_UNSUPPORTED)
     faults.stop()
-    return ChatRequest(model=model, messages=said, options=options), is_streamed, has_usage
+    request = ChatRequest(model=model, messages=tuple(said.messages), options=options)
+    return Asked(request, is_streamed, has_usage, Names(said.places, said.pictures, _option_names(fields)))
 
 
-def _messages(fields: Fields, limits: Limits, faults: Faults) -> tuple[Message, ...]:
+def _option_names(fields: Fields) -> dict[str, str]:
+    """What options are called that have several names, or come of a field that is no option of ours."""
+    names = {}
+    if fields.has("max_completion_tokens"):
+        names["max_tokens"] = "max_completion_tokens"
+    if not fields.has("tool_choice"):
+        names["tool_choice"] = "tools"
+    if not fields.has("top_logprobs"):
+        names["top_logprobs"] = "logprobs"
+    return names
+
+
+def _messages(fields: Fields, limits: Limits, faults: Faults) -> Said:
     if not fields.has("messages"):
         faults.add("messages", "is needed", Reason.FIELD_REQUIRED)
-        return ()
+        return Said()
     given = fields.items("messages")
-    return messages(given, limits, faults) if isinstance(fields.get("messages"), list) else ()
+    return messages(given, limits, faults) if isinstance(fields.get("messages"), list) else Said()
 
 
 def _options(fields: Fields, faults: Faults) -> ChatOptions:

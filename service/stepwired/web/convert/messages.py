@@ -25,6 +25,7 @@ from stepwired.events import Image, Json, Message, Role, ToolResult, ToolUse
 from stepwired.limits import Limits
 from stepwired.violations import Faults, utf8_bytes
 from stepwired.web.convert.fields import Fields
+from stepwired.web.convert.naming import Names
 
 _ID_CHARACTERS = 4096
 
@@ -46,11 +47,14 @@ _BLOB_ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(slots=True)
-class _Said:
+class Said:
     """What is read so far: our messages, each with the place of theirs, and how much they hold."""
 
     messages: list[Message] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
+    pictures: dict[int, list[str]] = field(default_factory=dict)
+    """The places of their pictures, by the index of our message."""
+
     text_bytes: int = 0
     image_bytes: int = 0
 
@@ -59,31 +63,26 @@ class _Said:
         self.places.append(place)
 
 
-def messages(given: Sequence[Json], limits: Limits, faults: Faults) -> tuple[Message, ...]:
+def messages(given: Sequence[Json], limits: Limits, faults: Faults) -> Said:
     """Read the messages of a request, oldest first, and check each and all of them together."""
     before = len(faults.found)
+    said = Said()
     if not faults.count("messages", len(given), limits.append_messages, least=1):
-        return ()
-    said = _Said()
+        return said
     for index, item in enumerate(given):
         _message(Fields(item, f"messages[{index}]", faults, _BAD), said, limits)
     if len(faults.found) == before:
+        names = Names(said.places, said.pictures)
         for found in check_messages(said.messages):
-            faults.found.append(replace(found, field=_theirs(found.field, said.places)))
+            faults.found.append(replace(found, field=names.renamed(found.field)))
     check_texts_together("messages", said.text_bytes, limits, faults)
     check_inline_images("messages", said.image_bytes, limits, faults)
     if not said.messages and len(faults.found) == before:
         faults.add("messages", "have no content", Reason.INVALID_CONVERSATION)
-    return tuple(said.messages)
+    return said
 
 
-def _theirs(path: str, places: Sequence[str]) -> str:
-    """Name a place of theirs by that of ours, `messages[3].text`."""
-    head, _, rest = path.partition("]")
-    return places[int(head.removeprefix("messages["))] + rest
-
-
-def _message(given: Fields, said: _Said, limits: Limits) -> None:
+def _message(given: Fields, said: Said, limits: Limits) -> None:
     faults = given.faults
     name = given.text("role")
     role = _ROLES.get(name)
@@ -105,14 +104,15 @@ def _message(given: Fields, said: _Said, limits: Limits) -> None:
     if text or images or role is Role.USER:
         said.add(given.path, Message(role, text=text, images=images))
     for index, call in enumerate(given.items("tool_calls")):
-        use = _tool_use(Fields(call, f"{given.path}.tool_calls[{index}]", faults, _BAD), said, limits)
+        place = f"{given.path}.tool_calls[{index}]"
+        use = _tool_use(Fields(call, place, faults, _BAD), said, limits)
         if role is not Role.ASSISTANT:
             faults.add(given.place("tool_calls"), "belong to messages of the assistant", _BAD)
             return
-        said.add(given.path, Message(Role.ASSISTANT, tool_use=use))
+        said.add(place, Message(Role.ASSISTANT, tool_use=use))
 
 
-def _content(given: Fields, said: _Said, limits: Limits) -> tuple[str, tuple[Image, ...]]:
+def _content(given: Fields, said: Said, limits: Limits) -> tuple[str, tuple[Image, ...]]:
     """Read a text, or a list of texts and images."""
     content = given.get("content")
     images: list[Image] = []
@@ -124,32 +124,42 @@ def _content(given: Fields, said: _Said, limits: Limits) -> tuple[str, tuple[Ima
     return text, tuple(images)
 
 
-def _parts(given: Fields, content: list[Json], images: list[Image], said: _Said, limits: Limits) -> Iterator[str]:
+def _parts(given: Fields, content: list[Json], images: list[Image], said: Said, limits: Limits) -> Iterator[str]:
     for index, item in enumerate(content):
         part = Fields(item, f"{given.path}.content[{index}]", given.faults, _BAD)
         match part.text("type"):
             case "text" | "refusal" as name:
                 yield part.text(name)
             case "image_url":
-                images.append(_image(part, limits))
-                said.image_bytes += len(images[-1].data)
+                place, image = _image(part, limits)
+                said.pictures.setdefault(len(said.messages), []).append(place)
+                said.image_bytes += len(image.data)
+                images.append(image)
             case other:
                 told = f"`{other[:64]}` is none of text, image_url and refusal" if other else "is needed"
                 given.faults.add(part.place("type"), told, Reason.MODEL_FEATURE_UNSUPPORTED if other else _BAD)
 
 
-def _image(part: Fields, limits: Limits) -> Image:
+def _image(part: Fields, limits: Limits) -> tuple[str, Image]:
+    """Read a picture, and where its address or its bytes stand."""
     faults = part.faults
-    fields = Fields({"url": url}, part.path, faults) if isinstance(url := part.get("image_url"), str) else None
-    fields = fields or part.inner("image_url")
-    place, url = fields.place("url"), fields.text("url")
-    detail = fields.text("detail")
-    check_image_detail(fields.place("detail"), detail, faults)
+    if isinstance(url := part.get("image_url"), str):
+        place, detail = part.place("image_url"), ""
+    else:
+        fields = part.inner("image_url")
+        place, url, detail = fields.place("url"), fields.text("url"), fields.text("detail")
+        check_image_detail(fields.place("detail"), detail, faults)
+    detail = detail or "auto"
     if _BLOB_ID.fullmatch(url):
-        return Image(blob_id=url, detail=detail or "auto")
+        return place, Image(blob_id=url, detail=detail)
     if url[:5].lower() != "data:":
         check_uri(place, url, faults)
-        return Image(uri=url, detail=detail or "auto")
+        return place, Image(uri=url, detail=detail)
+    return place, Image(data=_image_data(place, url, limits, faults), detail=detail)
+
+
+def _image_data(place: str, url: str, limits: Limits, faults: Faults) -> bytes:
+    """Read the bytes that a `data:` URL holds. Empty beside a fault."""
     head = _DATA_URL.match(url)
     data = b""
     if head is None or not head[2].lower().endswith(";base64"):
@@ -163,10 +173,10 @@ def _image(part: Fields, limits: Limits) -> Image:
             check_inline_image(place, data, limits, faults)
         except (binascii.Error, ValueError):
             faults.add(place, "has damaged base64")
-    return Image(data=data, detail=detail or "auto")
+    return data
 
 
-def _tool_use(given: Fields, said: _Said, limits: Limits) -> ToolUse:
+def _tool_use(given: Fields, said: Said, limits: Limits) -> ToolUse:
     faults = given.faults
     kind = given.text("type")
     if kind not in {"", "function"}:
