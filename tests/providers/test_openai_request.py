@@ -32,6 +32,18 @@ def result(tool_id: str, text: str) -> Message:
     return Message(Role.TOOL, tool_result=ToolResult(tool_id, text))
 
 
+def test_a_text_of_a_tool_that_answers_no_call_is_said_by_the_user() -> None:
+    said = chat_messages(
+        "", [use("1"), result("1", "dark"), Message(Role.TOOL, text="12 degrees"), Message(text="So?")]
+    )
+    assert [(each["role"], each["content"]) for each in said] == [
+        ("assistant", None),
+        ("tool", "dark"),
+        ("user", "12 degrees"),
+        ("user", "So?"),
+    ]
+
+
 def test_options_that_are_unset_are_not_sent() -> None:
     assert body(messages=(Message(text="hi"),)) == {
         "model": "m",

@@ -80,7 +80,9 @@ def chat_messages(
                 said.append({"role": Role.ASSISTANT.value, "content": None})
             said[-1].setdefault("tool_calls", []).append(call)
         else:
-            said.append({"role": message.role.value, "content": _content(message)})
+            # What a tool says without having been called answers no call, and servers insist that it does.
+            role = Role.USER if message.role is Role.TOOL else message.role
+            said.append({"role": role.value, "content": _content(message)})
         if message.reasoning is not None:
             said[-1] = _thought(message.reasoning, quirks, provider) | said[-1]
     return said
