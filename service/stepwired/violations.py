@@ -16,6 +16,7 @@ from stepwired.events import Json
 from stepwired.limits import Limits
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_TOOL_ID_CHARACTERS = 4096
 T = TypeVar("T")
 
 _json = msgspec.json.Encoder()
@@ -55,6 +56,13 @@ class Faults:
                 self.add(path, "is needed", Reason.FIELD_REQUIRED)
         elif not _ID.fullmatch(value):
             self.add(path, "must be 1 to 128 of A-Z a-z 0-9 . _ : -")
+
+    def tool_id(self, path: str, value: str) -> None:
+        """Check the id of a tool call: providers make them as they like, of base64 for example."""
+        if not value:
+            self.add(path, "is needed", Reason.FIELD_REQUIRED)
+        elif len(value) > _TOOL_ID_CHARACTERS or not (value.isascii() and value.isprintable()):
+            self.add(path, f"must be 1 to {_TOOL_ID_CHARACTERS} printable ASCII characters")
 
     def request_id(self, path: str, value: str) -> None:
         """Check the id that makes a call safe to repeat; it may be empty."""

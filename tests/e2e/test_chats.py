@@ -51,9 +51,9 @@ async def everything(call: Any) -> None:
         pass
 
 
-def asking(name: str, arguments: dict[str, Any]) -> Any:
+def asking(name: str, arguments: dict[str, Any], call_id: str = "call1") -> Any:
     """A reply that asks for a tool."""
-    call = {"index": 0, "id": "call1", "function": {"name": name, "arguments": json.dumps(arguments)}}
+    call = {"index": 0, "id": call_id, "function": {"name": name, "arguments": json.dumps(arguments)}}
     return stream(chunk(tool_calls=[call]) + chunk(finish="tool_calls") + b"data: [DONE]\n\n")
 
 
@@ -86,6 +86,31 @@ async def test_a_call_whose_server_was_killed_in_the_middle_is_repeated_on_the_n
             texts = [message.text async for page in pages for message in page.messages]
     assert texts == ["hi", "Hello"]
     assert len(provider.requests) == 2
+
+
+async def test_the_id_that_a_provider_gave_a_call_is_taken_back_with_the_answer(
+    provider: Provider, tmp_path: Path
+) -> None:
+    call_id = "functions.look/0|fc 1" + "aGk+/w==" * 400
+    provider.behaviour = in_turn(asking("look", {"at": "sky"}, call_id), reply(), reply())
+    answer = message_pb2.Message(role="tool", tool_result=message_pb2.ToolResult(tool_id=call_id, result="blue"))
+    tools = {"tools": [{"name": "look"}]}
+    async with running(tmp_path, settings(provider)) as program, program.channel() as channel:
+        conversations = conversation_pb2_grpc.ConversationServiceStub(channel)
+        await conversations.CreateConversation(conversation_pb2.CreateConversationRequest(conversation_id="c"))
+        asked = await events(program, conversation_id="c", options=tools)
+        uses = [message for message in asked[-1].finished.messages if message.HasField("tool_use")]
+        assert [message.tool_use.tool_id for message in uses] == [call_id]
+        await conversations.AppendMessages(
+            conversation_pb2.AppendMessagesRequest(conversation_id="c", messages=[answer]), timeout=HANG_S
+        )
+        await events(program, conversation_id="c", options=tools)
+        said = [message_pb2.Message(text="hi"), *uses, answer]
+        chat = chat_pb2_grpc.ChatServiceStub(channel)
+        await chat.Chat(chat_pb2.ChatRequest(messages=said), timeout=HANG_S)
+    for request_ in provider.requests[1:]:
+        _, call, result = request_.json()["messages"][:3]
+        assert (call["tool_calls"][0]["id"], result["tool_call_id"]) == (call_id, call_id)
 
 
 def files(folder: Path) -> list[tuple[str, bytes]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,10 +47,11 @@ R = Reason
 
 
 ID_LIMITS = ("x" * 128, "x" * 129), ("A-Z.a_z:0", "has space"), ("x", "é"), ("x", "a/b")
+TOOL_ID_LIMITS = ("x" * 4096, "x" * 4097), ("functions.w/0|fc 1+=", "é"), ("x", "a\nb")
 
 
-def ids(field: str, make: Callable[[str], Request]) -> list[Limit]:
-    return [Limit(field, R.FIELD_INVALID, inside, outside, make) for inside, outside in ID_LIMITS]
+def ids(field: str, make: Callable[[str], Request], limits: Sequence[tuple[str, str]] = ID_LIMITS) -> list[Limit]:
+    return [Limit(field, R.FIELD_INVALID, inside, outside, make) for inside, outside in limits]
 
 
 def times(field: str, make: Callable[[timestamp_pb2.Timestamp], Request]) -> list[Limit]:
@@ -137,7 +138,7 @@ LIMIT_LIST = [
     Limit("messages[0].text", R.FIELD_INVALID, "\x01", "\0", lambda text: message(text=text)),
     Limit("messages[0]", R.INVALID_MESSAGE, "x", "", lambda text: message(text=text)),
     Limit("messages[0].tool_use.tool_id", R.FIELD_REQUIRED, "t", "", lambda value: tool_use(tool_id=value)),
-    *ids("messages[0].tool_use.tool_id", lambda value: tool_use(tool_id=value)),
+    *ids("messages[0].tool_use.tool_id", lambda value: tool_use(tool_id=value), TOOL_ID_LIMITS),
     Limit("messages[0].tool_use.name", R.FIELD_INVALID, "x" * 128, "x" * 129, lambda value: tool_use(name=value)),
     Limit("messages[0].tool_use.name", R.FIELD_REQUIRED, "x", "", lambda value: tool_use(name=value)),
     Limit(
@@ -148,6 +149,7 @@ LIMIT_LIST = [
         lambda value: tool_use(input=value),
     ),
     Limit("messages[0].tool_result.tool_id", R.FIELD_REQUIRED, "t", "", lambda value: tool_result(tool_id=value)),
+    *ids("messages[0].tool_result.tool_id", lambda value: tool_result(tool_id=value), TOOL_ID_LIMITS),
     Limit("messages[0].tool_result.result", R.FIELD_INVALID, BIG, BIG + "x", lambda value: tool_result(result=value)),
     # conversations
     *ids("conversation_id", lambda value: create(conversation_id=value)),

@@ -115,6 +115,12 @@ REFUSED: list[tuple[Callable[[Conversation], Any], type[errors.Error], str, str]
         "INVALID_MESSAGE",
         "messages[0].tool_result.tool_id",
     ),
+    (
+        lambda c: c.add_tool_use("é", "look", {}),
+        errors.InvalidRequest,
+        "FIELD_INVALID",
+        "messages[0].tool_use.tool_id",
+    ),
     (lambda c: c.add_message("user", "x", metadata={"n": 2**53}), errors.InvalidRequest, "FIELD_INVALID", ""),
     (lambda c: c.get_message_view("nope"), errors.NotFound, "MESSAGE_NOT_FOUND", ""),
     (lambda c: c.get_messages("path_to", message_id="nope"), errors.NotFound, "MESSAGE_NOT_FOUND", ""),

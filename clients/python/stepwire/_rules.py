@@ -12,6 +12,7 @@ from stepwire.v1 import message_pb2
 ROLES = ("system", "user", "assistant", "tool")
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_TOOL_ID_CHARACTERS = 4096
 
 
 def check(message: message_pb2.Message, place: str = "messages[0]") -> None:
@@ -26,11 +27,11 @@ def check(message: message_pb2.Message, place: str = "messages[0]") -> None:
         refuse(f"{place}.role", f"`{message.role[:64]}` is no role; roles are {', '.join(ROLES)}")
     _check_text(f"{place}.text", message.text)
     if message.HasField("tool_use"):
-        check_id(f"{place}.tool_use.tool_id", message.tool_use.tool_id, is_needed=True)
+        _check_tool_id(f"{place}.tool_use.tool_id", message.tool_use.tool_id)
         _check_text(f"{place}.tool_use.name", message.tool_use.name, is_needed=True)
         _check_json(f"{place}.tool_use.input", _values.from_struct(message.tool_use.input), "INVALID_MESSAGE")
     if message.HasField("tool_result"):
-        check_id(f"{place}.tool_result.tool_id", message.tool_result.tool_id, is_needed=True)
+        _check_tool_id(f"{place}.tool_result.tool_id", message.tool_result.tool_id)
         _check_text(f"{place}.tool_result.result", message.tool_result.result)
     check_metadata(f"{place}.metadata", _values.from_struct(message.metadata))
     contents = [bool(message.text or message.images), message.HasField("tool_use"), message.HasField("tool_result")]
@@ -48,6 +49,13 @@ def check_id(path: str, value: str, *, is_needed: bool = False) -> None:
         refuse(path, "is needed", "FIELD_REQUIRED")
     if value and not _ID.fullmatch(value):
         refuse(path, "must be 1 to 128 of A-Z a-z 0-9 . _ : -", "FIELD_INVALID")
+
+
+def _check_tool_id(path: str, value: str) -> None:
+    if not value:
+        refuse(path, "is needed", "FIELD_REQUIRED")
+    if len(value) > _TOOL_ID_CHARACTERS or not (value.isascii() and value.isprintable()):
+        refuse(path, f"must be 1 to {_TOOL_ID_CHARACTERS} printable ASCII characters", "FIELD_INVALID")
 
 
 def check_metadata(path: str, value: Mapping[str, Any]) -> None:

@@ -209,7 +209,7 @@ class _Grower:
         if parent_id and parent_id not in self.new and not self._is_stored(parent_id):
             self.missing.append(message_not_found(parent_id))
         elif (result := message.tool_result) and not (self.allow_orphan or self._is_used(result.tool_id, parent_id)):
-            text = f"`{result.tool_id}` was never used on the way to this message; `allow_orphan` accepts that"
+            text = f"`{result.tool_id[:64]}` was never used on the way to this message; `allow_orphan` accepts that"
             self.fault(index, "tool_result.tool_id", text)
         made = replace(
             message,

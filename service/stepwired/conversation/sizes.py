@@ -8,7 +8,7 @@ from stepwired.events import Json, Message
 
 
 def content_bytes(message: Message) -> int:
-    """What a message says, in bytes of UTF-8: text, thoughts, a tool's input (see `json_bytes`) and its result.
+    """What a message says, in bytes of UTF-8: text, thoughts, a tool's input (see `json_bytes`), its result and its id.
 
     Metadata and pictures are not counted. Cost: none but that of `json_bytes` for what is ASCII.
     """
@@ -16,9 +16,9 @@ def content_bytes(message: Message) -> int:
     if message.reasoning:
         size += _utf8_bytes(message.reasoning.text) + len(message.reasoning.signature)
     if message.tool_use:
-        size += json_bytes(message.tool_use.input)
+        size += _utf8_bytes(message.tool_use.tool_id) + json_bytes(message.tool_use.input)
     if message.tool_result:
-        size += _utf8_bytes(message.tool_result.result)
+        size += _utf8_bytes(message.tool_result.tool_id) + _utf8_bytes(message.tool_result.result)
     return size
 
 

@@ -133,7 +133,7 @@ class Talk:
             result = await aside.read(_result, given.tool_result, self._limits)
             if len(answers.get(result.tool_id, ())) >= uses.count(result.tool_id):
                 known = "is answered already" if result.tool_id in answers else "is no tool call of the turn before"
-                raise InvalidRequest.of([Violation("tool_result.tool_id", f"`{result.tool_id}` {known}")])
+                raise InvalidRequest.of([Violation("tool_result.tool_id", f"`{result.tool_id[:64]}` {known}")])
             answers[result.tool_id].append(result)
         said = tuple(Message(role=Role.TOOL, tool_result=answers[tool_id].popleft()) for tool_id in uses)
         options = self._options

@@ -547,7 +547,7 @@ type ToolUse struct {
 	sizeCache     protoimpl.SizeCache
 	unknownFields protoimpl.UnknownFields
 
-	// Ties the result to the use: 1 to 128 of `A-Z a-z 0-9 . _ : -`.
+	// Ties the result to the use: 1 to 4,096 printable ASCII characters, as the provider made it.
 	ToolId string `protobuf:"bytes,1,opt,name=tool_id,json=toolId,proto3" json:"tool_id,omitempty"`
 	// Name of the tool, 1 to 128 bytes.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`

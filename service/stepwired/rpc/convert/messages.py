@@ -116,7 +116,7 @@ def _reasoning(path: str, given: message_pb2.Reasoning, limits: Limits, faults: 
 
 
 def _tool_use(path: str, given: message_pb2.ToolUse, limits: Limits, faults: Faults) -> ToolUse:
-    faults.id(f"{path}.tool_id", given.tool_id, required=True)
+    faults.tool_id(f"{path}.tool_id", given.tool_id)
     faults.text(f"{path}.name", given.name, TOOL_NAME_BYTES, required=True)
     bad, most_bytes = Reason.INVALID_MESSAGE, limits.tool_input_bytes + limits.tool_input_bytes // 2
     arguments = read_json(f"{path}.input", given.input, most_bytes, limits, faults, bad)
@@ -127,7 +127,7 @@ def _tool_use(path: str, given: message_pb2.ToolUse, limits: Limits, faults: Fau
 
 def tool_result(path: str, given: message_pb2.ToolResult, limits: Limits, faults: Faults) -> ToolResult:
     """Read what a tool answered."""
-    faults.id(f"{path}.tool_id", given.tool_id, required=True)
+    faults.tool_id(f"{path}.tool_id", given.tool_id)
     faults.text(f"{path}.result", given.result, limits.message_text_bytes)
     return ToolResult(given.tool_id, given.result, given.is_error)
 
