@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Generator
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from stepwire import Client, errors
+from stepwire import Client, errors, guide
 from stepwire.guide import AbortController, AbortError, Embeddings, ModelInfo
 from tests.sdk.refusing import refuse
 from tests.sdk.scripted import Server
@@ -178,3 +179,12 @@ def test_handlers_of_the_guide_find_the_words_they_look_for(embeddings: Embeddin
     assert (error.isTransient, error.name) == (True, "StepwireError")
     assert errors.Cancelled("x", code="CANCELLED").name == "AbortError"
     assert errors.InvalidRequest("x").isTransient is False
+
+
+def test_the_example_of_the_module_runs(real_target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    [example] = re.findall(r"(?s)\n\n(from .*?)\n\nEvery", guide.__doc__ or "")
+    with Client(real_target) as client:
+        exec(example, {"client": client})
+    prompt, doubled, embedding, *_ = capsys.readouterr().out.splitlines()
+    assert (prompt, doubled) == ("Hello", "[2, 4, 6]")
+    assert "[" in embedding

@@ -1,6 +1,6 @@
 """The guide to the JavaScript API, in the guide's own spelling. Everyday Python: `stepwire`.
 
-from stepwire.guide import Conversation, Steps
+from stepwire.guide import ChatStepFactory, Conversation, Embeddings, Steps
 
 conv = Conversation()
 conv.AddMessage("user", "Hello", {"metadata": {"source": "config"}})
