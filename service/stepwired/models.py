@@ -163,8 +163,13 @@ def _local(
             continue
         known_here = find(name)
         has_tools = there[name].has_tools if name in there else known_here is not None and known_here.has_tools
-        is_default = name == (local.chat if kind is Kind.CHAT else local.embed) and kind.value not in with_default
-        aliases = (CHAT_ALIASES if kind is Kind.CHAT else EMBED_ALIASES) if is_default else ()
+        is_first = name == (local.chat if kind is Kind.CHAT else local.embed)
+        is_default = is_first and kind.value not in with_default
+        aliases: tuple[str, ...] = ()
+        # Beside a configured default they lead here still, and to no model that somebody pays for; but only if it is
+        # installed: else the names that are near help more.
+        if is_default or (is_first and name in there):
+            aliases = CHAT_ALIASES if kind is Kind.CHAT else EMBED_ALIASES
         endpoint = Endpoint(
             f"local-{name}",
             _address(supervisor.model(name)),
