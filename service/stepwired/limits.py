@@ -117,8 +117,11 @@ class Limits:
     embed_floats: int = 900_000
     """Numbers in one Embed reply. Refused at the start if vectors of so many could be larger than `reply_bytes`."""
 
+    http_embed_floats: int = 3_200_000
+    """Numbers in one answer with vectors over HTTP: 1,000 of OpenAI's longest, as clients ask for at once."""
+
     stream_embed_texts: int = 2048
-    """Texts of one StreamEmbeddings or Search call."""
+    """Texts of one StreamEmbeddings or Search call, and of one request over HTTP."""
 
     embed_text_bytes: int = 32 * KIB
     """One text to embed, UTF-8."""

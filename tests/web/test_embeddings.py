@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from stepwired.events import Embeddings, EmbedRequest
+from stepwired.events import Embeddings, EmbedRequest, ModelInfo
 from stepwired.limits import Limits
 from stepwired.web import embeddings
-from tests.rpc.serving import SOON_S, until
+from tests.rpc.serving import SOON_S, Catalogue, count, until
+from tests.web import fronting
 from tests.web.fronting import Front, serve
 
 PATH = "/v1/embeddings"
@@ -70,7 +71,8 @@ async def test_base64_is_little_endian_floats_and_numbers_are_the_same() -> None
         ({"input": [[1, 2]]}, "input[0]", "invalid_input_text"),
         ({"input": 3}, "input", "field_invalid"),
         ({"input": "x" * (Limits().embed_text_bytes + 1)}, "input", "invalid_input_text"),
-        ({"input": ["x"] * (Limits().embed_texts + 1)}, "input", "field_invalid"),
+        ({"input": ["x"] * 2049}, "input", "field_invalid"),
+        ({"input": ["x" * Limits().embed_text_bytes] * 257}, "input", "field_invalid"),
         ({"input": "x", "encoding_format": "int8"}, "encoding_format", "field_invalid"),
         ({"input": "x", "dimensions": 0}, "dimensions", "field_invalid"),
         ({"input": "x", "dimensions": 1}, "dimensions", "model_feature_unsupported"),
@@ -84,10 +86,45 @@ async def test_what_cannot_be_embedded_is_refused(fields: dict[str, Any], param:
     assert (reply.error["param"], reply.error["code"]) == (param, code)
 
 
-async def test_more_numbers_than_may_be_are_refused() -> None:
-    async with serve(limits=Limits(embed_floats=3)) as front:
-        reply = await front.ask("POST", PATH, {"input": ["a", "b"]})
-    assert (reply.status, reply.error["code"]) == (413, "response_too_large")
+async def test_as_many_texts_as_openai_takes_become_vectors() -> None:
+    async with serve() as front:
+        reply = await front.ask("POST", PATH, {"input": ["x"] * 2048})
+    assert reply.status == 200
+    assert [item["index"] for item in reply.json["data"]] == list(range(2048))
+
+
+class Asked:
+    """Makes vectors of two numbers, and remembers what for."""
+
+    def __init__(self) -> None:
+        self.requests: list[EmbedRequest] = []
+
+    async def __call__(self, request: EmbedRequest) -> Embeddings:
+        self.requests.append(request)
+        return await count(request)
+
+
+NUMBERS = Limits(http_embed_floats=3)
+
+
+@pytest.mark.parametrize("known", [2, None])
+@pytest.mark.parametrize(
+    ("fields", "limits", "status", "code"),
+    [
+        ({"input": ["a", "b"]}, NUMBERS, 413, "response_too_large"),
+        ({"input": "a", "dimensions": 3}, Limits(), 400, "model_feature_unsupported"),
+    ],
+)
+async def test_what_cannot_be_sent_is_not_computed_where_that_is_known(
+    fields: dict[str, Any], limits: Limits, status: int, code: str, known: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ModelInfo("count", (), "scripted", "count-1", is_default=True, dimensions=known)
+    monkeypatch.setattr(fronting, "Catalogue", lambda: Catalogue(embeds=[model]))
+    asked = Asked()
+    async with serve(embed=asked, limits=limits) as front:
+        reply = await front.ask("POST", PATH, fields)
+    assert (reply.status, reply.error["code"]) == (status, code)
+    assert len(asked.requests) == (0 if known else 1)
 
 
 @pytest.mark.parametrize("form", ["float", "base64"])

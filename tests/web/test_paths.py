@@ -32,6 +32,12 @@ async def test_models_are_listed_under_each_of_their_names() -> None:
     assert (missing.status, missing.error["code"]) == (404, "model_not_found")
 
 
+async def test_no_name_is_no_model() -> None:
+    async with serve() as front:
+        reply = await front.ask("GET", "/v1/models/")
+    assert (reply.status, reply.error["code"]) == (404, "model_not_found")
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -11,7 +11,7 @@ from functools import partial
 
 import msgspec
 
-from stepwired.chat_checks import MODEL_BYTES
+from stepwired.chat_checks import MODEL_BYTES, check_texts_together
 from stepwired.errors import Failure, Reason, Throttled
 from stepwired.events import Embed, Embeddings, EmbedRequest, Json
 from stepwired.jsonvalue import kind
@@ -21,6 +21,7 @@ from stepwired.web.body import read_object
 from stepwired.web.convert.fields import MOST_FAULTS, Fields
 from stepwired.web.convert.naming import renamed_texts, told_by
 from stepwired.web.exchange import Exchange
+from stepwired.web.models import Models
 from stepwired.web.status import JSON
 from stepwired.web.text import quoted
 
@@ -47,29 +48,38 @@ class EmbeddingList:
 
     Args:
         embed: Makes them.
+        models: Which there are.
         limits: Of texts and numbers.
         body_bytes: Of a request.
     """
 
-    def __init__(self, embed: Embed, limits: Limits, body_bytes: int) -> None:
+    def __init__(self, embed: Embed, models: Models, limits: Limits, body_bytes: int) -> None:
         self._embed = embed
+        self._models = models
         self._limits = limits
         self._body_bytes = body_bytes
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
         asked = await read_object(exchange, self._body_bytes, self._limits, partial(embed_request, limits=self._limits))
+        # Where the length is known beforehand, nothing is paid for that could not be sent.
+        if known := (info := self._models.info(asked.model, "embed")).dimensions:
+            self._check(asked, info.name, known)
         made = await self._made(asked, exchange.provider_key())
-        if asked.dimensions not in {None, made.dimensions}:
-            text = f"is {asked.dimensions}, and {made.model} makes vectors of {made.dimensions} numbers: leave it out"
+        self._check(asked, made.model, made.dimensions)
+        await _answer(exchange, made, embeddings_json(made, is_base64=asked.is_base64))
+
+    def _check(self, asked: Asked, model: str, dimensions: int) -> None:
+        """Check that vectors of so many numbers each are what was asked for, and that they can be sent."""
+        if asked.dimensions not in {None, dimensions}:
+            text = f"is {asked.dimensions}, and {model} makes vectors of {dimensions} numbers: leave it out"
             faults = Faults()
             faults.add("dimensions", text, Reason.MODEL_FEATURE_UNSUPPORTED)
             faults.stop()
-        if len(made.rows) * made.dimensions > self._limits.embed_floats:
-            most = self._limits.embed_floats
-            text = f"{len(made.rows)} vectors of {made.dimensions} numbers are more than {most} numbers: send fewer"
+        most = self._limits.http_embed_floats
+        if len(asked.texts) * dimensions > most:
+            text = f"{len(asked.texts)} vectors of {dimensions} numbers are more than {most} numbers: send fewer"
             raise Throttled(Reason.RESPONSE_TOO_LARGE, text, metadata={"limitBytes": str(4 * most)})
-        await _answer(exchange, made, embeddings_json(made, is_base64=asked.is_base64))
 
     async def _made(self, asked: Asked, key: str) -> Embeddings:
         try:
@@ -103,20 +113,22 @@ def embed_request(given: dict[str, Json], limits: Limits) -> Asked:
     faults = Faults(MOST_FAULTS)
     fields = Fields(given, "", faults)
     texts: list[str] = []
+    size = 0
     value = fields.get("input")
     if isinstance(value, str):
-        _check("input", value, limits, faults)
+        _check_text("input", value, limits, faults)
         texts.append(value)
     elif not fields.has("input"):
         faults.add("input", "is needed", Reason.FIELD_REQUIRED)
-    elif faults.count("input", len(items := fields.items("input")), limits.embed_texts, least=1):
+    elif faults.count("input", len(items := fields.items("input")), limits.stream_embed_texts, least=1):
         for index, item in enumerate(items):
             if isinstance(item, str):
-                _check(f"input[{index}]", item, limits, faults)
+                size += _check_text(f"input[{index}]", item, limits, faults)
                 texts.append(item)
             else:
                 told = f"must be a string, and is {kind(item)}: tokens of some model's are not taken"
                 faults.add(f"input[{index}]", told, Reason.INVALID_INPUT_TEXT)
+        check_texts_together("input", size, limits, faults)
     model, written = fields.text("model"), fields.text("encoding_format")
     faults.text("model", model, MODEL_BYTES)
     if written and written not in _FORMATS:
@@ -157,8 +169,9 @@ def _numbers(row: bytes) -> bytes:
     return msgspec.json.encode(struct.unpack(f"<{len(row) // 4}f", row))
 
 
-def _check(path: str, text: str, limits: Limits, faults: Faults) -> None:
+def _check_text(path: str, text: str, limits: Limits, faults: Faults) -> int:
+    """Check one text; the bytes of UTF-8 it takes."""
     if not text.strip():
         faults.add(path, "is empty or blank", Reason.INVALID_INPUT_TEXT)
-    else:
-        faults.text(path, text, limits.embed_text_bytes, Reason.INVALID_INPUT_TEXT)
+        return 0
+    return faults.text(path, text, limits.embed_text_bytes, Reason.INVALID_INPUT_TEXT)

@@ -10,6 +10,7 @@ from stepwired.errors import Failure
 from stepwired.events import ModelInfo
 from stepwired.web.convert.replies import model_json
 from stepwired.web.exchange import Exchange
+from stepwired.web.status import Refused
 
 PREFIX = "/v1/models/"
 
@@ -65,6 +66,8 @@ class OneModel:
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
         name = unquote(exchange.path.removeprefix(PREFIX), errors="replace")
+        if not name:  # which in a request means: the default
+            raise Refused(404, "model_not_found", "the path names no model: `/v1/models` has them all")
         try:
             info = self._models.info(name, "chat")
         except Failure:

@@ -159,7 +159,7 @@ def _front(parts: Parts, settings: Settings, limits: Limits, door: Door) -> Fron
         await exchange.answer(200, b'{"status":"ok"}')
 
     chat = ChatCompletions(parts.chat, limits, settings.body_bytes)
-    embeddings = EmbeddingList(parts.embed, limits, settings.body_bytes)
+    embeddings = EmbeddingList(parts.embed, parts.models, limits, settings.body_bytes)
     paths = {
         "/v1/chat/completions": Path("/v1/chat/completions", door, post=chat),
         "/v1/embeddings": Path("/v1/embeddings", door, post=embeddings),
