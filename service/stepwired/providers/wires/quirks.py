@@ -53,6 +53,9 @@ class Quirks:
     """Whether it takes ids of tool calls of nine letters and digits only."""
 
 
+_UNSET = ChatOptions()
+
+
 def unsaid(options: ChatOptions, names: Iterable[str], efforts: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
     """Options that are set and cannot be sent: the field of each, and why.
 
@@ -61,10 +64,9 @@ def unsaid(options: ChatOptions, names: Iterable[str], efforts: Iterable[str] = 
         names: Fields that must not be set.
         efforts: What `reasoning_effort` may be, if that is known.
     """
-    unset = ChatOptions()
     why = "the provider of this model knows no such option"
     for name in sorted(names):
-        if getattr(options, name) != getattr(unset, name):
+        if getattr(options, name) != getattr(_UNSET, name):
             yield f"options.{name}", why
     if options.reasoning_effort and (known := tuple(efforts)) and options.reasoning_effort not in known:
         yield "options.reasoning_effort", f"the provider of this model knows {', '.join(known)}"

@@ -23,6 +23,8 @@ _DEFAULT = ChatOptions()
 
 def chat_options(path: str, given: chat_pb2.ChatOptions, faults: Faults, limits: Limits | None = None) -> ChatOptions:
     """Read how to answer. What is unset stays None."""
+    if not given.ByteSize():  # most requests say nothing, and saying so takes a quarter of the time to read one
+        return _DEFAULT
     kept = limits or Limits()
     numbers = _numbers(path, given, faults)
     offered = tools(f"{path}.tools", given.tools, kept, faults)
