@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -25,6 +29,7 @@ from stepwired.store.codec.values import json_of_value
 from tests.rpc.serving import Client, count, echo, serve, told
 
 LIMITS = Limits()
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "functions.md").read_text()
 
 
 def flaky(value: Json, facts: Facts) -> Json:
@@ -48,6 +53,43 @@ async def running() -> AsyncIterator[Client]:
 async def collected(client: Client, text: str) -> list[Json]:
     request = json_format.Parse(text, step_run_pb2.CollectStepRequest())
     return [json_of_value(result.value) for result in (await client.steps.CollectStep(request)).results]
+
+
+async def test_the_functions_that_the_docs_show_result_in_what_they_say() -> None:
+    shown = re.findall(r"^\| `(\{.*\})` \| `(.*)` \| `(\[.*\])` \|$", PAGE, re.MULTILINE)
+    assert len(shown) == 6
+    async with running() as client:
+        for step, given, results in shown:
+            assert await collected(client, f'{{"steps": [{step}], "input": {given}}}') == json.loads(results), step
+
+
+def checking(arguments: str, result: str) -> dict[str, str]:
+    """A function that throws unless its last argument says where it is."""
+    check = "if (Object.keys(meta).sort() != 'attempt,index,runId,stepPath') throw new Error('meta')"
+    return {"javascript": f"({arguments}, meta) => {{ {check}; return {result}; }}"}
+
+
+def failing(most: int) -> dict[str, str]:
+    return {"javascript": f"(x, {{attempt}}) => {{ if (attempt < {most}) throw new Error(x); return attempt; }}"}
+
+
+async def test_every_function_is_told_where_it_is_by_its_last_argument() -> None:
+    retry = {
+        "step": failing(3),
+        "when": checking("error, attempt", "attempt < 3"),
+        "backoff": checking("attempt", "attempt"),
+    }
+    cases = [{"when": checking("x", "x === 'in'"), "then": checking("x", "x")}]
+    steps: list[tuple[dict[str, Any], Json]] = [
+        (checking("x", "[x, meta.index, meta.attempt, meta.stepPath]"), ["in", 0, 1, "steps[0]"]),
+        ({"filter": {"where": checking("x", "x === 'in'")}}, "in"),
+        ({"choice": {"cases": cases}}, "in"),
+        ({"state": {"step": checking("x, state", "({output: [x, state]})"), "initial_state": 7}}, ["in", 7]),
+        ({"retry": retry}, 3),
+    ]
+    async with running() as client:
+        for step, made in steps:
+            assert await collected(client, json.dumps({"steps": [step], "input": "in"})) == [made], step
 
 
 async def test_the_functions_of_the_guide_run_as_they_stand() -> None:
