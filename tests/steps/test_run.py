@@ -96,6 +96,34 @@ async def test_a_value_that_a_step_does_not_take_fails_its_item_and_says_where(
     assert finished_in(events).errors == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "said"),
+    [
+        (EmbedLeaf(), " ", "the text has to say something, and is blank"),
+        (EmbedLeaf(), ["a", ""], "item 1 of the list has to say something, and is blank"),
+        (EmbedLeaf(), ["a", 1], "item 1 of the list has to be a text, and is a number"),
+        (EmbedLeaf(), "x" * 40_000, "the text has more than the 32768 bytes that a text may have"),
+        (SearchLeaf(), {"query": "", "documents": ["a"]}, "`query` has to say something, and is blank"),
+        (
+            SearchLeaf(),
+            {"query": "q", "documents": ["a", " "]},
+            "item 1 of `documents` has to say something, and is blank",
+        ),
+        (
+            SearchLeaf(),
+            {"query": "q", "documents": ["a"] * 2048},
+            "the step takes at most 2048 texts at once, and was given 2049",
+        ),
+    ],
+)
+async def test_a_text_that_cannot_be_embedded_is_told_by_its_place(
+    registry: Registry, kind: Kind, value: Json, said: str
+) -> None:
+    [failure] = results_in(await events_of(registry, placed(kind), value))
+    assert isinstance(failure, Failure)
+    assert str(failure) == said
+
+
 async def test_a_failure_keeps_its_place_and_the_run_goes_on(registry: Registry) -> None:
     events = await events_of(registry, placed(UPPER, Named("lower")), ["A", 1, "B"])
     found = results_in(events)

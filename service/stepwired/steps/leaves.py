@@ -123,7 +123,7 @@ def embed(leaf: spec.EmbedLeaf, models: Models, limits: Limits, meter: Meter) ->
         if not isinstance(given.value, list | str):
             raise _refused("a text or a list of texts", given.value)
         asked: list[Json] = given.value if isinstance(given.value, list) else [given.value]
-        texts = _texts(asked, "every item of the list", limits)
+        texts = _texts(asked, "item {} of the list" if is_list else "the text", limits)
         if not texts:
             return
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
@@ -143,10 +143,10 @@ def search(leaf: spec.SearchLeaf, models: Models, limits: Limits, meter: Meter) 
         asked = given.value
         if not (isinstance(asked, dict) and isinstance(asked.get("query"), str)):
             raise _refused('an object {"query": a text, "documents": a list of texts}', asked)
-        documents = _texts(asked.get("documents"), "`documents`: every item", limits)
+        documents = _texts(asked.get("documents"), "item {} of `documents`", limits)
         if not documents:
             return
-        texts = _texts([asked["query"], *documents], "the query and every document", limits)
+        texts = _texts([asked["query"]], "`query`", limits, besides=len(documents)) + documents
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         made = await models.embed(EmbedRequest(tuple(places), leaf.model))
         meter.used(made.usage, model=made.model, provider="")
@@ -223,19 +223,27 @@ def the_list(value: Value) -> Sequence[Json]:
     return value
 
 
-def _texts(value: Value, which: str, limits: Limits) -> list[str]:
-    """The texts of a list, each one that can be embedded."""
+def _texts(value: Value, named: str, limits: Limits, *, besides: int = 0) -> list[str]:
+    """The texts of a list, each one that can be embedded.
+
+    Args:
+        value: The list.
+        named: What one of them is called, with `{}` for its place.
+        limits: Of their number, and of each.
+        besides: How many there are elsewhere.
+    """
     texts = the_list(value)
-    if len(texts) > limits.stream_embed_texts:
-        raise wrong(f"the step takes at most {limits.stream_embed_texts} texts at once, and was given {len(texts)}")
+    count, most_bytes = len(texts) + besides, limits.embed_text_bytes
+    if count > limits.stream_embed_texts:
+        raise wrong(f"the step takes at most {limits.stream_embed_texts} texts at once, and was given {count}")
     found: list[str] = []
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise wrong(f"{which} has to be a text, but item {index} is {kind(text)}")
+            raise wrong(f"{named.format(index)} has to be a text, and is {kind(text)}")
         if not text.strip():
-            raise wrong(f"{which} has to say something, but item {index} is blank")
-        if len(text) > limits.embed_text_bytes or len(text.encode()) > limits.embed_text_bytes:
-            raise wrong(f"{which} may have {limits.embed_text_bytes} bytes, but item {index} has more")
+            raise wrong(f"{named.format(index)} has to say something, and is blank")
+        if len(text) > most_bytes or len(text.encode()) > most_bytes:
+            raise wrong(f"{named.format(index)} has more than the {most_bytes} bytes that a text may have")
         found.append(text)
     return found
 
