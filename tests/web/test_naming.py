@@ -107,3 +107,12 @@ async def test_a_refusal_to_embed_names_the_field_that_was_sent(field: str, give
         reply = await front.ask("POST", "/v1/embeddings", {"input": given})
     assert (reply.error["param"], reply.error["message"]) == (param, f"{param}: is too long")
     assert failure.violations[0].field == field
+
+
+async def test_all_faults_are_counted_and_the_first_is_named() -> None:
+    async with serve() as front:
+        reply = await front.chat(temperature=9, n=3, stop=[""])
+    assert reply.status == 400
+    assert reply.error["param"] == "temperature"
+    assert reply.error["message"].endswith("(and 2 more)")
+    assert reply.headers["x-should-retry"] == "false"

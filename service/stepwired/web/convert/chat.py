@@ -1,7 +1,8 @@
 """Chat requests as OpenAI writes them, in.
 
-Fields that nobody here knows are passed over, as servers of this kind do: clients send many that matter to OpenAI only.
-What is known and cannot be done is refused, so that nobody takes an answer for what was not asked.
+Fields that nobody here knows are passed over, as servers of this kind do: clients send many that matter to OpenAI only,
+and some that steer how other servers draw tokens. What is known and cannot be done is refused, so that nobody takes an
+answer for what was not asked.
 """
 
 from __future__ import annotations
@@ -38,12 +39,20 @@ _sorted = msgspec.json.Encoder(order="sorted").encode
 
 _BAD = Reason.MODEL_CONFIG_INVALID
 
+_FORMATS = (
+    *("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"),  # vLLM's
+    *("grammar", "json_schema"),  # llama.cpp's
+)
+
 #: Fields that would change the answer in a way that is not offered, and why not.
 _REFUSED = {
     "functions": "is the old form of `tools`: send those",
     "function_call": "is the old form of `tool_choice`: send that",
     "audio": "is not offered: replies are text",
     "web_search_options": "is not offered",
+    "verbosity": "is not offered: ask for it in words",
+    # Who sends these takes the reply for what they say.
+    **dict.fromkeys(_FORMATS, "is another server's way to ask for a format: send `response_format`"),
     # Where a key of the server's goes is for its operator to say.
     "base_url": "is not for a request to choose",
     "api_base": "is not for a request to choose",
@@ -61,6 +70,18 @@ class Asked(NamedTuple):
 
     names: Names
     """For failures: of the request's fields, as they were sent."""
+
+
+#: What of it asks for nothing: clients send the defaults, and what is empty.
+_HARMLESS: dict[str, tuple[Json, ...]] = {
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "verbosity": ("medium",),
+    **dict.fromkeys(_FORMATS, ("", [], {})),
+}
+
+#: What is sent for none, which not every provider takes: of so few tokens, only the likeliest is drawn.
+_LEAST_TOP_P = 0.000001
 
 
 def chat_request(given: dict[str, Json], limits: Limits) -> Asked:
@@ -83,15 +104,22 @@ def chat_request(given: dict[str, Json], limits: Limits) -> Asked:
             faults.add("stream_options", "has a meaning only beside stream", _BAD)
     if (count := fields.integer("n")) is not None and count != 1:
         faults.add("n", f"is {count}, and must be 1", _BAD)
-    for name, why in _REFUSED.items():
-        if fields.has(name):
-            faults.add(name, why, _BAD)
+    if not _REFUSED.keys().isdisjoint(given):
+        _refuse(fields, faults)
     for index, modality in enumerate(fields.items("modalities")):
         if modality != "text":
             faults.add(f"modalities[{index}]", "must be text", Reason.MODEL_FEATURE_UNSUPPORTED)
     faults.stop()
     request = ChatRequest(model=model, messages=tuple(said.messages), options=options)
     return Asked(request, is_streamed, has_usage, Names(said.places, said.pictures, _option_names(fields)))
+
+
+def _refuse(fields: Fields, faults: Faults) -> None:
+    for name, why in _REFUSED.items():
+        if fields.has(name) and fields.get(name) not in _HARMLESS.get(name, ()):
+            faults.add(name, why, _BAD)
+    if fields.get("function_call") == "none" and fields.get("tools"):
+        faults.add("function_call", _REFUSED["function_call"], _BAD)
 
 
 def _option_names(fields: Fields) -> dict[str, str]:
@@ -117,7 +145,9 @@ def _messages(fields: Fields, limits: Limits, faults: Faults) -> Said:
 def _options(fields: Fields, faults: Faults) -> ChatOptions:
     tools = _tools(fields, faults)
     top_p = fields.number("top_p")
-    if top_p is not None:
+    if top_p == 0:
+        top_p = _LEAST_TOP_P
+    elif top_p is not None:
         check_top_p("top_p", top_p, faults)
     effort = fields.text("reasoning_effort")
     check_effort("reasoning_effort", effort, faults)

@@ -70,7 +70,7 @@ def messages(given: Sequence[Json], limits: Limits, faults: Faults) -> Said:
     if not faults.count("messages", len(given), limits.append_messages, least=1):
         return said
     for index, item in enumerate(given):
-        _message(Fields(item, f"messages[{index}]", faults, _BAD), said, limits)
+        _message(Fields(item, f"messages[{index}]", faults, _BAD), said, limits, is_last=index == len(given) - 1)
     if len(faults.found) == before:
         names = Names(said.places, said.pictures)
         for found in check_messages(said.messages):
@@ -82,7 +82,7 @@ def messages(given: Sequence[Json], limits: Limits, faults: Faults) -> Said:
     return said
 
 
-def _message(given: Fields, said: Said, limits: Limits) -> None:
+def _message(given: Fields, said: Said, limits: Limits, *, is_last: bool) -> None:
     faults = given.faults
     name = given.text("role")
     role = _ROLES.get(name)
@@ -100,8 +100,9 @@ def _message(given: Fields, said: Said, limits: Limits) -> None:
         return
     if not (text or images) and given.has("refusal"):
         text = given.text("refusal")
-    # A reply without a word is sent back as it came; no provider would take it.
-    if text or images or role is Role.USER:
+    # What has not a word is sent back as it came; no provider would take it. To answer it is another thing.
+    is_needed = role is Role.USER and (is_last or not given.has("content"))
+    if text or images or is_needed:
         said.add(given.path, Message(role, text=text, images=images))
     for index, call in enumerate(given.items("tool_calls")):
         place = f"{given.path}.tool_calls[{index}]"
@@ -113,11 +114,13 @@ def _message(given: Fields, said: Said, limits: Limits) -> None:
 
 
 def _content(given: Fields, said: Said, limits: Limits) -> tuple[str, tuple[Image, ...]]:
-    """Read a text, or a list of texts and images."""
+    """Read a text, or a list of texts and images: its texts become lines of one, as with vLLM and llama.cpp."""
     content = given.get("content")
     images: list[Image] = []
-    is_list = isinstance(content, list)
-    text = "".join(_parts(given, given.items("content"), images, said, limits)) if is_list else given.text("content")
+    if isinstance(content, list):
+        text = "\n".join(filter(None, _parts(given, content, images, said, limits)))
+    else:
+        text = given.text("content")
     said.text_bytes += given.faults.text(given.place("content"), text, limits.message_text_bytes)
     if len(images) > limits.message_images:
         given.faults.count(given.place("content"), len(images), limits.message_images)
