@@ -81,7 +81,8 @@ class Caller:
             check_embedding_ctx_length=False,
             max_retries=0,  # type: ignore[arg-type]
         )
-        vectors = embed.embed_documents(["a", "bb"])
+        # As many at a time as it likes, where a model costs nothing.
+        vectors = embed.embed_documents(["a", "bb"] * (501 if self.model == "fake" else 1))
         return {"count": len(vectors), "dimensions": len(vectors[0])}
 
     def abort(self) -> Any:
