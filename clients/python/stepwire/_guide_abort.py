@@ -17,7 +17,7 @@ class AbortError(errors.Cancelled):
     """The call was ended by its own `AbortController`. Its `name` is `AbortError`."""
 
     def __init__(self) -> None:
-        super().__init__("the run was aborted", code="CANCELLED")
+        super().__init__("the call was aborted", code="CANCELLED")
 
 
 class AbortSignal:
