@@ -1,6 +1,8 @@
+import { create } from "@bufbuild/protobuf";
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { type CallContext, type ChatStep, StepwireError } from "stepwire";
+import { MessageSchema } from "stepwire/v1";
 
 import { asked, client, closed, prompt } from "./serve.ts";
 
@@ -40,6 +42,20 @@ describe("a chat step", () => {
     conversation.AddMessage("assistant", "");
     conversation.AddMessage("user", "say well");
     assert.deepEqual(await step.startAsync(conversation), ["well "]);
+  });
+
+  test("leaves empty replies out of what it is given", async () => {
+    const step = factory.newStep();
+    const said = { role: "user", content: "say well" };
+    for (const empty of [
+      { role: "assistant", content: "" },
+      { role: "assistant", text: "" },
+      create(MessageSchema, { role: "assistant" }),
+    ]) {
+      assert.deepEqual(await step.startAsync({ messages: [{ role: "user", content: "Hello?" }, empty, said] }), ["well "]);
+      assert.deepEqual(step.startBlocking([empty, said]), ["well "]);
+    }
+    await assert.rejects(step.startAsync([{ role: "user", content: "" }, said]), { reason: "STEP_INPUT_INVALID" });
   });
 
   test("gives its text piece by piece to callbacks", async () => {

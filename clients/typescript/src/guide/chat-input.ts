@@ -88,11 +88,21 @@ function put(request: ChatRequest, options: JsonObject, settings: ChatSettings):
 
 function written(messages: unknown): unknown[] {
   if (!Array.isArray(messages)) throw refused("`messages` is a list", "INVALID_CONVERSATION");
-  return messages.map((message: unknown) => {
+  return messages.filter((message) => !isEmptyReply(message)).map((message: unknown) => {
     if (typeof message === "string") return { text: message };
     if (typeof message !== "object" || message === null) throw refused("a message is an object", "INVALID_MESSAGE");
     if (isMessage(message, MessageSchema) || !("content" in message)) return message;
     const { content, ...others } = message;
     return { ...others, text: content };
   });
+}
+
+/** Whether it says nothing: what a chat that is cancelled before its first word leaves behind, and no model takes. */
+function isEmptyReply(message: unknown): boolean {
+  if (typeof message !== "object" || message === null || !("role" in message) || message.role !== "assistant") return false;
+  if (isMessage(message, MessageSchema)) {
+    return message.text === "" && message.images.length === 0 && !message.toolUse && !message.toolResult;
+  }
+  const { role: _, content, text, ...others } = message as { role: string; content?: unknown; text?: unknown };
+  return Object.keys(others).length === 0 && (content ?? "") === "" && (text ?? "") === "";
 }
