@@ -167,6 +167,20 @@ export function refused(message: string, reason: string, code = "INVALID_ARGUMEN
   return new StepwireError(message, { code, reason });
 }
 
+/** Gives an error that is not of this package what handlers ask of every one: `includes`. It stays the error it is. */
+export function searchable<E extends Error>(error: E): E {
+  if (!("includes" in error) && Object.isExtensible(error)) {
+    const value = (text: string) => error.message.includes(text);
+    Object.defineProperty(error, "includes", { value, configurable: true, writable: true });
+  }
+  return error;
+}
+
+/** Makes the error of an argument that no program should give. */
+export function misused(message: string): TypeError {
+  return searchable(new TypeError(message));
+}
+
 function inOurWords(code: string, message: string, target: string): string {
   switch (code) {
     case "UNAVAILABLE":

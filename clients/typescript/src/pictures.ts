@@ -13,13 +13,19 @@ export const CHUNK_BYTES = 256 * 1024;
 
 const MAX_BYTES = 20 * 1024 * 1024;
 
-/** A picture: path of a file here (in Node), an `http` or `https` URL, bytes, what UploadImage returned, or the real thing. */
+/** How much of a path an error repeats; a path that is longer may be a picture's content. */
+const NAMED_LENGTH = 512;
+
+/**
+ * A picture: path of a file here, or its `file` URL (in Node), an `http` or `https` URL, a `data` URL in base64, bytes, what
+ * UploadImage returned, or the real thing.
+ */
 export type PictureLike = string | Uint8Array | Image;
 
 /**
  * Makes a picture for a message. A file is read here and now; the server never sees its path.
  *
- * @throws {StepwireError} The file cannot be read, or the picture has more than 20 MiB.
+ * @throws {StepwireError} The file cannot be read, the URL is damaged, or the picture has more than 20 MiB.
  */
 export function image(source: PictureLike, about: { readonly name?: string; readonly detail?: string } = {}): Image {
   if (typeof source === "object" && "$typeName" in source) return create(ImageSchema, { ...source, ...about });
@@ -28,7 +34,8 @@ export function image(source: PictureLike, about: { readonly name?: string; read
   if (/^sha256:[0-9a-f]{64}$/.test(source)) {
     return create(ImageSchema, { source: { case: "blobId", value: source }, ...about });
   }
-  return create(ImageSchema, { source: bytes(read(source)), name: source.replace(/^.*[/\\]/, ""), ...about });
+  if (/^data:/i.test(source)) return create(ImageSchema, { source: bytes(decoded(source)), ...about });
+  return create(ImageSchema, { source: bytes(read(source)), name: nameOf(source), ...about });
 }
 
 /** The pieces of an upload. */
@@ -44,11 +51,38 @@ function bytes(value: Uint8Array<ArrayBuffer>) {
   return { case: "data" as const, value };
 }
 
+/** What a `data` URL holds. */
+function decoded(url: string): Uint8Array<ArrayBuffer> {
+  const comma = url.indexOf(",");
+  if (!/;base64$/i.test(url.slice(0, Math.max(comma, 0)))) {
+    throw refused("a `data` URL of a picture has to be in base64", "FIELD_INVALID");
+  }
+  let content: string;
+  try {
+    content = atob(url.slice(comma + 1));
+  } catch {
+    throw refused("the base64 of a `data` URL is damaged", "FIELD_INVALID");
+  }
+  return Uint8Array.from(content, (each) => each.charCodeAt(0));
+}
+
+const FILE = /^file:\/\//i;
+
 function read(path: string): Uint8Array<ArrayBuffer> {
+  if (FILE.test(path) && !/^file:\/\/(localhost)?\//i.test(path)) {
+    throw refused("a `file` URL names a file of another machine", "FIELD_INVALID");
+  }
+  const facts = { code: "NOT_FOUND", reason: "FILE_NOT_FOUND" };
   try {
     return platform.readFile(path);
   } catch (cause) {
-    const facts = { code: "NOT_FOUND", reason: "FILE_NOT_FOUND" };
+    if (path.length > NAMED_LENGTH) throw new StepwireError("the picture cannot be read: its path is too long", facts);
     throw new StepwireError(`the picture cannot be read: ${(cause as Error).message}`, facts, { cause });
   }
+}
+
+/** What people call a file that was read. */
+function nameOf(path: string): string {
+  const name = path.replace(/^.*[/\\]/, "");
+  return FILE.test(path) ? decodeURIComponent(name) : name;
 }

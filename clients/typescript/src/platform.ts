@@ -29,7 +29,7 @@ export interface Platform {
   readonly canBlock: boolean;
   /** Whether a call can still send once it has begun to read. */
   readonly canTalk: boolean;
-  /** The bytes of a file. Browsers refuse that. */
+  /** The bytes of a file, which a path or a `file` URL names. Browsers refuse that. */
   readFile(path: string): Uint8Array<ArrayBuffer>;
   /** The SHA-256 of bytes, in hexadecimal digits. Browsers have none that answers at once. */
   sha256(bytes: Uint8Array): string;

@@ -14,6 +14,39 @@ async function failure(act: () => Promise<unknown>): Promise<StepwireError> {
   throw new assert.AssertionError({ message: "nothing failed" });
 }
 
+/** Whether a call throws something with `includes`, as handlers ask of whatever they catch. */
+function throwsInWords(call: () => unknown, words: string): void {
+  assert.throws(call, (error: { includes?: (text: string) => boolean }) => {
+    return error.includes?.(words) === true && error.includes("rate limit") === false;
+  });
+}
+
+test("wrong arguments are refused in words that handlers can search", () => {
+  const { ChatStepFactory, embeddings, steps } = client();
+  const factory = new ChatStepFactory();
+  const mine = new RangeError("too cold");
+  throwsInWords(() => factory.newStep([() => mine]), "cold");
+  throwsInWords(() => factory.newStep([() => Object.freeze(new StepwireError("too cold"))]), "cold");
+  assert.throws(() => factory.newStep([() => mine]), (error) => error === mine);
+  assert.throws(() => factory.newStep([() => Object.freeze(new Error("frozen"))]), /frozen/);
+  throwsInWords(() => factory.newStep({} as never), "list");
+  throwsInWords(() => factory.newStep([5 as never]), "option");
+  throwsInWords(() => steps.compose("upper" as never), "list");
+  throwsInWords(() => steps.withRetry("upper", { tries: 3 } as never), "tries");
+  throwsInWords(() => steps.withRetry("upper", { emitted: "often" } as never), "often");
+  throwsInWords(() => steps.registerStep("compose", "upper"), "compose");
+  throwsInWords(() => steps.compose([]).startWithCallbacks(1, { onDone: 5 as never }), "onDone");
+  throwsInWords(() => embeddings.generateEmbeddingWithCallbacks("x", { onSuccess: 5 as never }), "onSuccess");
+});
+
+test("callbacks may be left out, and be null", async () => {
+  const { embeddings, steps } = client();
+  for (const none of [undefined, null as never]) {
+    steps.compose([]).startWithCallbacks(1, none)();
+    embeddings.generateEmbeddingWithCallbacks("x", none)();
+  }
+});
+
 describe("errors", () => {
   test("answer as the guide's handlers expect", async () => {
     const limited = await failure(() => client().chat("limited"));

@@ -3,7 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { inspect } from "node:util";
 import { deflateSync } from "node:zlib";
+import type { StepwireError } from "stepwire";
 
 import { client } from "./serve.ts";
 
@@ -116,6 +118,78 @@ describe("the guide's Conversation", () => {
     }
     conv.AddMessageWithImage("user", "x", "/no/such/picture.png");
     await assert.rejects(conv.flush(), { reason: "FILE_NOT_FOUND" });
+  });
+
+  test("gives a message an id where an empty one is given, and takes null for no options", () => {
+    const conv = new Conversation();
+    const first = conv.AddMessage("user", "a", { id: "" });
+    const second = conv.AddMessage("user", "b", null as never);
+    const ids = conv.GetMessages().map(({ id }) => id);
+    assert.deepEqual([first.length, ids], [36, [first, second]]);
+  });
+
+  test("refuses options that there are not, at once and in words that handlers can search", () => {
+    const conv = new Conversation();
+    const wrong = { parentId: "x" } as object;
+    for (const add of [
+      () => conv.AddMessage("user", "x", wrong),
+      () => conv.AddMessageWithImage("user", "x", "x.png", wrong),
+      () => conv.AddToolUse("t", "x", {}, wrong),
+      () => conv.AddToolResult("t", "x", wrong),
+      () => conv.AddMessage("user", "x", "y" as never),
+    ]) {
+      assert.throws(add, (error: TypeError & { includes?: (text: string) => boolean }) => {
+        return error instanceof TypeError && error.includes?.("option") === true;
+      });
+    }
+    assert.deepEqual(conv.GetMessages(), []);
+  });
+
+  test("takes pictures as data and file URLs, with schemes of any letters", (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "stepwire-"));
+    t.after(() => rmSync(folder, { recursive: true }));
+    writeFileSync(join(folder, "a b.png"), png(2));
+    const conv = new Conversation();
+    const data = `;base64,${png(2).toString("base64")}`;
+    for (const source of [
+      `data:image/png${data}`,
+      `DATA:${data}`,
+      `FILE://${folder}/a%20b.png`,
+      `file://localhost${folder}/a%20b.png`,
+      "HTTPS://example.com/cat.png",
+    ]) {
+      conv.AddMessageWithImage("user", "x", source);
+    }
+    const images = conv.GetMessages().flatMap((message) => (message.type === "chat-message" && message.images) || []);
+    assert.deepEqual(
+      images.map(({ imageName, mediaType }) => [imageName, mediaType]),
+      [
+        ["", "image/png"],
+        ["", "image/png"],
+        ["a b.png", "image/png"],
+        ["a b.png", "image/png"],
+        ["", ""],
+      ],
+    );
+  });
+
+  test("says what is wrong with a URL or a path, and never repeats what a picture holds", async () => {
+    const conv = new Conversation();
+    const content = "A".repeat(100_000);
+    for (const [source, reason] of [
+      [`data:image/png,${content}`, "FIELD_INVALID"],
+      [`data:image/png;base64,${content}!`, "FIELD_INVALID"],
+      [`data:image/png;base64`, "FIELD_INVALID"],
+      ["file://elsewhere/a.png", "FIELD_INVALID"],
+      ["file:///no/such/picture.png", "FILE_NOT_FOUND"],
+      ["file:///no%ZZ.png", "FILE_NOT_FOUND"],
+      [content, "FILE_NOT_FOUND"],
+    ] as const) {
+      conv.AddMessageWithImage("user", "x", source);
+      await assert.rejects(conv.flush(), (error: StepwireError) => {
+        return error.reason === reason && inspect(error).length < 4_000;
+      });
+    }
   });
 
   test("stores pictures of files, small and large, and keeps URLs", async (t) => {

@@ -3,6 +3,7 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
 
+import { misused } from "../errors.js";
 import { interceptors } from "../interceptors.js";
 import type { ConnectOptions, Link, Platform } from "../platform.js";
 
@@ -25,13 +26,13 @@ const browser: Platform = {
   canBlock: false,
   canTalk: false,
   blocking(): never {
-    throw new TypeError(ADVICE);
+    throw misused(ADVICE);
   },
-  readFile(path: string): never {
-    throw new TypeError(`a browser has no file ${path}: give a URL, or the bytes`);
+  readFile(): never {
+    throw misused("a browser reads no files: give a URL, or the bytes");
   },
   sha256(): never {
-    throw new TypeError("a browser can send pictures of up to 4 MiB only");
+    throw misused("a browser can send pictures of up to 4 MiB only");
   },
 };
 

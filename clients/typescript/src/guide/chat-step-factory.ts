@@ -1,7 +1,7 @@
 /** The guide's ChatStepFactory: steps whose input is a conversation and whose result is the text of the reply. */
 
 import type { Core } from "../core.js";
-import { refused } from "../errors.js";
+import { misused, refused, searchable } from "../errors.js";
 import { collectBlocking } from "../steps/blocking.js";
 import * as leaves from "../steps/leaves.js";
 import type { RunResults, StepResult } from "../steps/results.js";
@@ -85,7 +85,7 @@ export interface ChatStepMaker {
    *
    * @param options In order, the later ones win: settings such as `{temperature: 0.7, maxTokens: 2000}`, and functions
    *   that are given the step, may change its `settings`, and return nothing or an error.
-   * @throws {Error} What a function returned, if that was an error; else a `StepwireError`.
+   * @throws {Error} What a function returned, if that was an error (it answers `includes` then); else a `StepwireError`.
    */
   newStep(options?: readonly ChatStepOption[]): ChatStep;
 }
@@ -100,7 +100,7 @@ export type ChatStepFactory = BothCasings<ChatStepMaker>;
 export function makeChatStepFactory(core: Core): ChatStepFactoryClass {
   class Factory implements ChatStepMaker {
     newStep(options: readonly ChatStepOption[] = []): ChatStep {
-      if (!Array.isArray(options)) throw new TypeError("newStep takes a list of options");
+      if (!Array.isArray(options)) throw misused("newStep takes a list of options");
       const step = new PlainChatStep(core, {}) as ChatStep;
       for (const option of options as readonly ChatStepOption[]) configure(step, option);
       checkSettings(step.settings);
@@ -113,13 +113,13 @@ export function makeChatStepFactory(core: Core): ChatStepFactoryClass {
 
 function configure(step: ChatStep, option: ChatStepOption): void {
   if ((typeof option !== "object" && typeof option !== "function") || option === null) {
-    throw new TypeError("an option is an object or a function");
+    throw misused("an option is an object or a function");
   }
   if (typeof option !== "function") {
     Object.assign(step.settings, option);
     return;
   }
   const wrong = option(step);
-  if (wrong instanceof Error) throw wrong;
+  if (wrong instanceof Error) throw searchable(wrong);
   if (wrong !== null && wrong !== undefined) throw refused(String(wrong), "MODEL_CONFIG_INVALID");
 }

@@ -15,12 +15,14 @@ import type { Image, Message } from "../gen/stepwire/v1/message_pb.js";
 import type { LaneOptions } from "../lanes.js";
 import type { CallOptions } from "../options.js";
 import { image, MAX_INLINE_BYTES, pieces, type PictureLike } from "../pictures.js";
+import { known } from "../steps/spec.js";
 import { falseIfMissing, joined, needed, textIn, textOf, unlessMissing } from "./answers.js";
 import { type BothCasings, bothCasings } from "./casings.js";
 import {
   type GuideMessage,
   jsonObject,
   madeMessage,
+  MESSAGE_OPTIONS,
   type MessageOptions,
   type Metadata,
   readMessages,
@@ -66,11 +68,12 @@ export class GuideConversation {
    * first word leaves behind, is not kept: as `parentID`, its id stands for the message before it.
    */
   addMessage(role: string, text: string, options: MessageOptions = {}): string {
-    if (role === "assistant" && text === "" && Object.keys(options).length === 0) return this.#skip();
+    const isBare = Object.keys(options ?? {}).length === 0;
+    if (role === "assistant" && text === "" && isBare) return this.#skip();
     return this.#add(options, () => ({ role: textIn(role, "role"), text: textIn(text, "text") }));
   }
 
-  /** Adds what somebody says and shows: path of a file (in Node), URL, or bytes. */
+  /** Adds what somebody says and shows: path of a file (in Node), URL of any kind, or bytes. */
   addMessageWithImage(role: string, text: string, picture: PictureLike, options: MessageOptions = {}): string {
     return this.#add(options, () => ({
       role: textIn(role, "role"),
@@ -185,14 +188,15 @@ export class GuideConversation {
     return id;
   }
 
-  #add(options: MessageOptions, content: () => Parameters<typeof madeMessage>[2]): string {
-    const id = options.id ?? crypto.randomUUID();
+  #add(given: MessageOptions | null, content: () => Parameters<typeof madeMessage>[2]): string {
+    const options = known(given ?? {}, MESSAGE_OPTIONS);
+    const id = options.id || crypto.randomUUID();
     const { parentID = "", ...others } = options;
     const parent = this.#skipped.has(parentID) ? this.#skipped.get(parentID) : options.parentID;
-    const known = parent === undefined ? others : { ...others, parentID: parent };
+    const placed = parent === undefined ? others : { ...others, parentID: parent };
     this.#last = id;
     this.#post(() => {
-      const messages = [madeMessage(id, known, content())];
+      const messages = [madeMessage(id, placed, content())];
       const request = { conversationId: this.id, messages, requestId: crypto.randomUUID() };
       this.#core.lanes.post(this.id, calls.appendMessages, request);
     });

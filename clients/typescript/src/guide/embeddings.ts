@@ -2,7 +2,7 @@
 
 import type { Core } from "../core.js";
 import { checked, embed, embeddingModel, vectorOf } from "../embeddings.js";
-import type { StepwireError } from "../errors.js";
+import { misused, type StepwireError } from "../errors.js";
 import { EmbedService, type EmbeddingModel } from "../gen/stepwire/v1/embed_pb.js";
 import type { CallOptions } from "../options.js";
 import { deliver, type Item } from "../steps/delivery.js";
@@ -56,14 +56,14 @@ export class GuideEmbeddings {
   }
 
   /** The same, told by callbacks; returns what cancels it. */
-  generateEmbeddingWithCallbacks(text: string, callbacks: EmbeddingCallbacks): () => void {
+  generateEmbeddingWithCallbacks(text: string, callbacks: EmbeddingCallbacks = {}): () => void {
     const { services } = this.#core;
     async function* one(signal: AbortSignal): AsyncGenerator<Item<Float32Array>> {
       const [value] = await embed(services, [checked(text)], { signal });
       yield { value: value as Float32Array, error: undefined };
     }
-    const { onSuccess, ...others } = callbacks;
-    if (typeof (onSuccess ?? deliver) !== "function") throw new TypeError("onSuccess is no function");
+    const { onSuccess, ...others } = callbacks ?? {};
+    if (typeof (onSuccess ?? deliver) !== "function") throw misused("onSuccess is no function");
     return deliver(one, { ...others, onResult: onSuccess ?? others.onResult });
   }
 }

@@ -22,6 +22,9 @@ export interface MessageOptions {
   readonly id?: string;
 }
 
+/** The names of these options. */
+export const MESSAGE_OPTIONS = ["metadata", "parentID", "time", "id"] as const satisfies (keyof MessageOptions)[];
+
 interface Common {
   id: string;
   parentID: string;
@@ -32,7 +35,7 @@ interface Common {
   readonly Content: Readonly<Record<string, unknown>>;
 }
 
-/** A picture of a message; the URL is empty for one that the server keeps. */
+/** A picture of a message; the URL of one that the server keeps is its id, `sha256:…`. */
 export interface GuideImage {
   imageURL: string;
   imageName: string;

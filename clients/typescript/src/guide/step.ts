@@ -75,7 +75,7 @@ export class RunnableStep<In = unknown, Out = unknown> implements Makes {
   startWithCallbacks(input: In, callbacks: Callbacks<Out> = {}, options: Omit<RunOptions, "signal"> = {}): () => void {
     return deliver<Out>(
       (signal) => this.stream(input, { ...options, signal }) as AsyncIterable<StepResult & { value: Out }>,
-      callbacks,
+      callbacks ?? {},
     );
   }
 

@@ -3,7 +3,7 @@
 import type { Core } from "../core.js";
 import type { SearchHit } from "../embeddings.js";
 import { type CallOptions, callOptions } from "../options.js";
-import type { Violation } from "../errors.js";
+import { misused, type Violation } from "../errors.js";
 import { pages } from "../pages.js";
 import { Functions } from "../functions/functions.js";
 import type { StepInfo } from "../gen/stepwire/v1/step_run_pb.js";
@@ -49,7 +49,7 @@ export class StepMaker {
 
   /** Runs steps one after the other, each result of one being an input of the next. None: the value passes. */
   compose<In = Any, Out = Any>(steps: readonly StepLike[]): Step<In, Out> {
-    if (!Array.isArray(steps)) throw new TypeError("compose takes a list of steps");
+    if (!Array.isArray(steps)) throw misused("compose takes a list of steps");
     return this.#made(leaves.compose(steps));
   }
 
@@ -105,7 +105,7 @@ export class StepMaker {
     outputConverter?: StepLike,
   ): Step<In, Out> {
     if (name in this && !Object.hasOwn(this.registered, name)) {
-      throw new TypeError(`\`steps.${name}\` is something else`);
+      throw misused(`\`steps.${name}\` is something else`);
     }
     const made = this.createStep<In, Out>({ input: inputConverter, process: step, output: outputConverter });
     const property = { value: made, enumerable: true, configurable: true };

@@ -12,7 +12,8 @@ const node: Platform = {
   blocking: makeBlocking,
   canBlock: true,
   canTalk: true,
-  readFile: (path: string): Uint8Array<ArrayBuffer> => new Uint8Array(readFileSync(path)),
+  readFile: (path: string): Uint8Array<ArrayBuffer> =>
+    new Uint8Array(readFileSync(/^file:\/\//i.test(path) ? new URL(path) : path)),
   sha256: (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex"),
 };
 

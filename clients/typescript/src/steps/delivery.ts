@@ -1,6 +1,6 @@
 /** Tells functions what comes of a call: one at a time, in order, and its end exactly once. */
 
-import { ofFunction, StepwireError } from "../errors.js";
+import { misused, ofFunction, StepwireError } from "../errors.js";
 
 /** What wants to hear of a run. What a function returns is awaited before the next is called: they never overlap. */
 export interface Callbacks<T> {
@@ -35,7 +35,7 @@ export function deliver<T>(open: (signal: AbortSignal) => AsyncIterable<Item<T>>
   for (const name of NAMES) {
     const callback: unknown = callbacks[name];
     if (callback !== undefined && callback !== null && typeof callback !== "function") {
-      throw new TypeError(`${name} is no function`);
+      throw misused(`${name} is no function`);
     }
   }
   const controller = new AbortController();

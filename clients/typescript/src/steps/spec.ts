@@ -2,7 +2,7 @@
 
 import { create, fromJson, isMessage, type JsonValue, type MessageInitShape } from "@bufbuild/protobuf";
 
-import { refused } from "../errors.js";
+import { misused, refused } from "../errors.js";
 import { type Closure, type Functions, type Manner, PLAIN } from "../functions/functions.js";
 import { type Step as WireStep, StepSchema } from "../gen/stepwire/v1/step_run_pb.js";
 
@@ -68,10 +68,10 @@ export function making(kind: (within: Within) => Kind): Make {
  * @throws {TypeError} There is no such option.
  */
 export function known<T extends object>(given: T, names: readonly (keyof T & string)[]): T {
-  if (typeof given !== "object" || given === null) throw new TypeError("an object of options is needed");
+  if (typeof given !== "object" || given === null) throw misused("an object of options is needed");
   for (const name of Object.keys(given)) {
     if (!(names as readonly string[]).includes(name)) {
-      throw new TypeError(`\`${name}\` is no option: there are ${[...names].sort().join(", ")}`);
+      throw misused(`\`${name}\` is no option: there are ${[...names].sort().join(", ")}`);
     }
   }
   return given;

@@ -2,7 +2,7 @@
 
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 
-import { refused, type StepwireError } from "../errors.js";
+import { misused, refused, type StepwireError } from "../errors.js";
 import type { CallContext } from "../functions/functions.js";
 import { SHOULD_RETRY, STATEFUL } from "../functions/manners.js";
 import { RetryEmitted } from "../gen/stepwire/v1/step_run_pb.js";
@@ -52,7 +52,7 @@ const EMITTED = { fail: RetryEmitted.FAIL, buffer: RetryEmitted.BUFFER } as cons
 export function retry(step: StepLike, options: RetryOptions): Make {
   const { maxAttempts = 3, multiplier, jitter, emitted = "fail", initialDelayMs, maxDelayMs } = options;
   if ((emitted as string) === "restart") throw refused(RESTARTS, "STEP_GRAPH_INVALID");
-  if (!Object.hasOwn(EMITTED, emitted)) throw new TypeError(`emitted: \`${emitted}\` is none of fail, buffer`);
+  if (!Object.hasOwn(EMITTED, emitted)) throw misused(`emitted: \`${emitted}\` is none of fail, buffer`);
   return making((within) => {
     const backoff = within.maybe(options.backoff);
     const when = within.maybe(options.shouldRetry, SHOULD_RETRY);
