@@ -48,7 +48,7 @@ def refusing(field: str, reason: Reason = BAD, *, begins: bool = False) -> Chat:
         ("options.reasoning_effort", {"reasoning_effort": "low"}, "reasoning_effort"),
         ("options.stop", {"stop": "a"}, "stop"),
         ("options.tool_choice", {"tools": TOOLS, "tool_choice": "auto"}, "tool_choice"),
-        ("options.tool_choice", {"tools": TOOLS}, "tools"),
+        ("options.tool_choice", {"tools": TOOLS}, "tool_choice"),  # which is to be added
         ("options.tools", {"tools": TOOLS}, "tools"),
         ("options.tools[0].strict", {"tools": TOOLS}, "tools[0].function.strict"),
         ("options.max_tokens", {"max_tokens": 7}, "max_tokens"),

@@ -127,8 +127,6 @@ def _option_names(fields: Fields) -> dict[str, str]:
     names = {}
     if fields.has("max_completion_tokens"):
         names["max_tokens"] = "max_completion_tokens"
-    if not fields.has("tool_choice"):
-        names["tool_choice"] = "tools"
     if not fields.has("top_logprobs"):
         names["top_logprobs"] = "logprobs"
     return names
