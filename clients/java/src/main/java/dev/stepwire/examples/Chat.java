@@ -10,6 +10,8 @@ import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.util.Iterator;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 
 /**
  * Streams a reply. Ctrl-C ends it, and with it the model's work.
@@ -29,19 +31,25 @@ public final class Chat {
             .build();
     int pieces = Integer.parseInt(argument(arguments, 3, "0"));
     ManagedChannel channel = Stepwire.connect(address);
+    var said = new CountDownLatch(1);
+    boolean hasFailed = false;
     // Leaving the iterator of a blocking stub ends nothing; closing the context of its call does.
     try (Context.CancellableContext context = Context.current().withCancellation()) {
-      Runtime.getRuntime().addShutdownHook(new Thread(() -> leave(context, channel)));
+      Runtime.getRuntime().addShutdownHook(new Thread(() -> leave(context, channel, said)));
       context.run(() -> print(ChatServiceGrpc.newBlockingStub(channel).streamChat(request), pieces));
     } catch (StatusRuntimeException error) {
-      if (error.getStatus().getCode() == Status.Code.CANCELLED) {
+      hasFailed = error.getStatus().getCode() != Status.Code.CANCELLED;
+      if (hasFailed) {
+        System.err.println(told(error));
+      } else {
         System.out.println("\ncancelled");
-        return;
       }
-      System.err.println(told(error));
-      System.exit(1);
     } finally {
       channel.shutdown();
+      said.countDown();
+    }
+    if (hasFailed) {
+      System.exit(1);
     }
   }
 
@@ -66,12 +74,13 @@ public final class Chat {
     }
   }
 
-  /** Cancels while the program ends, and lets the server hear of it. */
-  private static void leave(Context.CancellableContext context, ManagedChannel channel) {
+  /** Cancels while the program ends, and lets it say so and the server hear of it. */
+  private static void leave(Context.CancellableContext context, ManagedChannel channel, CountDownLatch said) {
     context.cancel(null);
     channel.shutdown();
     try {
-      channel.awaitTermination(1, java.util.concurrent.TimeUnit.SECONDS);
+      said.await(5, TimeUnit.SECONDS);
+      channel.awaitTermination(1, TimeUnit.SECONDS);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
