@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTLE_S = 20.0
-"""How long what ends by itself may take: threads of gRPC took more than 5 s on a machine with ten times the work it can do."""
+"""How long what ends by itself may take; threads of gRPC took more than 5 on a machine that was very busy."""
 
 
 @pytest.fixture(scope="session")
