@@ -80,7 +80,7 @@ _HARMLESS: dict[str, tuple[Json, ...]] = {
     **dict.fromkeys(_FORMATS, ("", [], {})),
 }
 
-#: What is sent for none, which not every provider takes: of so few tokens, only the likeliest is drawn.
+#: What 0 is sent as, which not every provider takes: of so small a part, only the likeliest token is drawn.
 _LEAST_TOP_P = 0.000001
 
 
