@@ -27,8 +27,6 @@ from stepwired.violations import Faults, utf8_bytes
 from stepwired.web.convert.fields import Fields
 from stepwired.web.convert.naming import Names
 
-_ID_CHARACTERS = 4096
-
 #: Under which name a model is shown arguments that it wrote and that are no JSON object.
 BROKEN_ARGUMENTS = "invalid_arguments"
 
@@ -93,7 +91,7 @@ def _message(given: Fields, said: Said, limits: Limits, *, is_last: bool) -> Non
     text, images = _content(given, said, limits)
     if role is Role.TOOL:
         tool_id = given.text("tool_call_id")
-        _check_id(given.place("tool_call_id"), tool_id, faults)
+        faults.tool_id(given.place("tool_call_id"), tool_id)
         if images:
             faults.add(given.place("content"), "has an image, and the result of a tool is text", _BAD)
         said.add(given.path, Message(Role.TOOL, tool_result=ToolResult(tool_id, text)))
@@ -185,21 +183,13 @@ def _tool_use(given: Fields, said: Said, limits: Limits) -> ToolUse:
     if kind not in {"", "function"}:
         faults.add(given.place("type"), f"`{kind[:64]}` must be function", _BAD)
     tool_id = given.text("id")
-    _check_id(given.place("id"), tool_id, faults)
+    faults.tool_id(given.place("id"), tool_id)
     function = given.inner("function")
     name = function.text("name")
     faults.text(function.place("name"), name, TOOL_NAME_BYTES, required=True)
     written = function.text("arguments") or "{}"
     said.text_bytes += utf8_bytes(written)
     return ToolUse(tool_id, name, _arguments(function.place("arguments"), written, limits, faults))
-
-
-def _check_id(place: str, tool_id: str, faults: Faults) -> None:
-    """Check the id of a call: providers make them as they like, and some put base64 of all kinds of things into it."""
-    if not tool_id:
-        faults.add(place, "is needed", Reason.FIELD_REQUIRED)
-    elif len(tool_id) > _ID_CHARACTERS or not (tool_id.isascii() and tool_id.isprintable()):
-        faults.add(place, f"must be 1 to {_ID_CHARACTERS} printable ASCII characters")
 
 
 def _arguments(place: str, written: str, limits: Limits, faults: Faults) -> dict[str, Json]:
