@@ -104,9 +104,9 @@ export class Client {
     return (await Array.fromAsync(pages(read))).flatMap(({ models }) => models);
   }
 
-  /** Runs a step, or several one after the other, and returns all results. Functions among them are called here. */
+  /** Runs a step, or several one after the other, and returns all results, however many. Functions among them are called here. */
   run(step: StepLike | readonly StepLike[], input: unknown, options: RunOptions = {}): Promise<RunResults> {
-    return collect(this.services, this.#composed(step), input, options);
+    return collect(this.#core, this.#composed(step), input, options);
   }
 
   /** The same; each result as soon as it is there, and errors in their places. */

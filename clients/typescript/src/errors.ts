@@ -142,8 +142,8 @@ export function ofFunction(thrown: unknown): StepwireError {
 
 /** Waits, but not longer than until the signal aborts or the time is over. */
 export async function unlessEnded<T>(promise: Promise<T>, waiting: Waiting, target: string): Promise<T> {
-  const { signal, timeoutMs } = waiting;
-  if (!signal && timeoutMs === undefined) return promise;
+  const { signal, timeoutMs = 0 } = waiting;
+  if (!signal && timeoutMs <= 0) return promise;
   let end: () => void = () => undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   const ended = new Promise<never>((_, reject) => {
@@ -152,7 +152,7 @@ export async function unlessEnded<T>(promise: Promise<T>, waiting: Waiting, targ
     signal?.addEventListener("abort", end);
     const code = "DEADLINE_EXCEEDED";
     const late = () => reject(new StepwireError(inOurWords(code, "", target), { code }));
-    if (timeoutMs !== undefined) timer = setTimeout(late, timeoutMs);
+    if (timeoutMs > 0) timer = setTimeout(late, timeoutMs);
   });
   try {
     return await Promise.race([promise, ended]);

@@ -6,7 +6,7 @@ import type { CallOptions as ConnectCallOptions } from "@connectrpc/connect";
 export interface CallOptions {
   /** Ends the call when it aborts, and with it what the server is doing; the error's `name` is `AbortError`. */
   readonly signal?: AbortSignal | undefined;
-  /** Milliseconds until it fails with `DEADLINE_EXCEEDED`. Default: those of `connect`. */
+  /** Milliseconds until it fails with `DEADLINE_EXCEEDED`. 0: no limit. Default: that of `connect`. */
   readonly timeoutMs?: number | undefined;
 }
 

@@ -8,7 +8,11 @@ import type { Blocking } from "./blocking.js";
 export interface ConnectOptions {
   /** Sent with every call. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Milliseconds for every call that is given no `timeoutMs`, save those of `watch` and of workers. Default: none. */
+  /**
+   * Milliseconds for every call that is given no `timeoutMs`, save those of `watch` and of workers; 0 for no limit. Default:
+   * 60,000 for a call that is answered once; 600,000 for one in which a model works, that sends a file, or that waits for
+   * all results of a run; none for streams.
+   */
   readonly timeoutMs?: number;
 }
 

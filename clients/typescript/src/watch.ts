@@ -42,7 +42,7 @@ export async function* watch(
   conversationId: string,
   args: WatchArguments,
 ): AsyncGenerator<ConversationChange, void, undefined> {
-  const deadline = args.timeoutMs === undefined ? undefined : AbortSignal.timeout(args.timeoutMs);
+  const deadline = args.timeoutMs ? AbortSignal.timeout(args.timeoutMs) : undefined;
   const ended = AbortSignal.any([args.signal, deadline].filter((each) => each !== undefined));
   // The beginning must not move when the connection is cut before the first change. This also tells at once if there is
   // no server, which afterwards is waited for.

@@ -3,6 +3,7 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
 
+import { timed } from "../deadlines.js";
 import { misused } from "../errors.js";
 import { interceptors } from "../interceptors.js";
 import type { ConnectOptions, Link, Platform } from "../platform.js";
@@ -19,9 +20,8 @@ const browser: Platform = {
       interceptors: [...interceptors(options), lost],
       useBinaryFormat: true,
       fetch: (input, init) => reaching(input, { ...init, signal: either(closed.signal, init?.signal) }),
-      ...(options.timeoutMs === undefined ? {} : { defaultTimeoutMs: options.timeoutMs }),
     });
-    return { transport, close: () => closed.abort() };
+    return { transport: timed(transport, options), close: () => closed.abort() };
   },
   canBlock: false,
   canTalk: false,

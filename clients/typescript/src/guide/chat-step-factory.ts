@@ -48,13 +48,13 @@ export class PlainChatStep extends RunnableStep<ChatInput, string> {
 
   override async startAsync(input?: ChatInput, options: RunOptions = {}): Promise<RunResults<string>> {
     const request = await this.#request(input, options);
-    return (await collect(this.core.services, WHOLE, request, options)) as RunResults<string>;
+    return (await collect(this.core, WHOLE, request, options)) as RunResults<string>;
   }
 
   override startBlocking(input?: ChatInput, options: Omit<RunOptions, "signal"> = {}): RunResults<string> {
     const given = keepsMessages(input) ? input.wireMessagesBlocking() : input;
     const request = chatRequest(given as string, this.settings);
-    return collectBlocking(this.core.blocking, WHOLE, request, options) as RunResults<string>;
+    return collectBlocking(this.core, WHOLE, request, options) as RunResults<string>;
   }
 
   override stream(input?: ChatInput, options: RunOptions = {}): AsyncGenerator<StepResult, void, undefined> {

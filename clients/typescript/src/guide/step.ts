@@ -46,14 +46,14 @@ export class RunnableStep<In = unknown, Out = unknown> implements Makes {
   }
 
   /**
-   * Runs it and returns all results.
+   * Runs it and returns all results, however many there are, in the order of their paths.
    *
    * @param options `signal` ends the run; then the promise is rejected with an error whose `name` is `AbortError`.
    * @returns The values, in order, with `metadata`: how the run went.
    * @throws {StepwireError} The first item that failed, or the whole run.
    */
   async startAsync(input?: In, options: RunOptions = {}): Promise<RunResults<Out>> {
-    return (await collect(this.core.services, this, input, options)) as RunResults<Out>;
+    return (await collect(this.core, this, input, options)) as RunResults<Out>;
   }
 
   /**
@@ -63,7 +63,7 @@ export class RunnableStep<In = unknown, Out = unknown> implements Makes {
    * @throws {StepwireError} The first item that failed, or the whole run.
    */
   startBlocking(input?: In, options: Omit<RunOptions, "signal"> = {}): RunResults<Out> {
-    return collectBlocking(this.core.blocking, this, input, options) as RunResults<Out>;
+    return collectBlocking(this.core, this, input, options) as RunResults<Out>;
   }
 
   /**

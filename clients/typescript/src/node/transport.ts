@@ -4,6 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import type { ClientHttp2Stream } from "node:http2";
 
+import { timed } from "../deadlines.js";
 import { interceptors } from "../interceptors.js";
 import type { ConnectOptions, Link } from "../platform.js";
 import { VERSION } from "../version.js";
@@ -28,9 +29,8 @@ export function link(address: string, options: ConnectOptions): Link {
     interceptors: [...interceptors(options, { "user-agent": `stepwire-typescript/${VERSION}` }), lost],
     readMaxBytes: MAX_READ_BYTES,
     acceptCompression: [], // of a token at a time there is nothing to compress
-    ...(options.timeoutMs === undefined ? {} : { defaultTimeoutMs: options.timeoutMs }),
   });
-  return { transport, close: () => sessionManager.end() };
+  return { transport: timed(transport, options), close: () => sessionManager.end() };
 }
 
 /**

@@ -1,6 +1,8 @@
 /** Runs pipelines while this thread waits, and calls functions of this program on it meanwhile. */
 
-import type { Blocking, BlockingTalk } from "../blocking.js";
+import type { BlockingTalk } from "../blocking.js";
+import type { Core } from "../core.js";
+import { collectingMs } from "../deadlines.js";
 import { ofFunction, refused, StepwireError } from "../errors.js";
 import { context, done, find, isGenerator, output, reply, sized, valueOf } from "../functions/calls.js";
 import type { Functions } from "../functions/functions.js";
@@ -12,14 +14,13 @@ import {
   type RunInteractiveRequestSchema as Requests,
   type RunInteractiveResponse,
   type RunInteractiveResponseSchema as Responses,
+  type RunStepResponse,
   StepRunService,
 } from "../gen/stepwire/v1/step_run_pb.js";
 import type { RunResults } from "./results.js";
 import {
-  collected,
-  collectRequest,
+  cutOff,
   Gathering,
-  isUnary,
   type Prepared,
   prepare,
   refuseRestarted,
@@ -34,16 +35,17 @@ const CANNOT_WAIT =
 
 /** Runs a step, waits, and returns all values; fails as the first item did that failed. */
 export function collectBlocking(
-  blocking: Blocking,
+  core: Core,
   step: StepLike,
   input: unknown,
   options: Omit<RunOptions, "signal">,
 ): RunResults {
+  const { blocking } = core;
   const prepared = prepare(step, input, ErrorMode.FAIL_FAST, options.runId);
   filledBlocking(prepared.unread);
-  const call = options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs };
-  if (isUnary(prepared)) {
-    return collected(blocking.call(StepRunService.method.collectStep, collectRequest(prepared), call));
+  const call = { timeoutMs: collectingMs(options.timeoutMs, core.options) };
+  if (prepared.functions.size === 0 && prepared.functions.watchers.length === 0) {
+    return whole(blocking.collect(StepRunService.method.runStep, prepared.request, call), prepared);
   }
   const talk = blocking.talk(StepRunService.method.runInteractive, call);
   try {
@@ -69,6 +71,17 @@ function failed({ functions, watching }: Prepared, thrown: StepwireError): Stepw
   return error;
 }
 
+/** The results of a run that needs nothing of this program meanwhile. */
+function whole(responses: readonly RunStepResponse[], { functions }: Prepared): RunResults {
+  const gathering = new Gathering(functions);
+  for (const response of responses) {
+    refuseRestarted(response);
+    gathering.take(response);
+  }
+  if (responses.at(-1)?.event.case !== "finished") throw cutOff();
+  return gathering.results();
+}
+
 type Talk = BlockingTalk<typeof Requests, typeof Responses>;
 
 function gathered(talk: Talk, { functions, watching }: Prepared): RunResults {
@@ -83,7 +96,7 @@ function gathered(talk: Talk, { functions, watching }: Prepared): RunResults {
     gathering.take(kind.value);
     isFinished = kind.value.event.case === "finished";
   }
-  if (!isFinished) throw new StepwireError("the run ended without its last event", { code: "INTERNAL" });
+  if (!isFinished) throw cutOff();
   return gathering.results();
 }
 

@@ -2,11 +2,12 @@
 
 import { create } from "@bufbuild/protobuf";
 
+import type { Core } from "../core.js";
+import { collectingMs } from "../deadlines.js";
 import { ofFunction, StepwireError } from "../errors.js";
 import { Functions } from "../functions/functions.js";
 import { interact } from "../functions/interactive.js";
 import {
-  CollectStepRequestSchema,
   ErrorMode,
   type RunStepRequest,
   RunStepRequestSchema,
@@ -25,7 +26,7 @@ import { locate, places, Watching } from "./watching.js";
 export interface RunOptions {
   /** Ends the run, with all that its steps are doing, when it aborts. */
   readonly signal?: AbortSignal | undefined;
-  /** Milliseconds until it fails with `DEADLINE_EXCEEDED`. Default: the connection's. */
+  /** Milliseconds until it fails with `DEADLINE_EXCEEDED`. Default: that of `connect`. */
   readonly timeoutMs?: number | undefined;
   /** Identifies the run in logs: 1 to 128 of `A-Z a-z 0-9 . _ : -`. Default: a new UUID. */
   readonly runId?: string | undefined;
@@ -50,11 +51,6 @@ export function prepare(step: StepLike, input: unknown, errorMode: ErrorMode, ru
   const unread: Unread = [];
   const request = create(RunStepRequestSchema, { steps, input: toValue(input, unread), errorMode, events, runId });
   return { request, functions, watching: new Watching(functions.watchers, steps), unread };
-}
-
-/** Whether a run can do with one request and one answer. */
-export function isUnary({ functions }: Prepared): boolean {
-  return functions.size === 0 && functions.watchers.length === 0;
 }
 
 /** Yields what happens in a run, results among it, after all who watch a step have been told. */
@@ -83,7 +79,12 @@ async function* events(services: Services, prepared: Prepared, options: RunOptio
     throw error;
   }
   // What there is may look whole, and is not.
-  if (!isFinished) throw new StepwireError("the run ended without its last event", { code: "INTERNAL" });
+  if (!isFinished) throw cutOff();
+}
+
+/** What a run fails with whose last event is missing. */
+export function cutOff(): StepwireError {
+  return new StepwireError("the run ended without its last event", { code: "INTERNAL" });
 }
 
 async function told(callback: (given: unknown) => unknown, given: unknown): Promise<void> {
@@ -132,34 +133,17 @@ async function* results(
   }
 }
 
-/** Runs a step and returns all values; fails as the first item did that failed. */
-export async function collect(
-  services: Services,
-  step: StepLike,
-  input: unknown,
-  options: RunOptions,
-): Promise<RunResults> {
+/**
+ * Runs a step and returns all values; fails as the first item did that failed. They come as a stream: an answer of one
+ * message ends at 10,000 results and 4 MiB, when all the work is done.
+ */
+export async function collect(core: Core, step: StepLike, input: unknown, given: RunOptions): Promise<RunResults> {
+  const options = { ...given, timeoutMs: collectingMs(given.timeoutMs, core.options) };
   const prepared = prepare(step, input, ErrorMode.FAIL_FAST, options.runId);
   await filled(prepared.unread, options);
-  if (!isUnary(prepared)) {
-    const gathering = new Gathering(prepared.functions);
-    for await (const response of events(services, prepared, options)) gathering.take(response);
-    return gathering.results();
-  }
-  const response = await services.stepRuns.collectStep(collectRequest(prepared), callOptions(options));
-  return collected(response);
-}
-
-/** The request for all results at once. */
-export function collectRequest({ request }: Prepared) {
-  const { steps, input, errorMode, runId } = request;
-  return create(CollectStepRequestSchema, { steps, errorMode, runId, ...(input && { input }) });
-}
-
-/** Reads the answer with all results. */
-export function collected(response: Awaited<ReturnType<Services["stepRuns"]["collectStep"]>>): RunResults {
-  const results = response.results.map((each) => stepResult(each.path, each.result));
-  return runResults(results, stepMetadata(response.metadata), response.runId);
+  const gathering = new Gathering(prepared.functions);
+  for await (const response of events(core.services, prepared, options)) gathering.take(response);
+  return gathering.results();
 }
 
 /** Takes up the events of a run, and makes a list of its results. */
@@ -182,10 +166,15 @@ export class Gathering {
     if (result) this.#results.push(result);
   }
 
-  /** What there is. */
+  /** What there is, in the order of the paths, also where a step gives results as they come. */
   results(): RunResults {
-    return runResults(this.#results, this.#metadata, this.#runId);
+    return runResults(this.#results.sort(byPath), this.#metadata, this.#runId);
   }
+}
+
+function byPath({ path: one }: StepResult, { path: other }: StepResult): number {
+  const differs = one.findIndex((number, place) => number !== other[place]);
+  return differs < 0 ? one.length - other.length : (one[differs] ?? 0) - (other[differs] ?? -1);
 }
 
 /** The result that an event is; undefined for another event, and for one that this version does not know. */
