@@ -9,7 +9,7 @@ import { Functions } from "../functions/functions.js";
 import type { StepInfo } from "../gen/stepwire/v1/step_run_pb.js";
 import * as leaves from "../steps/leaves.js";
 import { known, type Make, type StepLike, wireStep } from "../steps/spec.js";
-import { type Events, locate, mark } from "../steps/watching.js";
+import { EVENTS, type Events, locate, mark } from "../steps/watching.js";
 import * as wrapping from "../steps/wrapping.js";
 import { bothCasings, type BothCasings } from "./casings.js";
 import { makeStep, type Step } from "./step.js";
@@ -87,9 +87,10 @@ export class StepMaker {
 
   /**
    * Runs a step and tells functions of this program what happens at it, one at a time. What one throws ends the run.
+   * Of many quick items, not every input is told: see `Events`.
    */
   withEvents<In = Any, Out = Any>(step: StepLike, events: Events): Step<In, Out> {
-    known(events, ["onStart", "onResult", "onComplete", "onError"]);
+    known(events, EVENTS);
     return this.#made((functions, manner) => mark(wireStep(step, functions, manner), functions, events));
   }
 

@@ -73,7 +73,7 @@ export type StageKind =
   | "retrying"
   | "restarted";
 
-/** Something happened at a step. A slow reader loses events, never results. */
+/** Something happened at a step. A slow reader loses events, never results: `droppedBefore` says how many. */
 export interface StageEvent {
   /** The step: its position in the spec. */
   readonly stepPath: string;
@@ -86,6 +86,8 @@ export interface StageEvent {
   readonly error: StepwireError | undefined;
   /** More of a chat step's reply, with `text_delta`. */
   readonly text: string;
+  /** How many events were lost before this one because the reader was slow. */
+  readonly droppedBefore: number;
 }
 
 /** The values of a run, in order, and how it went. */
@@ -109,6 +111,14 @@ export function runResults(results: readonly StepResult[], metadata: StepMetadat
   return values as RunResults<never>;
 }
 
+/** The kinds of events that are results, or the errors that keep their places. */
+const RESULTS = new Set<unknown>(["value", "embedding", "message", "data", "failure"]);
+
+/** Whether an event is a result, and not one that this version does not know. */
+export function isResult(event: RunStepResponse["event"]): boolean {
+  return RESULTS.has(event.case);
+}
+
 /** Reads one result. */
 export function stepResult(path: readonly number[], said: RunStepResponse["event"] | WireResult["result"]): StepResult {
   switch (said.case) {
@@ -129,7 +139,7 @@ export function stepResult(path: readonly number[], said: RunStepResponse["event
 /** Reads a stage event. */
 export function stageEvent(response: RunStepResponse): StageEvent | undefined {
   if (response.event.case !== "stage") return undefined;
-  const { stepPath, kind, value, failure, textDelta } = response.event.value;
+  const { stepPath, kind, value, failure, textDelta, droppedBefore } = response.event.value;
   return {
     stepPath,
     kind: (StageEventKind[kind] ?? "UNSPECIFIED").toLowerCase() as StageKind,
@@ -137,6 +147,7 @@ export function stageEvent(response: RunStepResponse): StageEvent | undefined {
     value: fromValue(value),
     error: failure && ofItem(failure),
     text: textDelta,
+    droppedBefore,
   };
 }
 

@@ -17,7 +17,7 @@ import {
 import { callOptions } from "../options.js";
 import type { Services } from "../services.js";
 import { refuseRestarts, restarted } from "./restarts.js";
-import { type RunResults, runResults, stepMetadata, type StepResult, stepResult } from "./results.js";
+import { isResult, type RunResults, runResults, stepMetadata, type StepResult, stepResult } from "./results.js";
 import { type StepLike, wireStep } from "./spec.js";
 import { filled, toValue, type Unread } from "./values.js";
 import { locate, places, Watching } from "./watching.js";
@@ -179,17 +179,8 @@ function byPath({ path: one }: StepResult, { path: other }: StepResult): number 
 
 /** The result that an event is; undefined for another event, and for one that this version does not know. */
 function resultOf(response: RunStepResponse, functions: Functions): StepResult | undefined {
-  switch (response.event.case) {
-    case "value":
-    case "embedding":
-    case "message":
-    case "data":
-    case "failure": {
-      const result = stepResult(response.path, response.event);
-      if (result.error) functions.explain(result.error);
-      return result;
-    }
-    default:
-      return undefined;
-  }
+  if (!isResult(response.event)) return undefined;
+  const result = stepResult(response.path, response.event);
+  if (result.error) functions.explain(result.error);
+  return result;
 }

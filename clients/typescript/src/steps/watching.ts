@@ -5,33 +5,55 @@ import { create, isMessage } from "@bufbuild/protobuf";
 import type { StepwireError } from "../errors.js";
 import type { Functions } from "../functions/functions.js";
 import { type RunStepResponse, type Step as WireStep, StepSchema } from "../gen/stepwire/v1/step_run_pb.js";
-import { type StageEvent, stageEvent, stepResult } from "./results.js";
+import { isResult, type StageEvent, stageEvent, type StepResult, stepResult } from "./results.js";
 
 // What flows between steps is the program's own affair.
 type Any = any;
 
-/** What wants to hear of one step. What a function returns is awaited before anything else is told. */
+/**
+ * What wants to hear of one step. What a function returns is awaited before anything else is told.
+ *
+ * Only so many events wait for these functions, and those beyond are lost: of many quick items, not every input is told,
+ * and within another step not every value and error. Of the step that is run itself, values and errors are those of the
+ * run, in its order, of which none is lost. The end is always told.
+ */
 export interface Events {
-  /** Gets each input. */
+  /** Gets each input, if it was not lost. */
   readonly onStart?: (input: Any) => unknown;
-  /** Gets each value that the step makes. Null for one above 4 KiB, and for vectors and bytes. */
+  /** Gets each value that the step makes. Within another step, null for one above 4 KiB, and for vectors and bytes. */
   readonly onResult?: (value: Any) => unknown;
   /** Called once, after the last input, also after errors; not if the run is cancelled. */
   readonly onComplete?: () => unknown;
   /** Gets the error of each item that fails in the step, once no retry will mend it. */
   readonly onError?: (error: StepwireError) => unknown;
+  /** Gets how many events of the run were lost, of whatever step, before what is told next. */
+  readonly onDropped?: (count: number) => unknown;
 }
+
+/** The names of these functions. */
+export const EVENTS = [
+  "onStart",
+  "onResult",
+  "onComplete",
+  "onError",
+  "onDropped",
+] as const satisfies (keyof Events)[];
 
 /** One who watches a step, which stands at `path` once the whole spec is known. */
 export interface Watcher {
   readonly events: Events;
   path: string;
+  /** Whether the step has come to its end, which is told after the last value. */
+  isEnding: boolean;
   isComplete: boolean;
 }
 
+/** Where the step stands that is run itself: what it makes are the results of the run. */
+const WHOLE = "steps[0]";
+
 /** Watches a step that will stand somewhere in the run of `functions`. */
 export function mark(step: WireStep, functions: Functions, events: Events): WireStep {
-  const watcher = { events, path: "", isComplete: false };
+  const watcher = { events, path: "", isEnding: false, isComplete: false };
   functions.watchers.push(watcher);
   const marked = changed(step, {}, functions);
   functions.watched.set(marked, [...(functions.watched.get(marked) ?? []), watcher]);
@@ -99,32 +121,46 @@ export class Watching {
     const event = stageEvent(response);
     if (event) {
       if (event.kind === "retrying") this.#held = this.#held.filter((held) => !forgives(event, held.event));
-      for (const watcher of this.#watchers) {
-        const { path } = watcher;
-        if (path === event.stepPath || isWithin(event.stepPath, path)) yield* this.#tell(watcher, event);
-      }
-    } else if (response.event.case === "failure") {
-      const { error, path } = stepResult(response.path, response.event);
-      yield* this.#release((held) => isSame(held.error, error) && isAkin(held.path, path)); // nobody tries it again
+      for (const watcher of this.#watchers) yield* this.#tell(watcher, event);
     } else if (response.event.case === "finished") {
       for (const watcher of this.#watchers) yield* this.#complete(watcher); // a slow reader may have lost it
+    } else if (isResult(response.event)) {
+      yield* this.#result(stepResult(response.path, response.event));
     }
   }
 
   /** Yields what is to be told of the error that the run has ended with: no retry will mend it. */
   *fail(error: StepwireError): Generator<Telling> {
     yield* this.#release((held) => isSame(held.error, error));
+    for (const watcher of this.#watchers.filter(isOfWhole)) {
+      const { onError } = watcher.events;
+      if (onError && ITEM in error.metadata) yield [onError, error];
+      if (watcher.isEnding) yield* this.#complete(watcher);
+    }
+  }
+
+  *#result({ value, error, path }: StepResult): Generator<Telling> {
+    if (error) yield* this.#release((held) => isSame(held.error, error) && isAkin(held.path, path)); // nobody tries it again
+    for (const { events } of this.#watchers.filter(isOfWhole)) {
+      if (error && events.onError) yield [events.onError, error];
+      else if (!error && events.onResult) yield [events.onResult, value];
+    }
   }
 
   *#tell(watcher: Watcher, event: StageEvent): Generator<Telling> {
-    const { onStart, onResult, onError } = watcher.events;
+    const { onStart, onResult, onError, onDropped } = watcher.events;
+    const isOwn = event.stepPath === watcher.path;
+    const isWhole = isOfWhole(watcher);
+    if (event.droppedBefore > 0 && onDropped) yield [onDropped, event.droppedBefore];
     if (event.kind === "error") {
+      if (isWhole || !(isOwn || isWithin(event.stepPath, watcher.path))) return;
       // Told where it happened, be it deep within.
       if (this.#mayBeMended(watcher, event)) this.#held.push({ watcher, event });
       else if (onError && event.error) yield [onError, event.error];
-    } else if (event.stepPath === watcher.path) {
+    } else if (isOwn) {
       if (event.kind === "started" && onStart) yield [onStart, event.value];
-      else if (event.kind === "result" && onResult) yield [onResult, event.value];
+      else if (event.kind === "result" && onResult && !isWhole) yield [onResult, event.value];
+      else if (event.kind === "completed" && isWhole) watcher.isEnding = true;
       else if (event.kind === "completed") yield* this.#complete(watcher);
     }
   }
@@ -151,6 +187,13 @@ export class Watching {
     if (watcher.events.onComplete) yield [watcher.events.onComplete, undefined];
   }
 }
+
+function isOfWhole({ path }: Watcher): boolean {
+  return path === WHOLE;
+}
+
+/** What the server says of the failure of an item that has ended the run, and of no other. */
+const ITEM = "inputsNotStarted";
 
 function isWithin(path: string, outer: string): boolean {
   return path.startsWith(`${outer}.`);
