@@ -88,12 +88,21 @@ async function* many(
   if (peer.isClosed) throw new ClientClosed();
   const left = new AbortController();
   const signal = options?.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
+  let answer: AsyncIterable<unknown> | undefined;
   try {
-    const answer = call(input, { ...options, signal });
+    answer = call(input, { ...options, signal });
     yield* methodKind === "bidi_streaming" ? ahead(answer) : answer;
   } catch (thrown) {
     throw ofCall(thrown, peer.address, options?.signal);
   } finally {
     left.abort(new ConnectError("the reader left"));
+    release(answer);
   }
+}
+
+/** Connect stops the clock of a call that was ended only when somebody reads on; until then it keeps the process. */
+export function release(ended: AsyncIterable<unknown> | undefined): void {
+  ended?.[Symbol.asyncIterator]()
+    .next()
+    .catch(() => undefined);
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { describe, test } from "node:test";
 
 import { client } from "./serve.ts";
@@ -37,4 +38,16 @@ describe("many results", () => {
     const results = await step.startAsync([0, 1]);
     assert.deepEqual([[...results], results.results.map(({ path }) => path[0])], [[0, 1], [0, 1]]);
   });
+});
+
+test("a run that is left by a throw keeps no process", () => {
+  const script = `import { connect } from "stepwire";
+    const { steps } = connect(process.env.STEPWIRE_ADDRESS);
+    const throwing = { onStart: () => { throw new Error("mine"); } };
+    for (const step of [steps.named("upper"), steps.compose([(x) => x])]) {
+      await steps.withEvents(step, throwing).startAsync("a").catch(({ message }) => console.log(message));
+    }`;
+  const options = { encoding: "utf8", timeout: 60_000 } as const; // far less than the time that the run has
+  const { stdout, stderr, signal } = spawnSync(process.execPath, ["--input-type=module", "-e", script], options);
+  assert.deepEqual([stdout, stderr, signal], ["mine\nmine\n", "", null]); // it has ended by itself
 });

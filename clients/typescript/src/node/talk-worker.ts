@@ -7,6 +7,7 @@ import type { Transport } from "@connectrpc/connect";
 import { ahead } from "../ahead.js";
 import { ofCall, toFacts } from "../errors.js";
 import { Outbox } from "../functions/outbox.js";
+import { release } from "../services.js";
 import type { Said, Wish } from "./messages.js";
 
 /** Messages that may lie before the other thread, unread. */
@@ -45,15 +46,17 @@ export function talk(method: DescMethodStreaming, timeoutMs: number | undefined,
   );
 
   async function read(): Promise<void> {
+    let messages: AsyncIterable<Message> | undefined;
     try {
-      const answer = await ends.transport.stream(method, left.signal, timeoutMs, undefined, outbox);
-      for await (const message of ahead(answer.message)) {
+      messages = (await ends.transport.stream(method, left.signal, timeoutMs, undefined, outbox)).message;
+      for await (const message of ahead(messages)) {
         await room.take();
         say({ kind: "message", message: toBinary(method.output, message) });
       }
     } finally {
       outbox.end();
       left.abort();
+      release(messages);
     }
   }
 }
