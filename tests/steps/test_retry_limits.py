@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterator
 
 import pytest
 
-from stepwired.errors import Reason, Unavailable
+from stepwired.errors import Reason, Throttled, Unavailable
 from stepwired.events import Json
 from stepwired.limits import Limits
 from stepwired.steps.named import NamedStep
@@ -96,4 +96,18 @@ async def test_a_failure_behind_a_result_says_it_too() -> None:
     made, failure = results_in(await events_of(flaky, placed(Retry(BUSY, initial_delay_s=0.0)), 1))
     assert made == "made"
     assert isinstance(failure, Unavailable)
+    assert failure.metadata["attempts"] == "2"
+
+
+async def test_a_failure_of_what_is_held_back_says_it_too() -> None:
+    def function(value: Json, facts: Facts) -> Iterator[Json]:
+        if facts.attempt == 1:
+            raise Unavailable(Reason.PROVIDER_OVERLOADED, "busy")
+        yield "x" * 5000
+
+    large = registry(NamedStep("busy", function, quick=True, takes_facts=True), Limits(retry_buffer_bytes=2000))
+    again = Retry(BUSY, initial_delay_s=0.0, emitted=Emitted.BUFFER)
+    [failure] = results_in(await events_of(large, placed(again), 1))
+    assert isinstance(failure, Throttled)
+    assert failure.metadata["limitName"] == "retry_buffer_bytes"
     assert failure.metadata["attempts"] == "2"

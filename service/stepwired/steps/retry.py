@@ -111,8 +111,6 @@ class Policy:
 def retry(step: Step, policy: Policy, meter: Meter, memories: Sequence[Memory]) -> Step:
     """Run `step` on each input until it does not fail, or may not be tried again. The first failure decides.
 
-    A failure that is given after more than one attempt has their number in its metadata, as `attempts`.
-
     Args:
         step: What to run.
         policy: When to try again, and what to do with results that were made before a failure.
@@ -139,13 +137,12 @@ def retry(step: Step, policy: Policy, meter: Meter, memories: Sequence[Memory]) 
                                 break
                             is_last = True
                             result = _in_place_of(made, decided)
-                        _count(result, attempt)
                         if emitted is Emitted.BUFFER:
                             if not held.add(result) or is_last:
                                 break
                         else:
                             has_given |= failure is None
-                            yield result
+                            yield _counted(result, attempt)
                     else:
                         is_whole = not is_last
             finally:
@@ -153,7 +150,7 @@ def retry(step: Step, policy: Policy, meter: Meter, memories: Sequence[Memory]) 
                     put_back()
             if wait_s is None:
                 for result in held.results:
-                    yield result
+                    yield _counted(result, attempt)
                 return
             meter.retrying(given.path, attempt + 1, wait_s)
             await asyncio.sleep(wait_s)
@@ -228,10 +225,11 @@ def _failure_of(result: Value | Failure | Placed) -> Failure | None:
     return found if isinstance(found, Failure) else None
 
 
-def _count(result: Value | Failure | Placed, attempt: int) -> None:
-    """Say of a failure that is given after which attempt it is."""
+def _counted(result: Value | Failure | Placed, attempt: int) -> Value | Failure | Placed:
+    """Say of a failure that is given after more than one attempt how many there were."""
     if attempt > 1 and (failure := _failure_of(result)) is not None:
         failure.metadata["attempts"] = str(attempt)
+    return result
 
 
 def _in_place_of(result: Value | Failure | Placed, failure: Failure) -> Failure | Placed:
