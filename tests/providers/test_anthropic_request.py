@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -87,8 +88,13 @@ def test_results_come_first_in_their_turn_in_the_order_of_their_calls() -> None:
 
 
 def test_ids_of_other_providers_are_written_with_letters_that_the_wire_takes() -> None:
-    told = said(use("functions.look:0"), result("functions.look:0", "x"))
-    assert (told[0]["content"][0]["id"], told[1]["content"][0]["tool_use_id"]) == (("functions_look_0",) * 2)
+    ids = []
+    for tool_id in ("functions.look:0", "functions.look/0"):
+        told = said(use(tool_id), result(tool_id, "x"))
+        assert told[0]["content"][0]["id"] == told[1]["content"][0]["tool_use_id"]
+        ids.append(told[0]["content"][0]["id"])
+    assert all(re.fullmatch(r"functions_look_0_[0-9a-f]{16}", written) for written in ids)
+    assert len(set(ids)) == 2
 
 
 def test_pictures_go_by_their_bytes_or_their_address_before_the_text() -> None:

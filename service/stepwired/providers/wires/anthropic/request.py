@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -129,8 +130,11 @@ def _tool_result(result: ToolResult) -> Block:
 
 
 def _tool_id(tool_id: str) -> str:
-    """Ids of other providers may have letters that this one refuses."""
-    return _ID.sub("_", tool_id)
+    """The id with letters that this server takes, the same for a use and its result, and still unlike any other."""
+    taken = _ID.sub("_", tool_id)
+    if taken == tool_id:
+        return tool_id
+    return f"{taken}_{hashlib.blake2b(tool_id.encode(), digest_size=8).hexdigest()}"
 
 
 def _tools(request: ChatRequest, *, is_thinking: bool) -> dict[str, Any]:
