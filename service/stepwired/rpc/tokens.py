@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from stepwire.v1 import chat_pb2
 from stepwired.errors import InvalidRequest, Reason, Violation
-from stepwired.events import ChatRequest, CountTokens, Message, TokenCount
+from stepwired.events import ChatRequest, CountTokens, Image, Message, TokenCount
 from stepwired.limits import Limits
 from stepwired.rpc import aside
 from stepwired.rpc.convert.chat import count_request
@@ -36,19 +36,22 @@ class Counter:
             NotFound: MODEL_NOT_FOUND, CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND or BLOB_NOT_FOUND.
         """
         asked = await aside.read(count_request, given, self._limits)
-        asked = replace(asked, messages=tuple([await self._described(message) for message in asked.messages]))
+        known: dict[str, Image] = {}
+        asked = replace(asked, messages=tuple([await self._described(message, known) for message in asked.messages]))
         return await self._count(replace(await self._whole(asked), caller_key=caller_key))
 
-    async def _described(self, message: Message) -> Message:
-        """The message with the size of its stored pictures, which is what they cost."""
+    async def _described(self, message: Message, known: dict[str, Image]) -> Message:
+        """The message with the size of its stored pictures, which is what they cost; each is looked up once."""
         if not message.images:
             return message
-        images = [
-            replace(await self._store.blob(given.blob_id), name=given.name, detail=given.detail)
-            if given.blob_id
-            else given
-            for given in message.images
-        ]
+        images = []
+        for given in message.images:
+            image, blob_id = given, given.blob_id
+            if blob_id:
+                if blob_id not in known:
+                    known[blob_id] = await self._store.blob(blob_id)
+                image = replace(known[blob_id], name=given.name, detail=given.detail)
+            images.append(image)
         return replace(message, images=tuple(images))
 
     async def _whole(self, asked: ChatRequest) -> ChatRequest:
