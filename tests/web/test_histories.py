@@ -1,4 +1,4 @@
-"""What callers send back of calls of tools, and the numbers in schemas: nothing of it is changed in silence."""
+"""What callers send back of calls of tools, and the numbers in schemas: nothing but fractions is changed in silence."""
 
 from __future__ import annotations
 

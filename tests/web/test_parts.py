@@ -64,6 +64,7 @@ def test_users_who_said_nothing_are_left_out_where_others_follow(content: Any) -
     ("messages", "place"),
     [
         ([USER, {"role": "user", "content": ""}], "messages[1]"),
+        ([USER, {"role": "user", "content": ""}, {"role": "assistant", "content": ""}], "messages[1]"),
         ([{"role": "user", "content": texts("")}], "messages[0]"),
         ([{"role": "user"}, USER], "messages[0]"),
         ([{"role": "user", "content": None}, USER], "messages[0]"),

@@ -143,7 +143,7 @@ async def test_what_a_browser_has_is_not_sent_again(files: dict[str, File]) -> N
     etag = f'W/"{hashlib.sha256(files["/"].plain).hexdigest()[:32]}"'
     async with serve(settings=Settings()) as front:
         first = await front.ask("GET", "/")
-        for known in (etag, f'"other", {etag}'):
+        for known in (etag, f'"other", {etag}', etag.removeprefix("W/")):
             again = await front.ask("GET", "/", headers={"If-None-Match": known})
             assert (again.status, again.body) == (304, b"")
         changed = await front.ask("GET", "/", headers={"If-None-Match": '"other"'})

@@ -53,7 +53,7 @@ class File:
         """Answer one request."""
         known = exchange.headers.get(b"if-none-match", b"")
         headers: Headers = [*_HEADERS, (b"etag", self.etag)]
-        if self.etag in [each.strip() for each in known.split(b",")]:
+        if _opaque(self.etag) in map(_opaque, known.split(b",")):
             await exchange.start(304, headers)
             await exchange.send({"type": "http.response.body"})
             return
@@ -73,6 +73,11 @@ def page() -> Mapping[str, File]:
     if "/index.html" in found:
         found["/"] = found["/index.html"]
     return found
+
+
+def _opaque(etag: bytes) -> bytes:
+    """What weak comparison looks at (RFC 9110, 8.8.3.2): proxies may take the mark of a weak one off."""
+    return etag.strip().removeprefix(b"W/")
 
 
 def _takes_gzip(accepted: bytes) -> bool:

@@ -145,7 +145,8 @@ class Connection(Refusing):
         self._head_bytes = self._beside_bytes = self._body_bytes = 0
         self._in_head = True
         self._unset_keepalive_if_required()
-        self._expect_head()
+        if self._unwelcome is None:  # else it has what is left of its time, for the whole head
+            self._expect_head()
         super().on_message_begin()
         cast("dict[str, Any]", self.scope)["extensions"] = {"stepwire": self}
 

@@ -221,7 +221,7 @@ def _tool(given: Fields) -> Tool:
 
 
 def _schema(path: str, schema: Json, faults: Faults, *, is_object: bool) -> bytes:
-    """Read a schema; the provider gets it with its keys sorted and its numbers as they were."""
+    """Read a schema; the provider gets it with its keys sorted and its integers as they were."""
     return schema_of_text(path, _sorted(schema).decode(), faults, is_object=is_object)
 
 

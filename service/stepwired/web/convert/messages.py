@@ -67,8 +67,9 @@ def messages(given: Sequence[Json], limits: Limits, faults: Faults) -> Said:
     said = Said()
     if not faults.count("messages", len(given), limits.append_messages, least=1):
         return said
+    last = _last(given)
     for index, item in enumerate(given):
-        _message(Fields(item, f"messages[{index}]", faults, _BAD), said, limits, is_last=index == len(given) - 1)
+        _message(Fields(item, f"messages[{index}]", faults, _BAD), said, limits, is_last=index == last)
     if len(faults.found) == before:
         names = Names(said.places, said.pictures)
         for found in check_messages(said.messages):
@@ -78,6 +79,17 @@ def messages(given: Sequence[Json], limits: Limits, faults: Faults) -> Said:
     if not said.messages and len(faults.found) == before:
         faults.add("messages", "have no content", Reason.INVALID_CONVERSATION)
     return said
+
+
+def _last(given: Sequence[Json]) -> int:
+    """Index of the message that is to be answered: behind it are at most empty ones, which are left out."""
+    for index in range(len(given) - 1, -1, -1):
+        item = given[index]
+        if not isinstance(item, dict) or item.get("role") == "user":
+            return index
+        if any(item.get(name) for name in ("content", "tool_calls", "refusal")):
+            return index
+    return -1
 
 
 def _message(given: Fields, said: Said, limits: Limits, *, is_last: bool) -> None:

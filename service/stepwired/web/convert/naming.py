@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from stepwired.errors import Failure
 
-_OURS = re.compile(r"\b(?:options|messages\[\d+\])(?:\.\w+(?:\[\d+\])?)*")
+_OURS = re.compile(r"\b(?:options|messages\[\d{1,9}\])(?:\.\w+(?:\[\d{1,9}\])?)*")
 _OPTION = re.compile(r"options\.(\w+)(.*)")
 _MESSAGE = re.compile(r"messages\[(\d+)\](?:\.images\[(\d+)\].*|(.*))")
 _TEXTS = re.compile(r"\btexts(\[\d+\])|^texts(?=:|$)")
