@@ -86,7 +86,7 @@ async def test_a_run_that_calls_nothing_needs_no_open_half() -> None:
 
 
 async def test_a_caller_that_says_nothing_at_first_is_not_waited_for_but_later_as_long_as_it_takes() -> None:
-    async with talking(calling(1), Limits(stalled_sender_s=0.5)) as server:
+    async with talking(calling(1), Limits(stalled_sender_s=1.5)) as server:
         caller = await server.caller()
         asked = await caller.asked()
         for _ in range(2):  # which takes longer than the limit, and all the while the caller is silent

@@ -34,7 +34,7 @@ async def test_a_run_that_is_left_stops_its_model() -> None:
         await events_of(registry, placed(Map(Spec(ChatLeaf(), "steps[0].map.step", max_concurrency=64))), ["a"] * 64)
 
     reading = asyncio.create_task(read())
-    await asyncio.wait_for(started.wait(), 5)
+    await asyncio.wait_for(started.wait(), 60)
     reading.cancel()
     await asyncio.wait([reading])
     assert reading.cancelled()
