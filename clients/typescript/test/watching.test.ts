@@ -26,7 +26,7 @@ function logging(log: unknown[]): Events {
 
 describe("of the step that is run itself", () => {
   test("every value is told, then the end, however many and quick they are", async () => {
-    const many = Array.from({ length: 10_000 }, (_, index) => index);
+    const many = Array.from({ length: 4_000 }, (_, index) => index);
     const log: unknown[] = [];
     const step = steps.withEvents(steps.createMapStep(steps.javascript("(x) => x")), logging(log));
     await step.startAsync(many);
