@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, TypeAlias
 
-from stepwire import _interactive, _requests, _values, _watching, errors, results
+from stepwire import _interactive, _requests, _restarts, _values, _watching, errors, results
 from stepwire._connection import Connection
 from stepwire._functions import Functions
 from stepwire._requests import StepLike
@@ -113,6 +113,8 @@ class StepCalls:
                 run_id=run_id,
             )
         _watching.locate(request.steps, functions)
+        if not wants_stages:
+            _restarts.refuse(request.steps)
         event: results.RunEvent | None = None
         async with aclosing(self._responses(request, functions, timeout_s, idle_s)) as responses:
             watching = _watching.Watching(functions.watchers, request.steps)
@@ -120,6 +122,9 @@ class StepCalls:
                 async for response in responses:
                     if (event := results.run_event(response)) is None:
                         continue
+                    # In a pipeline that the server keeps; there are such events where somebody watches a step.
+                    if isinstance(event, results.StageEvent) and event.kind == "restarted" and not wants_stages:
+                        raise _restarts.refused(event.step_path)
                     await watching.hear(event)
                     if isinstance(event, results.StepResult) and event.error is not None:
                         functions.explain(event.error)
