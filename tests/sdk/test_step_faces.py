@@ -182,7 +182,42 @@ def test_the_error_that_ends_a_run_is_told_when_its_tries_are_over(client: Clien
     flow = watched(steps.with_retry(down, max_attempts=2, backoff=lambda attempt: 0), log)
     with pytest.raises(errors.StepFailed, match="down"):
         client.collect(flow, "a")
-    assert log == [("start", "a"), ("error", "down")]
+    assert log == [("start", "a"), ("error", "down"), "complete"]
+
+
+@pytest.mark.parametrize("around", [lambda step: step, lambda step: steps.compose([step, lambda x: x])])
+@pytest.mark.parametrize("made", [lambda: refuse_two, lambda: steps.compose([refuse_two])])
+def test_the_end_is_told_once_where_a_run_ends_with_its_first_error(client: Client, around: Any, made: Any) -> None:
+    log: list[Any] = []
+    flow = around(watched(made(), log))
+    assert client.collect(flow, 1) == [1]
+    assert log == [("start", 1), ("result", 1), "complete"]
+    log.clear()
+    with pytest.raises(errors.StepFailed, match="no two"):
+        client.collect(flow, 2)
+    assert log == [("start", 2), ("error", "no two"), "complete"]
+
+
+def test_the_end_is_told_of_a_map_whose_item_ends_the_run(client: Client) -> None:
+    log: list[Any] = []
+    with pytest.raises(errors.StepFailed, match="no two"):
+        client.collect(watched(steps.map(refuse_two), log), [1, 2, 3])
+    assert log.count("complete") == 1
+    assert log[-2:] == [("error", "no two"), "complete"]
+
+
+def test_the_end_is_not_told_where_a_callback_or_the_call_itself_fails(client: Client) -> None:
+    log: list[Any] = []
+
+    def raises(_: Any) -> None:
+        client.collect(refuse_two, 2)  # whose error looks like that of an item of the outer run
+
+    flow = steps.with_events("upper", on_result=raises, on_complete=lambda: log.append("complete"))
+    with pytest.raises(errors.StepFailed, match="no two"):
+        client.collect(flow, "a")
+    with pytest.raises(errors.InvalidRequest):
+        client.collect(watched("nosuch", log), "a")
+    assert log == []
 
 
 def test_an_item_that_fails_for_good_does_not_tell_of_another_that_is_tried_again(client: Client) -> None:

@@ -21,6 +21,9 @@ Callback: TypeAlias = Callable[..., object]
 _MARK = re.compile("\0(\\d+)\0")
 """Stands before the name of a step that is watched, until its place is known. No name may hold it."""
 
+_ITEM = "inputsNotStarted"
+"""What the server says of the failure of an item that has ended the run, and of no other."""
+
 
 @dataclass(slots=True)
 class Watcher:
@@ -106,10 +109,18 @@ class Watching:
         self._held: list[tuple[Watcher, results.StageEvent]] = []
         """Errors within a retry step, which may yet be tried again and come to nothing."""
 
+        self._is_telling = False
+        """Also after a callback has raised."""
+
         self._threads = Threads()
 
     async def hear(self, event: results.RunEvent) -> None:
         """Tell whom it concerns; what they raise is raised here."""
+        self._is_telling = True
+        await self._hear(event)
+        self._is_telling = False
+
+    async def _hear(self, event: results.RunEvent) -> None:
         if isinstance(event, results.StageEvent):
             if event.kind == "retrying":
                 self._held = [(watcher, held) for watcher, held in self._held if not _forgives(event, held)]
@@ -123,8 +134,15 @@ class Watching:
                 await self._complete(watcher)
 
     async def fail(self, error: errors.Error) -> None:
-        """Tell of the error that the run has ended with: no try will make it good."""
+        """Tell of the error that the run has ended with: no try will make it good. If it is an item's, tell the end.
+
+        Of what a callback has raised, nothing is told.
+        """
+        if self._is_telling:
+            return
         await self._release(lambda held: _is_same(held.error, error))
+        for watcher in self._watchers if _ITEM in error.metadata else ():
+            await self._complete(watcher)
 
     def close(self) -> None:
         self._threads.close()

@@ -46,7 +46,8 @@ def with_retry(
         when: A function of an `errors.Error` and, if it takes two, the attempt, 1 for the first: whether to try again.
             A step that is no function of this program gets both in an object. None: `error.is_transient`.
         emitted: What to do when it fails after it has made results: `fail`; `buffer` holds results back until it has
-            come to its end; `restart` gives them at once, and an event says that they no longer hold.
+            come to its end; `restart` gives them at once, and an event of `run_events`, the only call to allow it,
+            says that they no longer hold.
         initial_delay_s: Seconds before the second attempt; None for 1.
         multiplier: By which the wait grows; None for 2.
         max_delay_s: The longest wait; None for 60.
@@ -113,7 +114,8 @@ def with_events(
         step: What to run.
         on_start: Gets each input.
         on_result: Gets each value that it makes.
-        on_complete: Called once, after the last input, also after errors; not if the run is cancelled.
+        on_complete: Called once, after the last input, also after items that failed, be it that one has ended the run;
+            not if the run is cancelled, or the call itself fails.
         on_error: Gets the `errors.Error` of each item that fails in it.
     """
 
