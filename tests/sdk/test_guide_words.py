@@ -141,6 +141,19 @@ def test_an_empty_reply_is_not_kept_and_its_id_stands_for_the_message_before_it(
         conv.AddMessage("user", "")
 
 
+def test_an_empty_reply_stands_for_what_was_said_before_the_conversation_was_opened(client: Client) -> None:
+    made = client.create_conversation(messages=["Hello", "Are you there?"])
+    conv = guide.Conversation(client, made.id)
+    empty = conv.AddMessage("assistant", "")
+    for text in ("One", "Two"):
+        conv.AddMessage("user", text, {"parentID": empty})
+    conv.AddMessage("user", "Three")
+    added = {each["text"]: each for each in conv.toGoConversation()["messages"]}
+    before = added["Are you there?"]["id"]
+    assert (added["One"]["parentId"], added["Two"]["parentId"]) == (before, before)
+    assert added["Three"]["parentId"] == added["Two"]["id"]
+
+
 def test_tools_may_be_given_the_options_of_any_message(conv: guide.Conversation) -> None:
     said = conv.AddMessage("user", "Where?")
     conv.AddToolUse("t1", "look", {}, {"id": "use", "metadata": {"a": 1}})

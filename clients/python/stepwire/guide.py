@@ -66,9 +66,10 @@ class Conversation:
     """
 
     def __init__(self, client: stepwire.Client | None = None, conversation_id: str = "") -> None:
+        self._client = client
         self._conversation = stepwire.Conversation(client, conversation_id)
         self._last = ""
-        """The message that was added last; empty before the first."""
+        """The message that was added here last; empty before the first."""
 
         self._skipped: dict[str, str] = {}
         """Ids of messages that were not kept, with the message that was the last then."""
@@ -77,7 +78,7 @@ class Conversation:
         """Add what somebody says; the id of the message.
 
         An empty reply without options, as a chat that is cancelled before its first word leaves behind, is not kept: as
-        `parentID`, its id stands for the message before it.
+        `parentID`, its id stands for the message before it; before anything was added here, the server is asked for that.
         """
         if role == "assistant" and text == "" and not options:
             return self._skip()
@@ -133,8 +134,14 @@ class Conversation:
 
     def _skip(self) -> str:
         id = str(uuid.uuid4())  # noqa: A001
-        self._skipped[id] = self._last
+        self._skipped[id] = self._last or self._head()
         return id
+
+    def _head(self) -> str:
+        """The message that was there already; empty if there is none."""
+        if self._client is None or not self._conversation.id:
+            return ""
+        return self._client.conversation(self._conversation.id).head_id
 
     def _added(self, id: str) -> str:  # noqa: A002
         self._last = id
