@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Generator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
 from stepwire import Client, errors, steps
+from stepwire._guide_abort import unless_aborted
 from stepwire.guide import AbortController, AbortError, Steps
 from tests.program import running_without_loop
 from tests.sdk.stepping import ALONE, HANG_S, Heard, refuse_two
+
+MANY = 20
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +114,41 @@ async def test_a_signal_of_the_guide_ends_the_run(guide: Steps) -> None:
     with pytest.raises(AbortError):
         await step.startAsync(1, {"signal": controller.signal})
     assert await guide.createMapStep(str).startAsync([1], {"signal": AbortController().signal}) == ["1"]
+
+
+async def test_a_signal_that_serves_a_whole_program_keeps_nothing_of_calls_that_have_ended() -> None:
+    controller = AbortController()
+
+    async def make() -> int:
+        return 1
+
+    def kept() -> int:
+        gc.collect()
+        return sum(type(each) is Future for each in gc.get_objects())
+
+    before = kept()
+    for _ in range(MANY):
+        assert await unless_aborted(make, {"signal": controller.signal}) == 1
+    await asyncio.sleep(0)  # asyncio passes on in the loop's next turn that a future was cancelled
+    assert kept() - before < MANY
+
+
+async def test_a_signal_ends_all_calls_that_run_and_all_that_come_later() -> None:
+    controller, begun = AbortController(), asyncio.Queue[None]()
+
+    async def make() -> None:
+        begun.put_nowait(None)
+        await asyncio.Event().wait()
+
+    assert not controller.signal.aborted
+    running = [asyncio.create_task(unless_aborted(make, {"signal": controller.signal})) for _ in range(MANY)]
+    for _ in running:
+        await begun.get()
+    running.pop().cancel()  # which ends no other
+    await asyncio.to_thread(controller.abort)
+    assert controller.signal.aborted
+    for ended in await asyncio.gather(*running, return_exceptions=True):
+        assert isinstance(ended, AbortError)
+    with pytest.raises(AbortError):
+        await unless_aborted(make, {"signal": controller.signal})
+    assert begun.empty()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from stepwire import errors
@@ -24,11 +24,37 @@ class AbortSignal:
     """What an `AbortController` tells calls with."""
 
     def __init__(self) -> None:
-        self.ended: Future[None] = Future()
+        self._is_aborted = False
+        self._calls: set[Future[None]] = set()
+        """Of the calls that run; others are forgotten, as a signal may serve a whole program."""
 
     @property
     def aborted(self) -> bool:
-        return self.ended.done()
+        return self._is_aborted
+
+    @contextmanager
+    def _told(self) -> Generator[Future[None]]:
+        """Make what ends when the signal does: one for each call, as one that is cancelled must not end the others."""
+        call: Future[None] = Future()
+        self._calls.add(call)
+        if self._is_aborted:  # perhaps since before it was added
+            self._abort()
+        try:
+            yield call
+        finally:
+            self._calls.discard(call)
+
+    def _abort(self) -> None:
+        # Without a lock, which a handler of signals would find held by its own thread: each call is popped once.
+        self._is_aborted = True
+        with suppress(KeyError):
+            while True:
+                _tell(self._calls.pop())
+
+
+def _tell(call: Future[None]) -> None:
+    if call.set_running_or_notify_cancel():
+        call.set_result(None)
 
 
 class AbortController:
@@ -38,8 +64,7 @@ class AbortController:
         self.signal = AbortSignal()
 
     def abort(self) -> None:
-        with suppress(InvalidStateError):  # it was ended already, or is just being by another thread
-            self.signal.ended.set_result(None)
+        self.signal._abort()
 
 
 async def unless_aborted(make: Callable[[], Awaitable[T]], options: Mapping[str, Any] | None) -> T:
@@ -53,18 +78,19 @@ async def unless_aborted(make: Callable[[], Awaitable[T]], options: Mapping[str,
         return await make()
     if signal.aborted:
         raise AbortError
-    running: asyncio.Future[T] = asyncio.ensure_future(make())
-    aborted = asyncio.wrap_future(_after(signal))
-    both: list[asyncio.Future[Any]] = [running, aborted]
-    try:
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            raise AbortError
-        return running.result()
-    finally:
-        for task in both:
-            task.cancel()
-        await asyncio.gather(*both, return_exceptions=True)
+    with signal._told() as told:
+        running: asyncio.Future[T] = asyncio.ensure_future(make())
+        aborted = asyncio.wrap_future(told)
+        both: list[asyncio.Future[Any]] = [running, aborted]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                raise AbortError
+            return running.result()
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
 
 
 def known(given: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
@@ -77,15 +103,3 @@ def known(given: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
         if name not in names:
             raise TypeError(f"`{name}` is no option: there are {', '.join(sorted(names))}")
     return dict(given)
-
-
-def _after(signal: AbortSignal) -> Future[None]:
-    """A future of its own for each call: one that is cancelled must not end the signal."""
-    own: Future[None] = Future()
-
-    def tell(_: Future[None]) -> None:
-        if own.set_running_or_notify_cancel():
-            own.set_result(None)
-
-    signal.ended.add_done_callback(tell)
-    return own
