@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from typing import IO, Any
 
+from stepwire import steps
+
 HANG_S = 60.0
 
 ALONE = "[local]\nenabled = false\n"
@@ -59,3 +61,14 @@ async def slowly_to(x: int) -> AsyncGenerator[int]:
     for number in range(1, x + 1):
         await asyncio.sleep(0)
         yield number
+
+
+def watched(step: Any, log: list[Any]) -> steps.Flow:
+    """Write down all that is told of a step."""
+    return steps.with_events(
+        step,
+        on_start=lambda value: log.append(("start", value)),
+        on_result=lambda value: log.append(("result", value)),
+        on_complete=lambda: log.append("complete"),
+        on_error=lambda error: log.append(("error", error.message)),
+    )

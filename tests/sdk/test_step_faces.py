@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stepwire import AsyncClient, Client, StageEvent, errors, steps
-from tests.sdk.stepping import HANG_S, Heard, refuse_two
+from tests.sdk.stepping import HANG_S, Heard, refuse_two, watched
 
 
 @pytest.fixture(scope="module")
@@ -126,16 +126,6 @@ async def test_cancel_is_told_once_and_then_the_end_on_both_clients(target: str,
             assert heard.log == ["cancel", "done"]
 
 
-def watched(step: Any, log: list[Any]) -> steps.Flow:
-    return steps.with_events(
-        step,
-        on_start=lambda value: log.append(("start", value)),
-        on_result=lambda value: log.append(("result", value)),
-        on_complete=lambda: log.append("complete"),
-        on_error=lambda error: log.append(("error", error.message)),
-    )
-
-
 def test_events_of_a_step_are_told_and_those_around_it_are_not(client: Client) -> None:
     log: list[Any] = []
     flow: list[steps.StepLike] = [
@@ -183,41 +173,6 @@ def test_the_error_that_ends_a_run_is_told_when_its_tries_are_over(client: Clien
     with pytest.raises(errors.StepFailed, match="down"):
         client.collect(flow, "a")
     assert log == [("start", "a"), ("error", "down"), "complete"]
-
-
-@pytest.mark.parametrize("around", [lambda step: step, lambda step: steps.compose([step, lambda x: x])])
-@pytest.mark.parametrize("made", [lambda: refuse_two, lambda: steps.compose([refuse_two])])
-def test_the_end_is_told_once_where_a_run_ends_with_its_first_error(client: Client, around: Any, made: Any) -> None:
-    log: list[Any] = []
-    flow = around(watched(made(), log))
-    assert client.collect(flow, 1) == [1]
-    assert log == [("start", 1), ("result", 1), "complete"]
-    log.clear()
-    with pytest.raises(errors.StepFailed, match="no two"):
-        client.collect(flow, 2)
-    assert log == [("start", 2), ("error", "no two"), "complete"]
-
-
-def test_the_end_is_told_of_a_map_whose_item_ends_the_run(client: Client) -> None:
-    log: list[Any] = []
-    with pytest.raises(errors.StepFailed, match="no two"):
-        client.collect(watched(steps.map(refuse_two), log), [1, 2, 3])
-    assert log.count("complete") == 1
-    assert log[-2:] == [("error", "no two"), "complete"]
-
-
-def test_the_end_is_not_told_where_a_callback_or_the_call_itself_fails(client: Client) -> None:
-    log: list[Any] = []
-
-    def raises(_: Any) -> None:
-        client.collect(refuse_two, 2)  # whose error looks like that of an item of the outer run
-
-    flow = steps.with_events("upper", on_result=raises, on_complete=lambda: log.append("complete"))
-    with pytest.raises(errors.StepFailed, match="no two"):
-        client.collect(flow, "a")
-    with pytest.raises(errors.InvalidRequest):
-        client.collect(watched("nosuch", log), "a")
-    assert log == []
 
 
 def test_an_item_that_fails_for_good_does_not_tell_of_another_that_is_tried_again(client: Client) -> None:

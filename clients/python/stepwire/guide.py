@@ -78,7 +78,7 @@ class Conversation:
         """Add what somebody says; the id of the message.
 
         An empty reply without options, as a chat that is cancelled before its first word leaves behind, is not kept: as
-        `parentID`, its id stands for the message before it; before anything was added here, the server is asked for that.
+        `parentID`, its id stands for the message before it: the server is asked for that if nothing was added here.
         """
         if role == "assistant" and text == "" and not options:
             return self._skip()
