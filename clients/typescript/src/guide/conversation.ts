@@ -6,11 +6,7 @@ import type { DescMessage, JsonObject, MessageInitShape, MessageShape } from "@b
 import type { Method } from "../blocking.js";
 import type { Core } from "../core.js";
 import { refused, StepwireError } from "../errors.js";
-import {
-  ConversationFormat,
-  ConversationService,
-  MessageView,
-} from "../gen/stepwire/v1/conversation_pb.js";
+import { ConversationFormat, ConversationService, MessageView } from "../gen/stepwire/v1/conversation_pb.js";
 import type { Image, Message } from "../gen/stepwire/v1/message_pb.js";
 import type { LaneOptions } from "../lanes.js";
 import type { CallOptions } from "../options.js";
@@ -33,6 +29,7 @@ const calls = ConversationService.method;
 const HEAD = { view: MessageView.HEAD_PATH };
 const GUIDE = { format: ConversationFormat.GUIDE_JSON };
 const WHOLE = { format: ConversationFormat.PROTO_JSON };
+const UNKNOWN_PARENT = "`parentID` is of an empty reply, which was not kept, and what stood before it is not known here";
 
 /**
  * Messages, added one after the other and kept by the server.
@@ -50,22 +47,25 @@ export class GuideConversation {
   readonly id: string;
   readonly #core: Core;
   readonly #requestId = crypto.randomUUID();
+  /** Whether the server had it before. */
+  readonly #isOpened: boolean;
   /** Whether its creation is queued or done. */
   #isBegun: boolean;
   /** The message that was added last. */
   #last: string | undefined;
-  /** Ids of messages that were not kept, with the message that was the last then. */
+  /** Ids of messages that were not kept, with the message that was the last then; empty where that is not known. */
   readonly #skipped = new Map<string, string | undefined>();
 
   constructor(core: Core, id?: string) {
     this.#core = core;
     this.id = id ?? crypto.randomUUID();
-    this.#isBegun = id !== undefined;
+    this.#isBegun = this.#isOpened = id !== undefined;
   }
 
   /**
    * Adds what somebody says; the id of the message. An empty reply without options, as a chat that is cancelled before its
-   * first word leaves behind, is not kept: as `parentID`, its id stands for the message before it.
+   * first word leaves behind, is not kept: as `parentID`, its id stands for the message before it. If that is none of this
+   * object's, the server is asked for it; in browsers, where nothing can wait, only the next message takes such an id.
    */
   addMessage(role: string, text: string, options: MessageOptions = {}): string {
     const isBare = Object.keys(options ?? {}).length === 0;
@@ -184,8 +184,18 @@ export class GuideConversation {
 
   #skip(): string {
     const id = crypto.randomUUID();
-    this.#skipped.set(id, this.#last);
+    this.#skipped.set(id, this.#last ?? (this.#isOpened ? this.#head() : undefined));
     return id;
+  }
+
+  /** The message that the next one will follow, if any; empty where the server cannot be asked. */
+  #head(): string | undefined {
+    if (!this.#core.canBlock) return "";
+    try {
+      return this.#wait(calls.getConversation, {}, { isAlone: true }).conversation?.headId || undefined;
+    } catch {
+      return ""; // whoever needs it will be told
+    }
   }
 
   #add(given: MessageOptions | null, content: () => Parameters<typeof madeMessage>[2]): string {
@@ -193,9 +203,11 @@ export class GuideConversation {
     const id = options.id || crypto.randomUUID();
     const { parentID = "", ...others } = options;
     const parent = this.#skipped.has(parentID) ? this.#skipped.get(parentID) : options.parentID;
+    const isUnknown = parent === "" && parentID !== "" && this.#last !== undefined;
     const placed = parent === undefined ? others : { ...others, parentID: parent };
     this.#last = id;
     this.#post(() => {
+      if (isUnknown) throw refused(UNKNOWN_PARENT, "INVALID_MESSAGE");
       const messages = [madeMessage(id, placed, content())];
       const request = { conversationId: this.id, messages, requestId: crypto.randomUUID() };
       this.#core.lanes.post(this.id, calls.appendMessages, request);
