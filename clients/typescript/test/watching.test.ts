@@ -52,7 +52,7 @@ describe("of the step that is run itself", () => {
     for (const run of [() => step.startAsync([2]), async () => step.startBlocking([2])]) {
       log.length = 0;
       await assert.rejects(run, { message: "no two" });
-      assert.equal(log.filter((each) => each === "no two").length, 1);
+      assert.deepEqual(log, ["no two", "complete"]);
     }
   });
 
@@ -61,8 +61,24 @@ describe("of the step that is run itself", () => {
     const step = steps.withEvents(steps.createMapStep(refuseTwo), logging(log));
     await assert.rejects(step.startAsync([1], { signal: AbortSignal.abort() }));
     await assert.rejects(step.startAsync(7)); // no list: an item after all
-    assert.equal(log.length, 1);
+    assert.equal(log.length, 2);
+    assert.equal(log[1], "complete");
   });
+});
+
+test("the end is told once of each step of a run that ends with its first error", async () => {
+  for (const watched of [refuseTwo, steps.createMapStep(refuseTwo)] as const) {
+    const input = watched === refuseTwo ? 2 : [2];
+    const [outer, inner, never] = [[], [], []] as [unknown[], unknown[], unknown[]];
+    const within = steps.withEvents<unknown, unknown>(watched as never, logging(inner));
+    const behind = steps.withEvents((x: unknown) => x, logging(never));
+    const step = steps.withEvents(steps.compose<unknown, unknown>([within, behind]), logging(outer));
+    for (const run of [() => step.startAsync(input), async () => step.startBlocking(input)]) {
+      for (const log of [outer, inner, never]) log.length = 0;
+      await assert.rejects(run, { message: "no two" });
+      assert.deepEqual([outer, inner, never], [["no two", "complete"], ["no two", "complete"], ["complete"]]);
+    }
+  }
 });
 
 test("those who watch are told how many events were lost", () => {

@@ -15,14 +15,17 @@ type Any = any;
  *
  * Only so many events wait for these functions, and those beyond are lost: of many quick items, not every input is told,
  * and within another step not every value and error. Of the step that is run itself, values and errors are those of the
- * run, in its order, of which none is lost. The end is always told.
+ * run, in its order, of which none is lost. The end is never lost.
  */
 export interface Events {
   /** Gets each input, if it was not lost. */
   readonly onStart?: (input: Any) => unknown;
   /** Gets each value that the step makes. Within another step, null for one above 4 KiB, and for vectors and bytes. */
   readonly onResult?: (value: Any) => unknown;
-  /** Called once, after the last input, also after errors; not if the run is cancelled. */
+  /**
+   * Called once, after the last input, also after errors, and where the run ends with the first of them. Not if the call
+   * itself fails: cancelled, out of time, refused, or without its server.
+   */
   readonly onComplete?: () => unknown;
   /** Gets the error of each item that fails in the step, once no retry will mend it. */
   readonly onError?: (error: StepwireError) => unknown;
@@ -132,10 +135,12 @@ export class Watching {
   /** Yields what is to be told of the error that the run has ended with: no retry will mend it. */
   *fail(error: StepwireError): Generator<Telling> {
     yield* this.#release((held) => isSame(held.error, error));
-    for (const watcher of this.#watchers.filter(isOfWhole)) {
+    this.#held = []; // what is tried again of others has come to nothing
+    const isOfItem = ITEM in error.metadata;
+    for (const watcher of this.#watchers) {
       const { onError } = watcher.events;
-      if (onError && ITEM in error.metadata) yield [onError, error];
-      if (watcher.isEnding) yield* this.#complete(watcher);
+      if (isOfItem && onError && isOfWhole(watcher)) yield [onError, error];
+      if (isOfItem || watcher.isEnding) yield* this.#complete(watcher);
     }
   }
 
