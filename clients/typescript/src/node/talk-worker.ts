@@ -30,16 +30,20 @@ export function talk(method: DescMethodStreaming, timeoutMs: number | undefined,
   const outbox = new Outbox<Message>();
   const left = new AbortController();
   const room = new Room(MAX_UNREAD);
+  const leave = (): void => {
+    left.abort();
+    room.grow(); // it may wait for that
+  };
   const say = (said: Said): void => {
     port.postMessage(said);
     ring();
   };
   port.on("message", (wish: Wish) => {
     if (wish.kind === "more") room.grow();
-    else if (wish.kind === "close") left.abort();
+    else if (wish.kind === "close") leave();
     else if (wish.message) void outbox.send(fromBinary(method.input, wish.message)).then(() => say({ kind: "taken" }));
   });
-  port.on("close", () => left.abort());
+  port.on("close", leave);
   void read().then(
     () => say({ kind: "end" }),
     (thrown: unknown) => say({ kind: "end", error: toFacts(ofCall(thrown, ends.address)) }),
@@ -51,6 +55,7 @@ export function talk(method: DescMethodStreaming, timeoutMs: number | undefined,
       messages = (await ends.transport.stream(method, left.signal, timeoutMs, undefined, outbox)).message;
       for await (const message of ahead(messages)) {
         await room.take();
+        if (left.signal.aborted) break;
         say({ kind: "message", message: toBinary(method.output, message) });
       }
     } finally {
