@@ -4,7 +4,7 @@ import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@b
 
 import type { Method } from "./blocking.js";
 import { invoke } from "./calls.js";
-import { ofCall, StepwireError, toFacts, unlessEnded } from "./errors.js";
+import { ClientClosed, ofCall, StepwireError, toFacts, unlessEnded } from "./errors.js";
 import type { CallOptions } from "./options.js";
 import type { Link } from "./platform.js";
 import { LaneQueues } from "./queues.js";
@@ -161,6 +161,8 @@ export class LocalLanes implements Lanes {
       return answer;
     } catch (thrown) {
       const own = ofCall(thrown, this.#target);
+      const { aborted, reason } = this.#closed.signal;
+      if (aborted && own.cause === reason) throw new ClientClosed();
       throw isTold ? own : whyItFailed(this.#untold, lane, own, options);
     }
   }

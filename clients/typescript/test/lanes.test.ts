@@ -55,7 +55,7 @@ describe("a lane of the only thread", () => {
     append("e");
     const last = read();
     const closed = lanes.close();
-    await assert.rejects(last, { name: "AbortError" });
+    await assert.rejects(last, { name: "AbortError", message: "the client is closed" });
     await closed;
     const { conversation } = await client().services.conversations.getConversation({ conversationId });
     assert.equal(conversation?.messageCount, 5);
