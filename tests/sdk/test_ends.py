@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Generator
 from typing import Any
 
 import pytest
 
 from stepwire import Client, errors, steps
-from tests.sdk.stepping import refuse_two, watched
+from tests.sdk.stepping import HANG_S, refuse_two, watched
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,27 @@ def test_the_end_is_told_of_all_steps_of_a_run_that_an_item_has_ended(client: Cl
         client.collect(flow, 2)
     assert inner == outer == [("start", 2), ("error", "no two"), "complete"]
     assert never == ["complete"]
+
+
+def test_the_end_tells_nothing_of_another_item_that_was_to_be_tried_again(client: Client) -> None:
+    log: list[Any] = []
+    is_asked = threading.Event()
+
+    def fail(x: str) -> None:
+        assert x == "good" or is_asked.wait(HANG_S)
+        raise errors.Unavailable(f"{x} is down", retry_after_s=0.0)
+
+    async def when(error: errors.Error, _attempt: int) -> bool:
+        if error.message == "bad is down":
+            return False
+        is_asked.set()
+        await asyncio.Event().wait()  # until the run has ended
+        return True
+
+    flow = steps.parallel(steps.with_retry(fail, when=when, backoff=lambda _: 0), as_completed=True)
+    with pytest.raises(errors.StepFailed, match="bad is down"):
+        client.collect(watched(flow, log), ["good", "bad"])
+    assert log == [("start", ["good", "bad"]), ("error", "bad is down"), "complete"]
 
 
 def test_the_end_is_not_told_where_a_callback_or_the_call_itself_fails(client: Client) -> None:

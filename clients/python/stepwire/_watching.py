@@ -141,6 +141,7 @@ class Watching:
         if self._is_telling:
             return
         await self._release(lambda held: _is_same(held.error, error))
+        self._held = []  # of others, which were to be tried again
         for watcher in self._watchers if _ITEM in error.metadata else ():
             await self._complete(watcher)
 
