@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from playwright.async_api import Page, Route, expect
@@ -143,9 +144,10 @@ async def test_nothing_is_stored_of_a_reply_whose_conversation_a_program_deletes
     served: Served, guard: Guard, page: Any
 ) -> None:
     guard.allowed = ("404",)
-    served.behave(stalled(["Quokkas are small."]))
+    word = f"quokka{uuid4().hex}"  # that no other conversation of this server has
+    served.behave(stalled([f"{word} is small."]))
     await ask(page, "A tale of a program")
-    await expect(replies(page)).to_have_text("Quokkas are small.")
+    await expect(replies(page)).to_have_text(f"{word} is small.")
     await page.evaluate(
         """async () => {
           const {deleteConversation} = await import("/js/api.js");
@@ -155,11 +157,12 @@ async def test_nothing_is_stored_of_a_reply_whose_conversation_a_program_deletes
     await served.provider.closed()
     await expect(page.locator(".gone")).to_be_visible()
     found = await page.evaluate(
-        """async () => {
+        """async (word) => {
           const {searchMessages, getConversation} = await import("/js/api.js");
-          const hits = await searchMessages("quokkas", "");
+          const hits = await searchMessages(word, "");
           return [hits, await getConversation(location.hash.slice(1)).catch((error) => error.code)];
-        }"""
+        }""",
+        word,
     )
     assert found == [{}, "not_found"]
 
@@ -198,8 +201,15 @@ async def test_stop_while_a_conversation_is_begun_gives_the_message_back(served:
     assert len(served.provider.requests) == 1
 
 
-async def test_the_page_needs_no_secure_context(served: Served, page: Any) -> None:
-    await page.add_init_script("delete Crypto.prototype.randomUUID")
+async def test_the_page_needs_no_secure_context(served: Served, guard: Guard, page: Any) -> None:
+    await page.add_init_script("delete Crypto.prototype.randomUUID; delete Navigator.prototype.locks")
     await page.reload()
     await ask(page, "hi")
     await expect(replies(page)).to_have_text("Hello.")
+    await expect(page.locator(".stats")).to_be_visible()
+    guard.allowed = ("ERR_FAILED",)
+    await page.route("**/StreamChat", lambda route: route.abort())
+    await ask(page, "Not sent")
+    await expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    await page.reload()
+    await expect(page.locator("#field")).to_have_value("Not sent")

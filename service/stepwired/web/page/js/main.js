@@ -4,7 +4,7 @@ import { icon } from "./dom.js";
 import { newId } from "./ids.js";
 import { recall, remember } from "./prefs.js";
 import { Session } from "./session.js";
-import { picturesOf, release, unsent } from "./unsent.js";
+import { isUnsent, leftBehind, release, unsent } from "./unsent.js";
 import { Composer } from "./views/composer.js";
 import { Drawer } from "./views/drawer.js";
 import { Models } from "./views/models.js";
@@ -21,6 +21,7 @@ class Page {
   #open = null;
   #reveal = "";
   #wasBusy = new WeakMap();
+  #recovered = new Set(); // ids of messages that are drafts again
 
   constructor() {
     for (const element of document.querySelectorAll("[data-icon]")) element.prepend(icon(element.dataset.icon));
@@ -177,25 +178,29 @@ class Page {
     const session = this.#open;
     await session.load();
     if (session !== this.#open) return;
-    await this.#recover(session);
-    await this.#revealed();
+    // Side by side: what another tab is sending is waited for.
+    await Promise.all([this.#recover(session), this.#revealed()]);
   }
 
   /** What was sent before the page was loaded, and did not arrive, is a draft again: of a new chat if there is no other. */
   async #recover(session) {
     if (session.state !== "ready" && session.state !== "gone") return;
-    const isGone = session.state === "gone";
-    const lost = unsent(session.id).filter(({ id }) => !session.tree.has(id));
-    if (!lost.length && !(isGone && recall(`draft.${session.id}`))) return;
-    const images = (await Promise.all(lost.map(picturesOf))).flat();
+    const isLost = ({ id }) => isUnsent(session.id, id) && !session.tree.has(id) && !this.#recovered.has(id);
+    const left = await Promise.all(unsent(session.id).filter(isLost).map(leftBehind));
     if (session !== this.#open) return; // when it is looked at again
-    for (const { id } of lost) release(session.id, id);
+    const lost = left.filter(isLost); // still
+    const isGone = session.state === "gone";
+    if (!lost.length && !(isGone && recall(`draft.${session.id}`))) return;
+    for (const { id } of lost) this.#recovered.add(id);
     if (isGone) {
       history.replaceState(null, "", location.pathname);
       this.#route();
     }
-    this.composer.giveBack(isGone ? "" : session.id, { text: lost.map(({ text }) => text).filter(Boolean).join("\n\n"), images }, session.id);
+    const text = lost.map((each) => each.text).filter(Boolean).join("\n\n");
+    const isKept = this.composer.giveBack(isGone ? "" : session.id, { text, images: lost.flatMap(({ images }) => images) }, session.id);
     this.composer.say("What is in the field was not sent.");
+    await isKept; // as a draft, before the copy goes
+    for (const { id } of lost) release(session.id, id);
   }
 
   async #revealed() {

@@ -23,10 +23,11 @@ export function shelved(name) {
 
 /** What is asked of it is done in the order in which it was asked. */
 async function shelf(mode) {
-  opening ??= open();
+  const mine = (opening ??= open());
   try {
-    return (await opening)?.transaction(STORE, mode).objectStore(STORE);
+    return (await mine)?.transaction(STORE, mode).objectStore(STORE);
   } catch {
+    if (opening === mine) opening = null;
     return null; // closed under our hands, as when its data are cleared
   }
 }
@@ -36,6 +37,7 @@ async function open() {
     const request = indexedDB.open("stepwire", 1);
     request.onupgradeneeded = () => request.result.createObjectStore(STORE).createIndex("at", "at");
     const database = await answer(request);
+    database.onclose = () => (opening = null); // whoever asks next opens another
     sweep(database.transaction(STORE, "readwrite").objectStore(STORE));
     return database;
   } catch {

@@ -56,20 +56,27 @@ export class Composer {
     this.#bring(this.#key);
   }
 
-  /** Puts what was not sent before the draft of a conversation; `from` is where the draft was until now. */
+  /**
+   * Puts what was not sent before the draft of a conversation; `from` is where the draft was until now. The promise is
+   * kept when its pictures are in the tray and their copy is asked for.
+   */
   giveBack(id, { text, images = [] }, from = id) {
     const keys = [...new Set([keyOf(from), keyOf(id)])];
     const draft = [text, ...keys.map((each) => recall(each))].filter(Boolean).join("\n\n");
     for (const each of keys) remember(each, each === keyOf(id) ? draft : "");
-    this.#giveBackPictures(keys, images);
-    if (this.#key !== keyOf(id)) return;
-    this.field.value = draft;
-    this.#changed();
+    const isKept = this.#giveBackPictures(keys, images);
+    if (this.#key === keyOf(id)) {
+      this.field.value = draft;
+      this.#changed();
+    }
+    return isKept;
   }
 
   #giveBackPictures(keys, images) {
     const fill = async () => {
-      await Promise.all(keys.map((each) => this.#bring(each)));
+      const brought = keys.map((each) => this.#bring(each));
+      await Promise.all(brought);
+      if (this.#isForgotten(keys.at(-1), brought.at(-1))) return;
       const pictures = [...images, ...keys.flatMap((each) => this.#trays.get(each) ?? [])];
       for (const each of keys) this.#fill(each, each === keys.at(-1) ? pictures : []);
     };
@@ -88,11 +95,17 @@ export class Composer {
     if (!this.#brought.has(key)) {
       const fill = async () => {
         const before = await shelved(key);
-        if (before.length) this.#fill(key, [...before, ...(this.#trays.get(key) ?? [])]);
+        if (before.length && !this.#isForgotten(key, mine)) this.#fill(key, [...before, ...(this.#trays.get(key) ?? [])]);
       };
-      this.#brought.set(key, this.#read(key, fill));
+      const mine = this.#read(key, fill);
+      this.#brought.set(key, mine);
     }
     return this.#brought.get(key);
+  }
+
+  /** Whether a draft was forgotten since its pictures were brought, which `brought` tells of. */
+  #isForgotten(key, brought) {
+    return this.#brought.get(key) !== brought;
   }
 
   #fill(key, pictures) {
@@ -104,8 +117,11 @@ export class Composer {
   /** Sends nothing of a draft until `read` is done, and then, if it was to be sent meanwhile, sends it. */
   async #read(key, read) {
     this.#reading.push(key);
-    await read();
-    this.#reading.splice(this.#reading.indexOf(key), 1);
+    try {
+      await read();
+    } finally {
+      this.#reading.splice(this.#reading.indexOf(key), 1);
+    }
     if (key === this.#key && this.#isWanted && !this.#isBusy) this.#submit();
   }
 
@@ -142,10 +158,13 @@ export class Composer {
     const key = this.#key;
     this.say("");
     return this.#read(key, async () => {
-      await this.#bring(key);
+      const brought = this.#bring(key);
+      await brought;
       for (const file of files) {
         try {
-          this.#put(key, await takeIn(file));
+          const picture = await takeIn(file);
+          if (this.#isForgotten(key, brought)) return;
+          this.#put(key, picture);
         } catch (error) {
           if (key !== this.#key) continue;
           this.#isWanted = false; // whether it is to be sent without is for the person to say
