@@ -71,6 +71,17 @@ async def test_no_token_is_lost(scripted: Scripted, node: str, loop: str, shape:
     assert found["ends"] == LOOPS[loop]
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_who_puts_lines_together_loses_none_of_ten_thousand_tokens(
+    scripted: Scripted, node: str, shape: str
+) -> None:
+    said = tokens(10_000)
+    scripted.behave(SHAPES[shape](said))
+    found = await read(node, scripted.program.http, "lines")
+    assert (found["failed"], found["ends"]) == ("", 1)
+    assert found["text"] == "".join(said)
+
+
 async def test_a_refusal_says_how_long_to_wait_in_whole_seconds(scripted: Scripted, node: str) -> None:
     refused = behaviours.status(429, {"retry-after": "Fri, 31 Dec 1999 23:59:59 GMT"})
     scripted.behave(behaviours.in_turn(*[refused] * 3, behaviours.reply()))

@@ -1,4 +1,5 @@
-// Reads one streamed reply as simple programs do: each read of the network is taken for whole lines.
+// Reads one streamed reply as simple programs do: each read of the network is taken for whole lines. The loop `lines` alone
+// puts them together.
 // Usage: node read.mjs URL LOOP MODEL. Prints what it read as JSON: the text, how often it was told the end, and the size
 // of the longest reply.
 
@@ -88,6 +89,20 @@ const loops = {
     let counted = 0;
     await read(await ask(), { eachRead: () => (counted += 1) });
     if (counted !== found.reads) throw new Error("miscounted");
+  },
+
+  // Puts together what two reads cut in two, lines and characters, as a reader should.
+  lines: async () => {
+    const decoder = new TextDecoder();
+    let rest = "";
+    for await (const value of (await ask()).body) {
+      const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
+      rest = lines.pop();
+      for (const { content, done: isEnd } of contents(lines.join("\n"))) {
+        if (isEnd) found.ends += 1;
+        else found.text += content;
+      }
+    }
   },
 
   // As the page does, whose text grows in place.
